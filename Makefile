@@ -1,0 +1,37 @@
+# make run: the whole course, headless. make test: everything that CI checks. make lab: the same notebooks in JupyterLab.
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= python3
+
+.PHONY: run test lab venv notebooks ready sample clean
+
+run: venv
+	$(BIN)/kdrecon run --params params/quick.yaml
+
+test: venv
+	$(BIN)/ruff check .
+	$(BIN)/python lessons/build.py --check
+	$(BIN)/python -m pytest
+
+lab: venv
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": set PYTHON=python3.12, for example")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data,dev]' -c constraints.txt
+	@touch $@
+
+notebooks: venv
+	$(BIN)/python lessons/build.py
+
+ready: venv
+	$(BIN)/kdrecon ready
+
+sample: venv
+	$(BIN)/python -m data_prep sample
+
+clean:
+	rm -rf $(VENV) runs *.egg-info .pytest_cache .ruff_cache .hypothesis

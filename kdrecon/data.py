@@ -1,0 +1,289 @@
+"""The volume files (HDF5) and the slices of a split in memory."""
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdrecon.errors import InputError
+from kdrecon.fourier import crop_kspace
+from kdrecon.sampling import MASK_TYPES, mask_for, undersample
+
+SPLITS = ("train", "validation", "test")
+FORMAT_VERSION = 1
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Batch(NamedTuple):
+    """What a training step sees."""
+
+    x: Tensor  # images (B, 1, H, W), float32
+    x_u: Tensor  # zero-filled images (B, 1, H, W), float32
+    y: Tensor  # k-space (B, 1, H, W), complex64
+    mask: Tensor  # (H, W), bool
+
+
+@dataclass
+class Slices:
+    """All slices of one split, in memory.
+
+    Attributes:
+        x: images (N, 1, H, W), float32, scaled by their volume's maximum to [0, 1].
+        x_u, y: zero-filled images (N, 1, H, W) float32 and k-space (N, 1, H, W) complex64, on the mask.
+        mask: (H, W), bool.
+        volume: file stem of each slice; index: its number within the volume; subject: who was scanned.
+    """
+
+    x: Tensor
+    x_u: Tensor
+    y: Tensor
+    mask: Tensor
+    volume: list[str]
+    index: list[int]
+    subject: list[str]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The slices at the given indices (B,)."""
+        indices = indices.to(self.x.device)
+        return Batch(self.x[indices], self.x_u[indices], self.y[indices], self.mask)
+
+    def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """All slices in batches of the given size, the last one shorter; shuffled where a generator is given."""
+        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+        return (self.batch(indices) for indices in order.split(size))
+
+    def subset(self, n: int) -> "Slices":
+        """n slices (all, if there are fewer), evenly spaced."""
+        keep = torch.linspace(0, len(self) - 1, min(n, len(self))).round().long()
+        names = {name: [getattr(self, name)[i] for i in keep] for name in ("volume", "index", "subject")}
+        return replace(self, x=self.x[keep], x_u=self.x_u[keep], y=self.y[keep], **names)
+
+    def to(self, device: torch.device) -> "Slices":
+        """The same slices on another device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in ("x", "x_u", "y", "mask")})
+
+
+def read_volume(path: Path) -> tuple[np.ndarray, dict]:
+    """Images and attributes of a volume file.
+
+    Args:
+        path: HDF5 file with ``volfs`` (H, W, S), real and not negative.
+
+    Returns:
+        images (S, H, W), float32, scaled by the volume's maximum to [0, 1], and the file's attributes; an optional
+        ``mask_{acceleration}`` (H, W) is among them under its name, as a bool array.
+
+    Raises:
+        InputError: the file is missing, not HDF5 or damaged, has no ``volfs``, or holds other values than the above.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: expected a volume file (.h5); check the path")
+    try:
+        with h5py.File(path) as file:
+            if "volfs" not in file:
+                raise InputError(
+                    f"{path} has no dataset 'volfs' (found: {', '.join(file) or 'nothing'}): expected fully sampled images "
+                    "(H, W, S) under that name; prepare the file with python -m data_prep"
+                )
+            volume, attributes = file["volfs"][()], dict(file.attrs)
+            shapes = {k: file[k].shape for k in file if k.startswith(("img_volus_", "kspace_volus_"))}
+            masks = {name: file[name][()].astype(bool) for name in file if name.startswith("mask_")}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as HDF5 ({error}): expected an intact file; write it anew") from error
+    if volume.ndim != 3 or 0 in volume.shape or np.iscomplexobj(volume):
+        raise InputError(f"{path}: volfs is {volume.dtype} {volume.shape}, expected real images (H, W, S); check the axes")
+    for name, shape in {**shapes, **{name: mask.shape + volume.shape[2:] for name, mask in masks.items()}}.items():
+        if shape != volume.shape:
+            raise InputError(
+                f"{path}: {name} is of size {shape[:2]}, volfs of {volume.shape[:2]}: expected equal sizes; prepare it anew"
+            )
+    volume = np.moveaxis(volume, 2, 0).astype(np.float32)
+    if bad := int((~np.isfinite(volume)).sum()):
+        raise InputError(f"{path}: volfs holds {bad} values that are NaN or infinite, expected none; repair the scan")
+    if volume.min() < 0 or volume.max() == 0:
+        raise InputError(
+            f"{path}: volfs spans {volume.min():g} to {volume.max():g}, expected magnitudes from 0 to a positive maximum"
+        )
+    return volume / volume.max(), attributes | masks
+
+
+def write_volume(path: Path, images: np.ndarray, attributes: dict, **datasets: np.ndarray) -> None:
+    """Write a volume file under a temporary name, then rename it; equal input gives equal bytes.
+
+    Args:
+        path: the file to write; its folder is made.
+        images: (S, H, W), real.
+        attributes: dataset, subject, split, sources, voxel size, mask name, ...; the format version is added.
+        **datasets: further arrays in the file's order of axes, such as img_volus_4x (H, W, S) or mask_3x (H, W).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    try:
+        with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
+            for name, array in {"volfs": np.moveaxis(images, 0, 2), **datasets}.items():
+                file.create_dataset(name, data=array, compression="gzip", compression_opts=9, shuffle=True)
+            for name, value in sorted({**attributes, "format_version": FORMAT_VERSION}.items()):
+                file.attrs[name] = value
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def dataset_folder(dataset: str, data_root: str = "") -> Path:
+    """The folder of a data set: {data_root}/{dataset}; without data_root the embedded sample, or datasets/{dataset}.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not data_root:
+        root = ROOT / ("data_prep/samples" if dataset == "sample" else "datasets")
+    elif not (root := Path(data_root)).is_dir():
+        raise InputError(f"data_root {data_root!r} is not a folder: expected the folder that holds {dataset}/; check it")
+    if not (root / dataset).is_dir():
+        found = ", ".join(sorted(p.name for p in root.glob("*/"))) or "nothing"
+        raise InputError(
+            f"data set {dataset!r} is not in {root} (found: {found}): expected a prepared data set; "
+            "make one with python -m data_prep, or set data_root"
+        )
+    return root / dataset
+
+
+def split_files(folder: Path, split: str, acceleration: str, mask_type: str = "line") -> list[Path]:
+    """The volume files of a split, in numerical order.
+
+    Looked for in {split}/acc_{acceleration}/, in {split}/ (files with volfs alone serve every acceleration) and in the
+    released {mask_type}/{split}/acc_{acceleration}/, where the mask type of lines is called cartesian.
+    """
+    released = "cartesian" if mask_type == "line" else mask_type
+    places = (
+        folder / split / f"acc_{acceleration}",
+        folder / split,
+        folder / released / split / f"acc_{acceleration}",
+    )
+    for place in places:
+        if files := sorted(place.glob("*.h5"), key=_numerically):
+            return files
+    return []
+
+
+def has_split(dataset: str, split: str, acceleration: str, data_root: str = "", mask_type: str = "line") -> bool:
+    """Whether the data set has volume files for this split."""
+    return bool(split_files(dataset_folder(dataset, data_root), split, acceleration, mask_type))
+
+
+def load_split(
+    dataset: str, split: str, acceleration: str, resolution: int = 0, data_root: str = "", mask_type: str = "line"
+) -> Slices:
+    """Read, check, crop and undersample all volumes of a split.
+
+    The images are brought to the resolution by cropping k-space and scaled by their volume's maximum; x_u and y follow
+    from them and the mask, so stored undersampled images are not needed.
+
+    Args:
+        dataset: name of the data set.
+        split: "train", "validation" or "test".
+        acceleration: "4x", "5x", "8x", or another one for which the files hold mask_{acceleration}.
+        resolution: side of the image matrix; 0 keeps the stored one.
+        data_root: folder of the data sets; "" for the defaults of :func:`dataset_folder`.
+        mask_type: "line" or "gaussian".
+
+    Raises:
+        InputError: no such data set or split, an unusable file, files of different sizes or masks, a resolution above
+            the stored one, an acceleration without a mask, or a subject in two splits.
+    """
+    folder = dataset_folder(dataset, data_root)
+    if mask_type not in MASK_TYPES:
+        raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
+    check_manifest(folder)
+    files = split_files(folder, split, acceleration, mask_type)
+    if not files:
+        prepared = sorted({p.name for p in folder.glob("**/acc_*") if any(p.glob("*.h5"))})
+        raise InputError(
+            f"{folder} has no .h5 file for split {split!r} at {acceleration!r} (found: {', '.join(prepared) or 'none'}): "
+            f"expected {split}/acc_{acceleration}/*.h5; prepare it with python -m data_prep"
+        )
+    images, masks, names = [], [], {"volume": [], "index": [], "subject": []}
+    for path in files:
+        x, attributes = read_volume(path)
+        if images and images[0].shape[-2:] != x.shape[-2:]:
+            raise InputError(
+                f"{path} has slices of {x.shape[1:]}, {files[0].name} of {tuple(images[0].shape[-2:])}: expected one size "
+                "in a split; prepare them with the same crop"
+            )
+        images.append(torch.from_numpy(x))
+        masks.append(attributes.get(f"mask_{acceleration}"))
+        names["volume"] += [path.stem] * len(x)
+        names["index"] += range(len(x))
+        names["subject"] += [str(attributes.get("subject", path.stem))] * len(x)
+    stored = tuple(images[0].shape[-2:])
+    if resolution and resolution != stored[0]:
+        if resolution > min(stored):
+            raise InputError(
+                f"resolution {resolution} is above the stored {stored[0]} x {stored[1]} of {folder}: expected at most "
+                f"{min(stored)}; choose a smaller one, or 0 for the stored size"
+            )
+        images = [crop_kspace(x, resolution) for x in images]
+        images = [x / x.max() for x in images]
+    x = torch.cat(images)[:, None]
+    mask = _mask(masks, files, dataset, acceleration, tuple(x.shape[-2:]), mask_type)
+    return Slices(x, *undersample(x, mask), mask, **names)
+
+
+def check_manifest(folder: Path) -> None:
+    """Check in {folder}/manifest.csv that no subject is in two splits; a folder without one is not checked.
+
+    Train and validation volumes whose split_by says "slab" may share a subject: they are separate slabs of one scan.
+    A test subject is never shared.
+
+    Raises:
+        InputError: a subject is in two splits, or the manifest lacks a column.
+    """
+    path = folder / "manifest.csv"
+    if not path.exists():
+        return
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    seen: dict[str, dict] = {}
+    for row in rows:
+        if missing := {"split", "subject", "split_by"} - row.keys():
+            raise InputError(f"{path} lacks the column {min(missing)!r}: expected split, subject and split_by; prepare it anew")
+        other = seen.setdefault(row["subject"], row)
+        slabs = {row["split_by"], other["split_by"]} == {"slab"} and "test" not in (row["split"], other["split"])
+        if other["split"] != row["split"] and not slabs:
+            raise InputError(
+                f"{path}: subject {row['subject']!r} is in {other['split']} and in {row['split']}: expected each subject in "
+                "one split; move its volumes together"
+            )
+
+
+def _mask(masks: list, files: list[Path], dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str) -> Tensor:
+    given = [mask is not None for mask in masks]
+    if not any(given):
+        return mask_for(dataset, acceleration, shape, mask_type)
+    for path, mask in zip(files, masks):
+        if mask is None or not np.array_equal(mask, masks[0]):
+            raise InputError(
+                f"{path}: mask_{acceleration} differs from that of {files[0].name}: expected one mask for a data set; "
+                "prepare the volumes together"
+            )
+    if masks[0].shape != shape:
+        raise InputError(
+            f"mask_{acceleration} of {files[0].parent} is of size {masks[0].shape}, the images of {shape}: expected equal "
+            "sizes; set resolution to 0, or remove the stored mask"
+        )
+    return torch.from_numpy(masks[0])
+
+
+def _numerically(path: Path) -> list:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem)]

@@ -1,0 +1,52 @@
+"""Methods that compare how the samples of a batch relate to each other."""
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrecon.distillation.base import Method
+
+
+class SimilarityPreserving(Method):
+    """SP: samples that are alike for the teacher should be alike for the student.
+
+    L = |G_t - G_s|_F^2 / B^2, G the row-normalised Q Q^T (B, B), Q the maps flattened to (B, C N).
+
+    Source: Tung & Mori 2019, eqs. 1 to 4.
+    """
+
+    min_batch = 2
+    weight = 1.0
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        return (similarity_matrix(t) - similarity_matrix(s)).square().mean()
+
+
+class CorrelationCongruence(Method):
+    """CC: as SP, with a correlation that a Gaussian kernel measures.
+
+    L = |K_t - K_s|_F^2 / B^2, K_ij = exp(-2 g) sum_{p=0..2} (2 g)^p / p! (f_i . f_j)^p, g = 0.4: the second-order Taylor
+    expansion of exp(-g |f_i - f_j|^2) for f of unit norm, flattened to (B, C N).
+
+    Source: Peng et al. 2019, eqs. 6 to 8 (there on embeddings, with the distillation of logits beside it).
+    """
+
+    min_batch = 2
+    weight = 0.5
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        return (correlation_matrix(t) - correlation_matrix(s)).square().mean()
+
+
+def similarity_matrix(maps: Tensor) -> Tensor:
+    """Row-normalised Q Q^T of maps (B, C, H, W): (B, B)."""
+    q = maps.flatten(1)
+    return F.normalize(q @ q.T, dim=1)
+
+
+def correlation_matrix(maps: Tensor, gamma: float = 0.4) -> Tensor:
+    """Gaussian-kernel correlation of maps (B, C, H, W), Taylor-expanded to second order: (B, B)."""
+    f = F.normalize(maps.flatten(1), dim=1)
+    cosine = f @ f.T
+    return math.exp(-2 * gamma) * sum((2 * gamma) ** p / math.factorial(p) * cosine**p for p in range(3))

@@ -1,0 +1,2 @@
+class InputError(ValueError):
+    """What the user gave cannot be used."""

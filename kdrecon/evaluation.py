@@ -1,0 +1,115 @@
+"""Reconstruct, score, tabulate: every figure is a slice's, averaged over slices only in the tables."""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from kdrecon.data import Slices
+from kdrecon.errors import InputError
+from kdrecon.laboratory import Laboratory, Network, _digest, _record, weights_hash
+from kdrecon.metrics import METRICS
+from kdrecon.training import write_json
+
+ROLES = ("zero_filled", "teacher", "student", "sft_teacher")
+
+
+@torch.no_grad()
+def reconstruct(model: nn.Module, slices: Slices, batch_size: int = 16) -> np.ndarray:
+    """Reconstructions (N, H, W), float32, of all slices by a network in evaluation mode, in fp32."""
+    model.eval()
+    outputs = [model(batch.x_u, batch.y, batch.mask) for batch in slices.batches(batch_size)]
+    return torch.cat(outputs)[:, 0].cpu().numpy()
+
+
+def score(target: np.ndarray, prediction: np.ndarray) -> pd.DataFrame:
+    """All metrics of :mod:`kdrecon.metrics`, a row a slice, for target and prediction (S, H, W)."""
+    return pd.DataFrame({name: metric(target, prediction) for name, metric in METRICS.items()})
+
+
+def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
+    """Score a network on the evaluation split, slice by slice, and keep everything in its experiment folder.
+
+    Writes ``results/{volume}.h5`` (``reconstruction`` and ``target``, (S, H, W) float32), ``metrics.csv`` (a row a
+    slice) and ``report.txt``. A second call reads them back, as long as weights and data are the same.
+
+    Returns:
+        a row a slice: volume, slice, subject, psnr, ssim, nmse, mse, hfn, vif.
+    """
+    slices, folder, record = lab.test, network.folder, _record(network.folder)
+    made_from = {"weights": weights_hash(network.model), "data": _digest([slices.x, slices.mask])}
+    if record.get("evaluation", {}) == made_from | {"split": lab.evaluation_split}:
+        return pd.read_csv(folder / "metrics.csv", dtype={"volume": str, "subject": str})
+    target, prediction = slices.x[:, 0].cpu().numpy(), reconstruct(network.model, slices)
+    place = pd.DataFrame({"volume": slices.volume, "slice": slices.index, "subject": slices.subject})
+    table = pd.concat([place, score(target, prediction)], axis=1)
+    (folder / "results").mkdir(exist_ok=True)
+    for volume, rows in place.groupby("volume", sort=False).groups.items():
+        _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows])
+    table.to_csv(folder / "metrics.csv", index=False)
+    (folder / "report.txt").write_text(_report(network, table, lab.evaluation_split))
+    write_json(folder / "config.json", record | {"evaluation": made_from | {"split": lab.evaluation_split}})
+    return table
+
+
+def summary(run_root: Path) -> pd.DataFrame:
+    """One row a model of a run: what it is, then mean and standard deviation over slices of each metric.
+
+    Raises:
+        InputError: the folder holds no evaluated experiment.
+    """
+    rows = []
+    for path in sorted(Path(run_root).glob("experiments/*/acc_*/*/config.json")):
+        record = _record(path.parent)
+        if "evaluation" in record:
+            rows.append(_row(record, pd.read_csv(path.parent / "metrics.csv")))
+    if not rows:
+        raise InputError(
+            f"{run_root} holds no evaluated experiment: expected experiments/*/acc_*/*/metrics.csv; run first"
+        )
+    table = pd.DataFrame(rows)
+    order = table.model.map(ROLES.index) + table.method.ne("") * len(ROLES) + table.teacher.eq("sft")
+    keys = [table.dataset, table.acceleration, order, table.method, table.init, table.seed]
+    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
+
+
+def write_summary(run_root: Path) -> pd.DataFrame:
+    """Write :func:`summary` to {run_root}/summary.csv and return it."""
+    table, path = summary(run_root), Path(run_root) / "summary.csv"
+    table.to_csv(path.with_suffix(".partial"), index=False)
+    os.replace(path.with_suffix(".partial"), path)
+    return table
+
+
+def _row(record: dict, table: pd.DataFrame) -> dict:
+    config = record["config"]
+    row = {key: config[key] for key in ("dataset", "acceleration", "resolution")}
+    row |= {"model": config["role"], "network": config["model"], "parameters": record["parameters"]}
+    row |= {key: config[key] for key in ("teacher", "method", "init", "seed", "epochs")}
+    row |= {"split": record["evaluation"]["split"], "n": len(table)}
+    for name in METRICS:
+        row |= {name: table[name].mean(), f"{name}_sd": table[name].std()}
+    return row | {"origin": record.get("origin", "")}
+
+
+def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray) -> None:
+    temporary = path.with_suffix(".partial")
+    with h5py.File(temporary, "w") as file:
+        for name, images in {"reconstruction": reconstruction, "target": target}.items():
+            file.create_dataset(name, data=images, compression="gzip", shuffle=True)
+    os.replace(temporary, path)
+
+
+def _report(network: Network, table: pd.DataFrame, split: str) -> str:
+    e = network.experiment
+    lines = [
+        f"{e.model} {e.model_type}: {e.dataset} {e.acceleration}, {e.resolution} x {e.resolution}, {split} split, "
+        f"{len(table)} slices of {table.subject.nunique()} subject(s), {e.epochs} epochs, seed {e.seed}",
+        "mean +/- standard deviation over slices; the data range is each slice's target maximum",
+        *(f"{name:5s} {table[name].mean():.5g} +/- {table[name].std():.3g}" for name in METRICS),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,211 @@
+"""What a run is made of and where everything lies on disk: parameters, experiment folders, run records."""
+
+import platform
+import re
+import subprocess
+import types
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from kdrecon.distillation import METHODS, get_method
+from kdrecon.errors import InputError
+from kdrecon.training import Recipe
+
+TEACHER, STUDENT = "D5C5", "D3C5"
+RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150}
+TEACHERS = ("standard", "sft")
+INITS = ("random", "sft")
+
+
+def project_root() -> Path:
+    """The folder of the repository, wherever the notebook or command was started."""
+    return Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a run: those of every notebook's parameters cell, with their quick-mode defaults.
+
+    Attributes:
+        dataset: "sample" (embedded) or the name of a folder in data_root.
+        acceleration: "4x", "5x" or "8x".
+        resolution: side of the image matrix that k-space is cropped to; 0 keeps the stored size.
+        epochs: epochs of each training; the learning-rate schedule shrinks with them.
+        batch_size: slices a step.
+        lr: initial learning rate of Adam.
+        methods: distillation methods, keys of :data:`kdrecon.distillation.METHODS`.
+        seed: of weights and data order.
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
+        data_root: folder of the prepared data sets; "" is the embedded sample, or datasets/ for other names.
+        run_root: folder that receives experiments/; "" is runs/lab.
+        ready: open on the networks that ship with the repository where they fit, instead of training them.
+    """
+
+    dataset: str = "sample"
+    acceleration: str = "4x"
+    resolution: int = 120
+    epochs: int = 12
+    batch_size: int = 4
+    lr: float = 1e-3
+    methods: list[str] = field(default_factory=lambda: ["at", "fitnets", "cc", "fsp", "sp"])
+    seed: int = 0
+    device: str = "auto"
+    data_root: str = ""
+    run_root: str = ""
+    ready: bool = True
+
+    @classmethod
+    def from_mapping(cls, values: dict) -> "Parameters":
+        """Parameters from names and values, as a YAML file or a command line gives them.
+
+        Raises:
+            InputError: an unknown name, or a value of another type or outside its range.
+        """
+        known = {f.name: f.type for f in fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError(f"unknown parameter {unknown[0]!r}: expected one of {', '.join(known)}")
+        return cls(**{name: _typed(name, value, known[name]) for name, value in values.items()}).check()
+
+    def check(self) -> "Parameters":
+        """Return self, or raise InputError for a value outside its range."""
+        for name, low in {"resolution": 0, "epochs": 1, "batch_size": 1, "seed": 0}.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} = {getattr(self, name)}: expected an integer of at least {low}")
+        if not 0 < self.lr < 1:
+            raise InputError(f"lr = {self.lr}: expected a number between 0 and 1, such as 1.0e-3")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"device {self.device!r}: expected 'auto', 'cpu' or 'cuda'")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                "device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'"
+            )
+        for name in ("dataset", "acceleration"):
+            if not re.fullmatch(r"\w[\w.-]*", getattr(self, name)):
+                raise InputError(
+                    f"{name} {getattr(self, name)!r}: expected a plain name, such as 'sample' or '4x'"
+                )
+        for key in self.methods:
+            if (least := get_method(key).min_batch) > self.batch_size:
+                raise InputError(
+                    f"batch_size = {self.batch_size} with method {key!r}: it compares the samples of a batch and "
+                    f"needs at least {least}; raise batch_size or drop the method"
+                )
+        if len(set(self.methods)) < len(self.methods):
+            raise InputError(f"methods {self.methods}: expected each method once")
+        return self
+
+    @property
+    def torch_device(self) -> torch.device:
+        available = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(available if self.device == "auto" else self.device)
+
+    @property
+    def run_folder(self) -> Path:
+        return Path(self.run_root) if self.run_root else project_root() / "runs" / "lab"
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(self.epochs, self.batch_size, self.lr, self.seed)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One network of a run: what identifies it, and its folder.
+
+    Attributes:
+        model: architecture, such as "D3C5"; "zero_filled" for the baseline.
+        role: "zero_filled", "teacher", "sft_teacher" or "student".
+        teacher: for a distilled student "standard" or "sft", else "".
+        method: key of the distillation method, else "".
+        init: first weights of the network: "random" or "sft" (the student blocks of the SFT training).
+        teacher_origin: "" where the teacher was trained in this run, "ready" where it came with the repository.
+        fidelity, imitation: switches, see kdrecon.fidelity and kdrecon.sft.
+    """
+
+    dataset: str
+    acceleration: str
+    resolution: int
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+    model: str
+    role: str
+    teacher: str = ""
+    method: str = ""
+    init: str = "random"
+    teacher_origin: str = ""
+    fidelity: str = "real"
+    imitation: str = "paper"
+
+    @property
+    def model_type(self) -> str:
+        """Name of the kind of training: teacher, sft, student, kd-at, sftkd-at, ..."""
+        if self.method:
+            return f"{'sftkd' if self.teacher == 'sft' else 'kd'}-{self.method}"
+        return {"sft_teacher": "sft"}.get(self.role, self.role)
+
+    def folder(self, run_root: Path) -> Path:
+        """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed."""
+        place = run_root / "experiments" / self.dataset / f"acc_{self.acceleration}"
+        if self.role == "zero_filled":
+            return place / f"zero_filled_resolution-{self.resolution}"
+        preset = {
+            "resolution": RESOLUTION.get(self.dataset),
+            **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr")},
+            "init": "sft" if self.teacher == "sft" else "random",
+            **{
+                name: Experiment.__dataclass_fields__[name].default
+                for name in ("teacher_origin", "fidelity", "imitation")
+            },
+        }
+        switches = "".join(f"_{k}-{getattr(self, k)}" for k, v in preset.items() if getattr(self, k) != v)
+        return place / f"{self.model}_{self.model_type}{switches}_seed-{self.seed}"
+
+    def record(self) -> dict:
+        """The identifying values as a dict, for config.json and the checkpoints."""
+        return asdict(self)
+
+
+def environment() -> dict[str, str]:
+    """Versions, processor and git revision behind a run: everything that made it besides its parameters."""
+    packages = ("torch", "numpy", "h5py", "scikit-image", "kdrecon")
+    try:
+        git = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=project_root(), capture_output=True, text=True, timeout=10, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        git = "unknown"
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+        "threads": str(torch.get_num_threads()),
+        "git": git,
+    }
+
+
+def _typed(name: str, value, expected):
+    """The value in its parameter's type; a number written as text is read where a float is expected."""
+    if expected is float and isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(expected, types.GenericAlias):
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    else:
+        fits = type(value) is expected
+    if not fits:
+        wanted = {str: "text", int: "an integer", float: "a number", bool: "true or false"}.get(
+            expected, "a list of names"
+        )
+        extra = f", such as [{', '.join(METHODS)}]" if isinstance(expected, types.GenericAlias) else ""
+        raise InputError(f"{name} = {value!r}: expected {wanted}{extra}")
+    return value

@@ -1,0 +1,314 @@
+"""The laboratory: data and networks for one set of parameters, each network trained once and found again."""
+
+import hashlib
+import json
+import pickle
+import shutil
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from kdrecon import data
+from kdrecon.distillation import METHODS
+from kdrecon.errors import InputError
+from kdrecon.experiments import INITS, STUDENT, TEACHER, TEACHERS, Experiment, Parameters, environment
+from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
+from kdrecon.objectives import Distillation, Objective, StudentFriendly, Supervised
+from kdrecon.sft import SFT
+from kdrecon.training import differences, fit, resolve_precision, write_json
+
+READY = Path(__file__).parent / "ready"
+
+
+@dataclass
+class Network:
+    """A reconstruction network of a run, ready for use.
+
+    Attributes:
+        model: the network in evaluation mode; a :class:`kdrecon.models.ZeroFilled` for the baseline.
+        experiment: what identifies it.
+        folder: its experiment folder.
+        origin: "trained" just now, "loaded" from this run, or "ready" (shipped with the repository).
+        history: a row an epoch: learning rate, loss terms, validation L1; empty for the baseline.
+        student: of an SFT training also the trained student blocks (S1 untrained), else None.
+    """
+
+    model: nn.Module
+    experiment: Experiment
+    folder: Path
+    origin: str
+    history: pd.DataFrame
+    student: DCCNN | None = None
+
+
+class Laboratory:
+    """Data and networks for one set of parameters.
+
+    A network that is asked for is loaded when this run has finished it, taken from the repository when
+    ``ready`` is set and a ready network fits, and trained otherwise, continuing where an earlier training was
+    interrupted. A message says which.
+
+    Args:
+        **parameters: see :class:`kdrecon.experiments.Parameters`.
+
+    Raises:
+        InputError: a parameter, the data or the mask cannot be used.
+    """
+
+    def __init__(self, **parameters):
+        self.parameters = p = Parameters.from_mapping(parameters)
+        self.device = p.torch_device
+        self.train, self.validation = self._split("train"), self._split("validation")
+        tested = data.has_split(p.dataset, "test", p.acceleration, data_root=p.data_root)
+        self.evaluation_split = "test" if tested else "validation"
+        self.test = self._split("test") if tested else self.validation
+        self.mask = self.train.mask
+        if not (torch.equal(self.mask, self.validation.mask) and torch.equal(self.mask, self.test.mask)):
+            raise InputError(
+                f"the splits of {p.dataset!r} carry different masks: expected one mask; prepare the data set anew"
+            )
+
+    def teacher(self, ready: bool | None = None) -> Network:
+        """The teacher trained alone (D5C5). ready=False trains it here even where a ready one ships."""
+        return self._network(self._experiment(TEACHER, "teacher"), ready)
+
+    def student(self, ready: bool | None = None) -> Network:
+        """The student trained alone (D3C5): what distillation has to beat."""
+        return self._network(self._experiment(STUDENT, "student"), ready)
+
+    def sft_teacher(self, ready: bool | None = None) -> Network:
+        """The student-friendly teacher (D5C5), trained with unfolded D3C5 branches; .student holds their blocks."""
+        return self._network(self._experiment(TEACHER, "sft_teacher"), ready)
+
+    def distilled(
+        self, method: str, teacher: str = "standard", init: str | None = None, ready: bool | None = None
+    ) -> Network:
+        """A student (D3C5) distilled from a frozen teacher.
+
+        Args:
+            method: key of :data:`kdrecon.distillation.METHODS`.
+            teacher: "standard" (trained alone: Std-KD) or "sft" (SFT-KD).
+            init: "random" or "sft" (blocks S2 to S5 of the SFT training, S1 fresh); by default the paper's choice,
+                random for the standard teacher and sft for the SFT teacher.
+            ready: as in :meth:`teacher`.
+        """
+        for value, known, name in (
+            (method, METHODS, "method"),
+            (teacher, TEACHERS, "teacher"),
+            (init, INITS, "init"),
+        ):
+            if value is not None and value not in known:
+                raise InputError(f"{name} {value!r} is unknown: expected one of {', '.join(known)}")
+        init = init or ("sft" if teacher == "sft" else "random")
+        chosen = self.sft_teacher(ready) if teacher == "sft" else self.teacher(ready)
+        experiment = replace(
+            self._experiment(STUDENT, "student"),
+            teacher=teacher, method=method, init=init,
+            teacher_origin="ready" if _record(chosen.folder).get("origin") == "ready" else "",
+        )  # fmt: skip
+        return self._network(experiment, ready)
+
+    def zero_filled(self) -> Network:
+        """The baseline without a network."""
+        experiment = replace(self._experiment("zero_filled", "zero_filled"), epochs=0)
+        folder = experiment.folder(self.parameters.run_folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _record(folder):
+            write_json(
+                folder / "config.json",
+                {"config": self._config(experiment), "finished": True, "parameters": 0},
+            )
+        return Network(ZeroFilled(), experiment, folder, "loaded", pd.DataFrame())
+
+    @cached_property
+    def data_hash(self) -> str:
+        """Fingerprint of the training and validation slices and the mask."""
+        return _digest([self.train.x, self.validation.x, self.mask])
+
+    def _split(self, split: str) -> data.Slices:
+        p = self.parameters
+        return data.load_split(p.dataset, split, p.acceleration, p.resolution, p.data_root).to(self.device)
+
+    def _experiment(self, model: str, role: str) -> Experiment:
+        p = self.parameters
+        return Experiment(
+            p.dataset,
+            p.acceleration,
+            self.train.x.shape[-1],
+            p.epochs,
+            p.batch_size,
+            p.lr,
+            p.seed,
+            model,
+            role,
+        )
+
+    def _config(self, experiment: Experiment) -> dict:
+        return {**experiment.record(), "data": self.data_hash}
+
+    def _network(self, experiment: Experiment, ready: bool | None) -> Network:
+        folder = experiment.folder(self.parameters.run_folder)
+        record = _record(folder)
+        if record.get("finished"):
+            if record["config"] != self._config(experiment):
+                raise InputError(
+                    f"{folder} holds another configuration ({differences(record['config'], self._config(experiment))}): "
+                    "choose another run_root, or delete the folder to train anew"
+                )
+            return self._load(experiment, folder, "loaded")
+        if (self.parameters.ready if ready is None else ready) and (found := self._ready(experiment)):
+            return found
+        return self._train(experiment, folder)
+
+    def _ready(self, wanted: Experiment) -> Network | None:
+        """The ready network that does the wanted job, copied into the run so that it is evaluated like any other."""
+        path = READY / f"{wanted.model}_{wanted.model_type}.json"
+        if not path.exists():
+            return None
+        record = json.loads(path.read_text())
+        config = dict(record["config"])
+        free = ("epochs", "batch_size", "lr", "seed", "teacher_origin")
+        if any(config[key] != value for key, value in self._config(wanted).items() if key not in free):
+            return None
+        config.pop("data")
+        experiment = Experiment(**config)
+        folder = experiment.folder(self.parameters.run_folder)
+        if not _record(folder).get("finished"):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path.with_suffix(".pt"), folder / "best_model.pt")
+            shutil.copyfile(path.with_suffix(".csv"), folder / "log.csv")
+            write_json(folder / "config.json", record)
+        return self._load(experiment, folder, "ready")
+
+    def _train(self, experiment: Experiment, folder: Path) -> Network:
+        config = self._config(experiment)
+        objective = self._objective(experiment).to(self.device)
+        recipe = self.parameters.recipe
+        record = {
+            "config": config,
+            "finished": False,
+            "origin": "trained",
+            "parameters": count_parameters(objective.evaluated),
+            "device": self.device.type,
+            "precision": resolve_precision(recipe.precision, self.device),
+            "environment": environment(),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", record)
+        title = f"{experiment.model} {experiment.model_type}"
+        started = time.perf_counter()
+        history = fit(objective, self.train, self.validation, recipe, folder, config, title)
+        best = history.loc[history.validation_l1.idxmin()]
+        record |= {
+            "finished": True,
+            "seconds": round(float(history.seconds.sum()), 2),
+            "best_epoch": int(best.epoch),
+            "validation_l1": float(best.validation_l1),
+        }
+        write_json(folder / "config.json", record)
+        print(
+            f"{title}: trained, {len(history)} epochs in {time.perf_counter() - started:.0f} s, "
+            f"best validation L1 {best.validation_l1:.5f} in epoch {best.epoch:.0f}"
+        )
+        return self._load(experiment, folder, "trained")
+
+    def _objective(self, experiment: Experiment) -> Objective:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(experiment.seed)
+            model = dc_cnn(experiment.model, experiment.fidelity)
+            if experiment.role == "sft_teacher":
+                return StudentFriendly(SFT(model, dc_cnn(STUDENT, experiment.fidelity)), experiment.imitation)
+            if not experiment.method:
+                return Supervised(model)
+            if experiment.init == "sft":
+                start_from_sft(model, self.sft_teacher().student)
+            teacher = self.sft_teacher() if experiment.teacher == "sft" else self.teacher()
+            return Distillation(model, teacher.model, experiment.method)
+
+    def _load(self, experiment: Experiment, folder: Path, origin: str) -> Network:
+        model, student = dc_cnn(experiment.model, experiment.fidelity), None
+        if experiment.role == "sft_teacher":
+            student = dc_cnn(STUDENT, experiment.fidelity)
+        load_network(SFT(model, student) if student else model, folder / "best_model.pt", self.device)
+        if origin != "trained":
+            source = "ready network" if origin == "ready" else "loaded from this run"
+            print(f"{experiment.model} {experiment.model_type}: {source}, {experiment.epochs} epochs")
+        history = pd.read_csv(folder / "log.csv")
+        return Network(model, experiment, folder, origin, history, student)
+
+
+def load_network(network: nn.Module, path: Path, device: torch.device) -> None:
+    """Load the weights of a best_model.pt into a network, in place, and put it on the device in evaluation mode.
+
+    Raises:
+        InputError: the file is no checkpoint that loads safely (nothing in it is executed), or a tensor is missing,
+            unexpected or of another shape.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
+        raise InputError(
+            f"{path} is not a checkpoint of this project ({str(error).splitlines()[0]}): expected best_model.pt as "
+            "training writes it; delete its folder to train anew"
+        ) from error
+    expected = network.state_dict()
+    wrong = [name for name in sorted(expected.keys() | state.keys()) if _shape(state, name) != _shape(expected, name)]
+    if wrong:
+        raise InputError(
+            f"{path} does not fit: {wrong[0]} is {_shape(state, wrong[0])}, expected {_shape(expected, wrong[0])} "
+            f"({len(wrong)} such tensors); is it the checkpoint of another network?"
+        )
+    network.load_state_dict(state)
+    network.to(device).eval()
+
+
+def start_from_sft(student: DCCNN, branches: DCCNN) -> list[str]:
+    """Start a student from the student blocks S2..SN of an SFT training; S1, which SFT never trains, stays fresh.
+
+    Args:
+        student: the network to initialise, changed in place.
+        branches: the student half of a trained :class:`kdrecon.sft.SFT`.
+
+    Returns:
+        the names of the tensors that were loaded.
+
+    Raises:
+        InputError: a block has no counterpart of the same shape; nothing is loaded then.
+    """
+    state = {name: value for name, value in branches.state_dict().items() if not name.startswith("blocks.0.")}
+    expected = {
+        name: value.shape for name, value in student.state_dict().items() if not name.startswith("blocks.0.")
+    }
+    if not state or {name: value.shape for name, value in state.items()} != expected:
+        raise InputError(
+            f"the SFT student blocks are of a {branches.name}, the student is a {student.name}: nothing was loaded; "
+            "expected the same architecture with at least 2 cascades"
+        )
+    student.load_state_dict(state, strict=False)
+    return sorted(state)
+
+
+def _shape(state: dict, name: str) -> str:
+    return str(tuple(state[name].shape)) if name in state else "absent"
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Fingerprint of a model's weights."""
+    return _digest(list(model.state_dict().values()))
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _record(folder: Path) -> dict:
+    path = folder / "config.json"
+    return json.loads(path.read_text()) if path.exists() else {}

@@ -1,0 +1,121 @@
+"""Image quality, slice by slice, with an explicit data range.
+
+Every metric takes a target and a prediction, (H, W) or (S, H, W), and returns a float, or one value a slice (S,). The
+data range is each slice's target maximum unless given. Volume-wise figures are never formed here.
+
+All raise ValueError for arrays of different or other shapes, values that are not finite, or a target that is zero
+everywhere.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+
+import numpy as np
+from scipy import ndimage
+from skimage import metrics as skimage_metrics
+
+VIF_NOISE = 2.0
+
+
+def _slicewise(metric: Callable[[np.ndarray, np.ndarray, float], float]) -> Callable:
+    @wraps(metric)
+    def over_slices(target, prediction, data_range: float | None = None) -> float | np.ndarray:
+        target, prediction = np.asarray(target, np.float64), np.asarray(prediction, np.float64)
+        if target.shape != prediction.shape or target.ndim not in (2, 3):
+            raise ValueError(
+                f"target {target.shape} and prediction {prediction.shape}: expected the same shape, (H, W) or (S, H, W)"
+            )
+        if not (np.isfinite(target).all() and np.isfinite(prediction).all()):
+            raise ValueError("target or prediction holds NaN or infinite values: expected finite ones; check the network")
+        if target.ndim == 3:
+            return np.array([over_slices(t, p, data_range) for t, p in zip(target, prediction)])
+        if not target.any():
+            raise ValueError("the target slice is zero everywhere: expected an image; leave empty slices out")
+        return float(metric(target, prediction, target.max() if data_range is None else data_range))
+
+    return over_slices
+
+
+@_slicewise
+def psnr(target, prediction, data_range):
+    """Peak signal-to-noise ratio, 10 log10(range^2 / MSE), in dB; infinite for equal images."""
+    with np.errstate(divide="ignore"):
+        return skimage_metrics.peak_signal_noise_ratio(target, prediction, data_range=data_range)
+
+
+@_slicewise
+def ssim(target, prediction, data_range):
+    """Structural similarity, mean over windows of 7 x 7 (Wang et al. 2004); 1 for equal images."""
+    return skimage_metrics.structural_similarity(target, prediction, data_range=data_range)
+
+
+@_slicewise
+def nmse(target, prediction, data_range):
+    """Normalised mean squared error, |x - p|^2 / |x|^2."""
+    return ((target - prediction) ** 2).sum() / (target**2).sum()
+
+
+@_slicewise
+def mse(target, prediction, data_range):
+    """Mean squared error."""
+    return skimage_metrics.mean_squared_error(target, prediction)
+
+
+@_slicewise
+def hfn(target, prediction, data_range):
+    """High-frequency norm error, |L x - L p|^2 / |L x|^2 with the Laplacian L and predictions clipped to [0, 1].
+
+    Source: released code of SFT-KD-Recon.
+    """
+    edges = ndimage.laplace(target)
+    return ((edges - ndimage.laplace(prediction.clip(0, 1))) ** 2).sum() / (edges**2).sum()
+
+
+@_slicewise
+def vif(target, prediction, data_range):
+    """Visual information fidelity in the pixel domain: information the prediction keeps of the target; 1 for equal images.
+
+    Over four scales: sum log2(1 + g^2 s_x^2 / (s_v^2 + s_n^2)) / sum log2(1 + s_x^2 / s_n^2), with local gain g and
+    residual variance s_v^2 under Gaussian windows and s_n^2 = 2 for images scaled to 0..255. It may exceed 1.
+
+    Source: Sheikh & Bovik 2006 (pixel-domain form).
+    """
+    x, p = target * 255 / data_range, prediction * 255 / data_range
+    kept = total = 0.0
+    for scale in range(4):
+        size = 2 ** (4 - scale) + 1
+        window = _gaussian_window(size)
+        if scale:
+            x, p = (_filter(image, window)[::2, ::2] for image in (x, p))
+        if min(x.shape) < size:
+            break
+        mean_x, mean_p = _filter(x, window), _filter(p, window)
+        var_x = (_filter(x * x, window) - mean_x**2).clip(min=0)
+        var_p = (_filter(p * p, window) - mean_p**2).clip(min=0)
+        covariance = _filter(x * p, window) - mean_x * mean_p
+        gain = covariance / (var_x + 1e-10)
+        residual = var_p - gain * covariance
+        gain, residual = np.where(var_x < 1e-10, 0, gain), np.where(var_x < 1e-10, var_p, residual)
+        gain, residual = np.where(var_p < 1e-10, 0, gain), np.where(var_p < 1e-10, 0, residual)
+        residual = np.where(gain < 0, var_p, residual).clip(min=1e-10)
+        gain = gain.clip(min=0)
+        kept += np.log2(1 + gain**2 * var_x / (residual + VIF_NOISE)).sum()
+        total += np.log2(1 + var_x / VIF_NOISE).sum()
+    return kept / total if total else 1.0
+
+
+METRICS = {"psnr": psnr, "ssim": ssim, "nmse": nmse, "mse": mse, "hfn": hfn, "vif": vif}
+
+
+def _gaussian_window(size: int) -> np.ndarray:
+    offsets = np.arange(size) - size // 2
+    window = np.exp(-0.5 * (offsets / (size / 5)) ** 2)
+    return window / window.sum()
+
+
+def _filter(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Separable filter, 'valid' part only."""
+    half = len(window) // 2
+    for axis in (0, 1):
+        image = ndimage.correlate1d(image, window, axis=axis)
+    return image[half : image.shape[0] - half, half : image.shape[1] - half]

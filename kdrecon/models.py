@@ -1,0 +1,138 @@
+"""DC-CNN: a cascade of small convolutional networks, each followed by a data-fidelity layer."""
+
+import re
+from collections.abc import Container
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdrecon.errors import InputError
+from kdrecon.fidelity import DataFidelity, Measurement
+
+CHANNELS = 32
+
+
+class Tap(NamedTuple):
+    """Feature maps (B, C, H, W) of one convolution, before and after its ReLU (equal where there is none)."""
+
+    before: Tensor
+    after: Tensor
+
+
+class CNNBlock(nn.Module):
+    """d convolutions of 3x3, 1 -> 32 -> ... -> 32 -> 1 channels, ReLU between them and none after the last.
+
+    The image is zero-padded by d once and every convolution is 'valid', so the block sees zeros outside the image
+    but its feature maps are never padded again.
+
+    Args:
+        depth: number of convolutions d, at least 2.
+        residual: add the block's input to its output (KD-MRI's figure; the released code has none).
+    """
+
+    def __init__(self, depth: int, residual: bool = False):
+        super().__init__()
+        widths = [1, *[CHANNELS] * (depth - 1), 1]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3) for a, b in zip(widths, widths[1:]))
+        self.residual = residual
+
+    def forward(self, x: Tensor, taps: bool | Container[int] = False) -> tuple[Tensor, list[Tap | None]]:
+        """Output image (B, 1, H, W) and a list over convolutions of maps cropped to H x W (None: not asked for)."""
+        depth = len(self.convs)
+        z, kept = F.pad(x, [depth] * 4), []
+        for j, conv in enumerate(self.convs):
+            before = conv(z)
+            z = F.relu(before) if j < depth - 1 else before
+            wanted = taps is True or (taps and j in taps)
+            margin = depth - 1 - j
+            crop = (..., slice(margin, margin + x.shape[-2]), slice(margin, margin + x.shape[-1]))
+            kept.append(Tap(before[crop], z[crop]) if wanted else None)
+        return (x + z if self.residual else z), kept
+
+
+class DCCNN(nn.Module):
+    """c cascades of a CNN block and data fidelity, x_k = DF(CNN_k(x_{k-1}), y), from the zero-filled image x_0 = x_u.
+
+    Args:
+        depth: convolutions of each block, d.
+        cascades: number of cascades, c.
+        fidelity: "real" or "hermitian" (see :class:`kdrecon.fidelity.DataFidelity`).
+        residual: residual connection round each CNN block.
+
+    Source: Schlemper et al. 2018; architecture table of SFT-KD-Recon.
+    """
+
+    def __init__(self, depth: int, cascades: int = 5, fidelity: str = "real", residual: bool = False):
+        super().__init__()
+        self.blocks = nn.ModuleList(CNNBlock(depth, residual) for _ in range(cascades))
+        self.fidelity = DataFidelity(fidelity)
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks[0].convs)
+
+    @property
+    def name(self) -> str:
+        return f"D{self.depth}C{len(self.blocks)}"
+
+    def forward(self, x_u: Tensor, y: Tensor, mask: Tensor, taps: bool | Container[int] = False):
+        """Reconstruct a batch.
+
+        Args:
+            x_u: zero-filled images (B, 1, H, W), float32.
+            y: measured k-space (B, 1, H, W), complex64, unshifted; ignored off the mask.
+            mask: (H, W), bool.
+            taps: True, or the indices (from 0) of the convolutions whose maps are wanted.
+
+        Returns:
+            x_rec (B, 1, H, W); with taps also nested lists: ``taps[cascade][conv]`` is a :class:`Tap` of (B, C, H, W)
+            maps, or None for a convolution that was not asked for.
+        """
+        measurement = self.fidelity.measure(y, mask)
+        x, all_taps = x_u, []
+        for k in range(len(self.blocks)):
+            x, kept = self.cascade(k, x, measurement, taps)
+            all_taps.append(kept)
+        return (x, all_taps) if taps else x
+
+    def cascade(self, k: int, x: Tensor, measurement: Measurement, taps: bool | Container[int] = False):
+        """One cascade (k from 0): block k, then data fidelity. Returns (x, taps of the block)."""
+        x, kept = self.blocks[k](x, taps)
+        return self.fidelity.apply_to(x, measurement), kept
+
+
+def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
+    """The DC-CNN called DdCc: c cascades of d convolutions; D5C5 is the paper's teacher, D3C5 its student.
+
+    Args:
+        name: such as "D5C5" (141,765 parameters), "D4C5" (95,525), "D3C5" (49,285), "D2C5" (3,045).
+        fidelity: "real" or "hermitian".
+        residual: residual connection round each CNN block.
+
+    Returns:
+        the network with PyTorch's default initialisation.
+
+    Raises:
+        InputError: the name is not of that form, with d of at least 2 and c of at least 1.
+    """
+    match = re.fullmatch(r"D(\d+)C(\d+)", name)
+    if not match or int(match[1]) < 2 or int(match[2]) < 1:
+        raise InputError(
+            f"network name {name!r}: expected DdCc with d >= 2 and c >= 1, such as 'D5C5' or 'D3C5'"
+        )
+    return DCCNN(int(match[1]), int(match[2]), fidelity, residual)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable values in the model."""
+    return sum(p.numel() for p in model.parameters())
+
+
+class ZeroFilled(nn.Module):
+    """The baseline in a network's clothes: returns the zero-filled image x_u it is given."""
+
+    name = "zero_filled"
+
+    def forward(self, x_u: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+        return x_u

@@ -1,0 +1,507 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · Standard knowledge distillation
+#
+# A large network teaches a small one: the small network sees not only the right image, but also how the
+# large one looks at it on the way.
+#
+# **What you will learn**
+#
+# - where the "knowledge" of a reconstruction network can be found: outputs, feature maps, attention maps,
+#   relations;
+# - how attention transfer (AT) works, derived by hand in a few lines;
+# - four more ways to compare two networks: FitNets, CC, FSP and SP, each as an equation and a picture;
+# - what "the teacher is frozen" means and how to check it;
+# - how to read a table of distilled students without fooling yourself.
+#
+# **Before you start:** you know the DC-CNN and its data-fidelity layers from
+# [02 · DC-CNN](./02_dccnn.ipynb). PyTorch basics are enough.
+#
+# **Minutes:** about 3 in quick mode on two cores; with the paper's recipe (150 epochs, full resolution)
+# some hours, on a GPU far less.
+#
+# [previous: 02 · DC-CNN](./02_dccnn.ipynb) ·
+# [next: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb)
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from kdrecon import evaluation, plots
+from kdrecon.distillation import METHODS
+from kdrecon.laboratory import weights_hash
+from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.objectives import Distillation
+from kdrecon.training import gradient_norms
+
+# %% tags=["parameters"]
+PARAMETERS_CELL
+
+# %%
+from kdrecon.laboratory import Laboratory
+
+lab = Laboratory(
+    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
+    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+)  # fmt: skip
+
+# %% [markdown]
+# ## Two networks
+#
+# The **teacher** is a D5C5: five cascades of five convolutions. The **student** is a D3C5: five cascades of
+# three convolutions, about a third of the parameters. Both were trained alone, each only with the fully
+# sampled image $x$.
+#
+# The plain student is our yardstick, so it must have seen as many epochs as the students we are about to
+# distil. `ready=False` makes sure of that: it is the student that this run trained, not a ready one trained
+# for longer.
+
+# %%
+teacher = lab.teacher()
+student = lab.student(ready=False)
+for network in (teacher, student):
+    e = network.experiment
+    print(f"{e.model} {e.role}: {count_parameters(network.model):,} parameters, {e.epochs} epochs")
+
+# %% [markdown]
+# ## What does a network know?
+#
+# The weights hold it all, but weights of two different architectures cannot be compared. What can be
+# compared is what the networks *do* with the same image:
+#
+# 1. **outputs**: the reconstructions;
+# 2. **feature maps**: the 32 images after a convolution;
+# 3. **attention maps**: where in the image the features are strong, all 32 maps in one;
+# 4. **relations**: how similar the features of two slices, or of two layers, are.
+#
+# We ask the model for its feature maps with `taps`: the indices of the convolutions that we want to look
+# at. The usual place is the middle of each cascade, conv 3 of 5 in the teacher and conv 2 of 3 in the
+# student (indices 2 and 1, counted from 0). There are as many cascades in both, so every teacher map has a
+# student counterpart.
+
+
+# %%
+def maps_of(model, batch, conv):
+    """Feature maps (B, 32, H, W) of one convolution, after ReLU, a list over cascades."""
+    with torch.no_grad():
+        _, taps = model(batch.x_u, batch.y, batch.mask, taps=[conv])
+    return [cascade[conv].after for cascade in taps]
+
+
+shown = lab.train.subset(8)
+batch = next(shown.batches(8))
+teachers = maps_of(teacher.model, batch, 2)
+students = maps_of(student.model, batch, 1)
+print(len(teachers), "cascades, maps of", tuple(teachers[0].shape), "and", tuple(students[0].shape))
+assert [t.shape for t in teachers] == [s.shape for s in students]
+
+# %%
+slice_number, cascade = len(shown) // 2, 1
+strongest = {}
+for name, maps in {"teacher": teachers, "student": students}.items():
+    z = maps[cascade][slice_number]
+    order = z.std(dim=(1, 2)).argsort(descending=True)[:6]
+    strongest[name] = (z[order] / z.std()).cpu().numpy()
+figure = plots.map_rows(
+    strongest, [f"number {k + 1}" for k in range(6)], "feature / its standard deviation", cmap="viridis"
+)
+figure.suptitle("the six strongest feature maps in cascade 2")
+plt.show()
+
+# %% [markdown]
+# *What to see:* edges, flat tissue, shifted copies of the anatomy. Map number 1 of the teacher has no
+# reason to look like map number 1 of the student: the order of the 32 channels is arbitrary in every
+# network. A method that compares channel by channel must deal with that. A method that does not depend on
+# the order has an easier life.
+
+# %% [markdown]
+# ## Attention maps
+#
+# Attention transfer [`zagoruyko2017`] drops the channel order with a sum. For feature maps $F_c$ with
+# channels $c$:
+#
+# $$q = \sum_c F_c^2, \qquad \hat q = \frac{q}{\|q\|_2}, \qquad
+# L_{AT} = \big\langle\, \|\hat q_S - \hat q_T\|_2 \,\big\rangle_{\text{samples, cascades}}$$
+#
+# $q$ has one value a pixel: where the features are strong. The normalisation removes the overall strength,
+# so that only the *pattern* is compared. It is done per image, and then the distances are averaged over
+# samples and cascades.
+#
+# **Before you run the next cells:** in which cascade will teacher and student attend to the same places
+# most: the first, which sees the aliased image, or the last? Take a guess.
+
+
+# %%
+def attention(maps):
+    q = maps.square().sum(dim=1).flatten(1)  # (B, H W)
+    return q / q.norm(dim=1, keepdim=True)
+
+
+def attention_distance(s, t):
+    return (attention(s) - attention(t)).norm(dim=1).mean()
+
+
+distances = [float(attention_distance(s, t)) for s, t in zip(students, teachers)]
+by_hand = sum(distances) / len(distances)
+library = float(METHODS["at"](cascades=len(students))(students, teachers))
+print(f"L_AT by hand {by_hand:.5f}, library {library:.5f}")
+assert abs(by_hand - library) <= 1e-4 * library
+
+# %%
+h, w = batch.x.shape[-2:]
+rows = {
+    name: [attention(maps)[slice_number].reshape(h, w).cpu().numpy() * (h * w) ** 0.5 for maps in stack]
+    for name, stack in {"teacher": teachers, "student": students}.items()
+}
+rows["|difference|"] = [abs(t - s) for t, s in zip(rows["teacher"], rows["student"])]
+cells = {"|difference|": [f"distance {d:.2f}" for d in distances]}
+columns = [f"cascade {k + 1}" for k in range(len(distances))]
+figure = plots.map_rows(rows, columns, "attention (1 = root mean square)", cells=cells)
+figure.suptitle("attention maps of the middle convolution")
+plt.show()
+
+# %% [markdown]
+# *What to see:* in each column the two networks at the same stage of the reconstruction; below, where they
+# disagree. The number is the distance $\|\hat q_S - \hat q_T\|_2$, averaged over the slices: 0 for equal
+# patterns, $\sqrt 2$ for maps that never overlap. Attention transfer asks the student to make the bottom
+# row dark.
+
+# %% [markdown]
+# ## Four more ways to compare
+#
+# Two ingredients are common to all methods. Teacher and student maps are first divided by $\sigma$, the
+# standard deviation of the teacher's map in that cascade, so that no loss depends on the units of the
+# features. And the loss is averaged over the cascades.
+
+# %%
+sigma = [t.std() for t in teachers]
+teachers = [t / s for t, s in zip(teachers, sigma)]
+students = [s / g for s, g in zip(students, sigma)]
+
+
+def average(loss):
+    """Mean over cascades of a loss(student, teacher)."""
+    return float(sum(loss(s, t) for s, t in zip(students, teachers)) / len(students))
+
+
+def agrees(key, value, *maps):
+    method = METHODS[key](cascades=len(students)).to(lab.device)
+    library = float(method(*(maps or (students, teachers))).detach())
+    print(f"{key}: by hand {value:.5f}, library {library:.5f}")
+    assert abs(value - library) <= 1e-3 * abs(library) + 1e-7
+
+
+# %% [markdown]
+# **FitNets** [`romero2015`] takes the features themselves as a *hint*. A small regressor $r$ (a 1×1
+# convolution, trained with the student) may mix the student's channels, which is its answer to the
+# arbitrary order of channels:
+#
+# $$L_{hint} = \tfrac12 \,\big\langle (t - r(s))^2 \big\rangle$$
+#
+# Here $r$ starts as the identity.
+
+# %%
+hint = average(lambda s, t: 0.5 * (t - s).square().mean())
+agrees("fitnets", hint)
+
+channel = int(teachers[cascade][slice_number].std(dim=(1, 2)).argmax())
+t, s = (maps[cascade][slice_number, channel].cpu().numpy() for maps in (teachers, students))
+figure = plots.map_rows(
+    {f"channel {channel + 1}": [t, s, abs(t - s)]},
+    ["teacher", "student", "|t - s|"],
+    "feature / σ",
+    "viridis",
+)
+figure.suptitle("FitNets: pixel by pixel, channel by channel")
+plt.show()
+
+# %% [markdown]
+# *What to see:* before any training of $r$ the two channels show different things, so the hint loss is
+# large almost everywhere. FitNets asks for the most: the full features, not a summary.
+
+# %% [markdown]
+# **SP, similarity-preserving** [`tung2019`], does not compare features but *relations between samples*.
+# With all features of a sample in one row of $Q$ ($B$ samples, $B$ rows):
+#
+# $$G = \mathrm{rownorm}(Q Q^\top), \qquad L_{SP} = \frac{1}{B^2}\,\|G_T - G_S\|_F^2$$
+#
+# **CC, correlation congruence** [`peng2019`], does the same with another similarity. With $f_i$ the
+# features of sample $i$ normalised to length 1, it takes a Gaussian kernel $e^{-\gamma\|f_i - f_j\|^2}$, in
+# a Taylor expansion of order 2, $\gamma = 0.4$:
+#
+# $$K_{ij} = e^{-2\gamma}\sum_{p=0}^{2}\frac{(2\gamma)^p}{p!}\,(f_i^\top f_j)^p, \qquad
+# L_{CC} = \frac{1}{B^2}\,\|K_T - K_S\|_F^2$$
+
+
+# %%
+def similarity(maps):  # SP
+    q = maps.flatten(1)
+    return torch.nn.functional.normalize(q @ q.T, dim=1)
+
+
+def correlation(maps, gamma=0.4):  # CC
+    f = torch.nn.functional.normalize(maps.flatten(1), dim=1)
+    a = 2 * gamma * (f @ f.T)
+    return torch.exp(torch.tensor(-2 * gamma)) * (1 + a + a**2 / 2)
+
+
+if len(shown) > 1:
+    agrees("sp", average(lambda s, t: (similarity(t) - similarity(s)).square().mean()))
+    agrees("cc", average(lambda s, t: (correlation(t) - correlation(s)).square().mean()))
+
+# %%
+pairs = {
+    f"{name}, cascade {cascade + 1}": [matrix(maps[cascade]).cpu().numpy() for maps in (teachers, students)]
+    for name, matrix in {"SP: similarity G": similarity, "CC: correlation K": correlation}.items()
+}
+plots.matrix_pairs(pairs, "slice")
+plt.show()
+
+# %% [markdown]
+# *What to see:* one row and one column a slice, in the order of the data set; bright means "these two
+# slices look alike to the network". In K the diagonal is brightest: each slice is most like itself. G has
+# its rows normalised, so slices with strong features make bright columns. A matrix of B × B numbers is all
+# that is left of millions of features: SP and CC ask for little, and need at least two slices in a batch.
+
+# %% [markdown]
+# **FSP, flow of solution procedure** [`yim2017`], looks at *relations between layers*. Its Gram matrix says
+# how the channels of an early layer $F_a$ go with those of a late layer $F_b$ (here: the first and the
+# last-but-one convolution of a cascade; $N$ pixels):
+#
+# $$G = \frac1N F_a^\top F_b \in \mathbb R^{32\times 32}, \qquad
+# L_{FSP} = \big\langle (G_T - G_S)^2 \big\rangle$$
+
+
+# %%
+def layer_pairs(model):
+    return list(zip(maps_of(model, batch, 0), maps_of(model, batch, model.depth - 2)))
+
+
+def gram(early, late):
+    return early.flatten(2) @ late.flatten(2).transpose(1, 2) / early[0, 0].numel()
+
+
+scales = [[z.std() for z in pair] for pair in layer_pairs(teacher.model)]
+pairs_t, pairs_s = (
+    [tuple(z / g for z, g in zip(pair, scale)) for pair, scale in zip(layer_pairs(model), scales)]
+    for model in (teacher.model, student.model)
+)
+fsp = sum((gram(*t) - gram(*s)).square().mean() for s, t in zip(pairs_s, pairs_t)) / len(pairs_t)
+agrees("fsp", float(fsp), pairs_s, pairs_t)
+
+# %%
+grams = [gram(*pairs[cascade])[slice_number].cpu().numpy() for pairs in (pairs_t, pairs_s)]
+plots.matrix_pairs({f"FSP: Gram matrix of a slice, cascade {cascade + 1}": grams}, "channel")
+plt.show()
+
+# %% [markdown]
+# *What to see:* a bright row is an early channel that many late channels go with, a bright column a late
+# channel that many early ones feed. Here, too, the channel order matters.
+#
+# | method | what is compared | numbers a slice and cascade | depends on the channel order |
+# |---|---|---|---|
+# | FitNets | features | 32 H W | yes, until the regressor has learned to mix |
+# | AT | where features are strong | H W | no |
+# | FSP | channels of two layers | 32 × 32 | yes |
+# | SP, CC | similarity of slices | B | no |
+
+# %% [markdown]
+# ## The loss, and the frozen teacher
+#
+# A distilled student minimises
+#
+# $$L = \langle|x - x_S|\rangle + w\, L_{KD}$$
+#
+# with one fixed weight $w$ a method. The teacher only shows; it must not be moved by what the student does.
+# So the teacher's forward pass builds no graph, and its weights take no part in the optimisation. Here are
+# three training steps, written out.
+#
+# **Before you run it:** what are the two things you would check to be sure that the teacher is frozen?
+
+# %%
+method = methods[0]
+batch = next(lab.train.subset(batch_size).batches(batch_size))
+torch.manual_seed(seed)
+novice = dc_cnn("D3C5").to(lab.device)
+objective = Distillation(novice, teacher.model, method).to(lab.device)
+objective.prepare(batch)
+
+before = weights_hash(teacher.model), weights_hash(novice)
+optimiser = torch.optim.Adam((p for p in objective.parameters() if p.requires_grad), lr=lr)
+for step in range(3):
+    loss = objective(batch)
+    optimiser.zero_grad()
+    loss.total.backward()
+    optimiser.step()
+    terms = ", ".join(f"{name} {float(term.detach()):.4f}" for name, term in loss.terms.items())
+    print(f"step {step + 1}: {terms}")
+
+# %%
+assert weights_hash(teacher.model) == before[0], "the teacher has moved"
+assert weights_hash(novice) != before[1], "the student has not moved"
+assert all(p.grad is None for p in teacher.model.parameters())
+assert not teacher.model(batch.x_u, batch.y, batch.mask).requires_grad
+print("teacher: bit-identical, no gradients, outputs need no gradient; student: moved")
+
+# %% [markdown]
+# ## How loud does the teacher speak?
+#
+# Two losses are added, so their *sizes* and the *sizes of their gradients* decide who is heard. If the
+# gradient of the distillation term is tiny, the student is trained alone under another name. If it is huge,
+# the image hardly counts. Here is the start of training, for an untrained student and this run's teacher.
+
+# %%
+start = {}
+for key in methods:
+    torch.manual_seed(seed)
+    objective = Distillation(dc_cnn("D3C5"), teacher.model, key).to(lab.device)
+    objective.prepare(batch)
+    terms = {name: float(term.detach()) for name, term in objective(batch).terms.items()}
+    gradients = {f"gradient_{name}": norm for name, norm in gradient_norms(objective, batch).items()}
+    start[plots.method_name(key)] = terms | gradients
+start = pd.DataFrame(start).T
+plots.start_bars(start)
+plt.show()
+
+# %%
+ratio = (start.gradient_distillation / start.gradient_reconstruction).rename(
+    "gradient ratio, distillation : reconstruction"
+)
+ratio.map("{:.2g}".format).to_frame()
+
+# %% [markdown]
+# *What to see:* the loss of a method may be small and its gradient large, or the other way round: sizes of
+# losses say little, gradients say more. The weights $w$ were set once, with the aim that at the start of
+# training the gradient of each distillation term is about half that of the reconstruction term, for a
+# teacher that was trained long. They are the same for all teachers and starts, else a comparison of
+# teachers would compare weights. With another data set, or a teacher of few epochs, the ratio is another
+# one, as you can see. Every training writes these norms to `gradient_norms.json` in its experiment folder.
+
+# %% [markdown]
+# ## Distil
+#
+# Now we train one student for each method in `methods`: same random start, same order of slices, same
+# number of epochs as the plain student. Only the second loss term differs.
+
+# %%
+distilled = {f"Std-KD {plots.method_name(key)}": lab.distilled(key) for key in methods}
+
+# %%
+CURVES_CELL
+
+# %% [markdown]
+# *What to see:* CURVES_TEXT
+
+# %% [markdown]
+# ## The table
+#
+# Each network reconstructs the same slices, and each slice is scored alone. The table shows mean ± standard
+# deviation over slices; the last column is the difference of mean PSNR to the plain student, given only
+# where the number of epochs is the same.
+#
+# **Before you run it:** how large must a difference be before you believe it?
+
+# %%
+networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "student": student, **distilled}
+scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
+plots.quality_table(networks, scores, reference="student")
+
+# %%
+equal = {name: n for name, n in distilled.items() if n.experiment.epochs == student.experiment.epochs}
+gaps = [scores[name].psnr.mean() - scores["student"].psnr.mean() for name in equal]
+table = scores["student"]
+print(f"In your run: {table.subject.nunique()} subject(s), {len(table)} slices, 1 seed, {epochs} epochs.")
+print(f"Plain student: {table.psnr.mean():.2f} dB, standard deviation over slices {table.psnr.std():.2f} dB.")
+if gaps:
+    above = f"{sum(g > 0 for g in gaps)} of {len(gaps)} above it"
+    print(f"Std-KD minus plain student: {min(gaps):+.2f} to {max(gaps):+.2f} dB; {above}.")
+
+# %% [markdown]
+# ## Reading it honestly
+#
+# - A quick run shows the *mechanics*. Few epochs, one person to train, another one with a smoother scan to
+#   test: these are not the paper's figures, and the data set is another one.
+# - One seed is one throw of the dice. Training the *same* student with another seed easily moves the mean
+#   by a few hundredths of a dB, in short trainings by tenths. Differences of that size show nothing, in
+#   either direction.
+# - The slices of one person are not independent. Many slices of one subject do not make many subjects.
+# - A teacher that was trained for a few epochs only may be no better than the student, or worse. Then there
+#   is little to learn from it, and the second loss can only get in the way. Compare the first rows of the
+#   table.
+# - If a distilled student is below the plain one, say so. In the paper's Table 1, Std-KD is below the plain
+#   student in 5 of 20 cells [`gayathri2023`].
+# - Distillation costs time: each step also runs the teacher. A plain student could have used that time for
+#   more epochs.
+#
+# Change `seed` in the parameters cell and run the notebook again: which of your conclusions survive?
+
+# %% [markdown]
+# ## Summary
+#
+# - Knowledge can be read off outputs, feature maps, attention maps, and relations between samples or
+#   layers.
+# - AT compares where the features are strong; FitNets the features themselves; SP and CC the similarity of
+#   slices; FSP the flow between two layers.
+# - The loss is reconstruction + $w$ × distillation; the teacher is frozen, and that can be checked to the
+#   bit.
+# - Gradient norms, not loss sizes, say how loud the teacher speaks.
+# - With one seed, a few epochs and one test subject, small differences show nothing.
+#
+# ## Questions
+#
+# <details><summary>1. Why can we not compare the weights of teacher and student directly?</summary>
+#
+# The architectures differ: there are weights without a counterpart. And even equal architectures can hold
+# the same function with permuted channels.
+# </details>
+#
+# <details><summary>2. Why does AT square the features before it sums them?</summary>
+#
+# So that strong features count, whatever their sign, and do not cancel. After a ReLU there are no negative
+# values, but the square still stresses strong features.
+# </details>
+#
+# <details><summary>3. What happens to the AT loss if all teacher maps are multiplied by 10?</summary>
+#
+# Nothing: $\hat q$ is normalised to length 1.
+# </details>
+#
+# <details><summary>4. Why do SP and CC need a batch of at least two slices?</summary>
+#
+# They compare similarities between slices. With one slice there is a single number, the similarity of the
+# slice with itself, and it is the same for teacher and student.
+# </details>
+#
+# <details><summary>5. Which methods would not notice if someone permuted the teacher's 32 channels?</summary>
+#
+# AT, SP and CC: sums and inner products over channels do not depend on their order. FSP would notice.
+# FitNets notices too, but its regressor can learn to undo the permutation.
+# </details>
+#
+# <details><summary>6. How do you show that the teacher is frozen?</summary>
+#
+# Its weights are bit-identical before and after, no parameter has a gradient, and its outputs require none.
+# </details>
+#
+# <details><summary>7. A method's distillation loss is 100 times smaller than the reconstruction loss. Is
+# it without effect?</summary>
+#
+# Not necessarily: what moves the weights is the gradient. Compare gradient norms.
+# </details>
+#
+# **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`,
+# `zagoruyko2017`, `romero2015`, `tung2019`, `peng2019`, `yim2017`.
+#
+# [next: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb)

@@ -1,0 +1,388 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 04 · Student-friendly joint training
+#
+# A good researcher is not always a good teacher. Here the teacher network is trained *together with* parts
+# of the student, so that it learns to work in a way that a small network can follow.
+#
+# **What you will learn**
+#
+# - why a teacher that was trained alone may be hard to imitate;
+# - how the student is unfolded into branches along the teacher, and which blocks each branch passes;
+# - the three terms of the SFT loss, and which weights each of them moves;
+# - how ten calls of student blocks become four, with the same numbers;
+# - why one factor in a program can switch off a loss term without anybody noticing.
+#
+# **Before you start:** [02 · DC-CNN](./02_dccnn.ipynb) for cascades and data fidelity,
+# [03 · Standard knowledge distillation](./03_standard_kd.ipynb) for what distillation is.
+#
+# **Minutes:** about 1 in quick mode on two cores; with the paper's recipe some hours, on a GPU far less.
+#
+# [previous: 03 · Standard knowledge distillation](./03_standard_kd.ipynb) ·
+# [next: 05 · SFT-KD](./05_sft_kd.ipynb)
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from kdrecon import evaluation, metrics, plots
+from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.sft import SFT, sft_loss
+
+# %% tags=["parameters"]
+PARAMETERS_CELL
+
+# %%
+from kdrecon.laboratory import Laboratory
+
+lab = Laboratory(
+    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
+    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+)  # fmt: skip
+
+# %% [markdown]
+# ## Why a teacher may be unfriendly
+#
+# A teacher trained alone minimises its own error and nothing else. Among the many sets of weights that
+# reconstruct equally well, training picks one, without asking whether a network with three convolutions a
+# cascade could produce anything like its intermediate results. Distillation then asks a small network for
+# something that was never meant for it.
+#
+# **Student-friendly training (SFT)** [`gayathri2023`] changes the teacher's training, not the distillation.
+# While the teacher learns, student blocks take over its work half-way: after teacher block $T_1$, student
+# blocks $S_2 \dots S_5$ must be able to finish the reconstruction; after $T_2$, blocks $S_3 \dots S_5$; and
+# so on. If they cannot, the gradient tells the *teacher* to hand over something easier.
+
+# %% [markdown]
+# ## Unfolded branches
+#
+# `SFT` holds a teacher (D5C5) and a student (D3C5). We do not draw the branches from memory: we ask the
+# model. If the output of branch $i$ depends on student block $S_k$, then its derivative with respect to
+# that block is not zero.
+#
+# **Before you run it:** five student blocks, branches that start after $T_1$ to $T_4$. How many branches,
+# how many block calls in all, and which block is in none of them?
+
+# %%
+torch.manual_seed(seed)
+sft = SFT(dc_cnn("D5C5"), dc_cnn("D3C5")).to(lab.device)
+batch = next(lab.train.subset(batch_size).batches(batch_size))
+
+x_teacher, x_branches = sft(batch.x_u, batch.y, batch.mask)
+print("teacher", tuple(x_teacher.shape), "branches", tuple(x_branches.shape))
+
+
+# %%
+def moves(output, block):
+    """Whether an output depends on the weights of a block."""
+    gradients = torch.autograd.grad(
+        output.square().sum(), block.parameters(), retain_graph=True, allow_unused=True
+    )
+    return any(g is not None and bool(g.any()) for g in gradients)
+
+
+table = pd.DataFrame(
+    [[moves(branch, block) for block in sft.student.blocks] for branch in x_branches],
+    index=[f"branch {i + 1}" for i in range(len(x_branches))],
+    columns=[f"S{k + 1}" for k in range(len(sft.student.blocks))],
+)
+table.replace({True: "passes", False: "-"})
+
+# %%
+plots.unfolding(table.to_numpy(), sft.teacher.name, sft.student.name)
+plt.show()
+
+# %% [markdown]
+# *What to see:* the blue row is the teacher, from the zero-filled image $x_u$ to its reconstruction $x_T$.
+# Each orange row is a branch that leaves it after one cascade. Blocks on the same grey ground are **one**
+# block with one set of weights: $S_5$ must be able to finish what $T_4$ hands over and what $S_4$ hands
+# over. Each box stands for a CNN block and the data-fidelity layer behind it. $S_1$ is nowhere: there is no
+# teacher block before it to start from.
+
+# %% [markdown]
+# ## One by one, then all at once
+#
+# By hand, a branch is a short loop. In all, 4 + 3 + 2 + 1 = 10 calls of student blocks.
+
+# %%
+measurement = sft.teacher.fidelity.measure(batch.y, batch.mask)
+n = len(sft.teacher.blocks)
+
+handed_over, x = [], batch.x_u
+for k in range(n):
+    x, _ = sft.teacher.cascade(k, x, measurement)
+    handed_over.append(x)
+
+branches, calls = [], 0
+for i in range(n - 1):
+    x = handed_over[i]
+    for k in range(i + 1, n):
+        x, _ = sft.student.cascade(k, x, measurement)
+        calls += 1
+    branches.append(x)
+print(f"{calls} student block calls in {len(branches)} branches")
+
+# %% [markdown]
+# All branches that are under way at cascade $k$ need the same block $S_k$. So they can travel as one batch,
+# and the teacher's output joins them after every cascade. We count the block calls of the library with
+# hooks.
+#
+# **Before you run it:** how many calls, and with how many images each?
+
+# %%
+images = []
+hooks = [b.register_forward_pre_hook(lambda block, x: images.append(len(x[0]))) for b in sft.student.blocks]
+x_teacher, x_branches = sft(batch.x_u, batch.y, batch.mask)
+for hook in hooks:
+    hook.remove()
+print(f"{len(images)} student block calls with {images} images, {sum(images)} in all")
+
+atol = 1e-5 if lab.device.type == "cpu" else 2e-3  # GPUs round their convolutions more coarsely
+torch.testing.assert_close(x_branches, torch.stack(branches), rtol=0, atol=atol)
+torch.testing.assert_close(x_teacher, handed_over[-1], rtol=0, atol=atol)
+assert len(images) == n - 1 and sum(images) == calls * len(batch.x)
+
+# %% [markdown]
+# The same images and the same sums, in four larger calls instead of ten small ones. On a GPU large calls
+# are cheaper; on a CPU it mostly keeps the program short.
+
+# %% [markdown]
+# ## The three terms
+#
+# With $N$ cascades, $x$ the fully sampled image, and $\langle|\cdot|\rangle$ a mean over pixels:
+#
+# $$L_T = \langle|x - x_T|\rangle, \qquad
+# L_S = \frac{1}{N-1}\sum_{i=1}^{N-1} \langle|x - x_{S,i}|\rangle, \qquad
+# L_{imit} = \frac{1}{N-1}\sum_{i=1}^{N-1} \langle|x_T - x_{S,i}|\rangle$$
+#
+# $$L_{SFT} = L_T + L_S + L_{imit}$$
+#
+# $L_T$ makes a good teacher, $L_S$ makes branches that reconstruct well, $L_{imit}$ pulls teacher and
+# branches together. Nothing is detached: $L_{imit}$ moves the branches towards the teacher *and the teacher
+# towards the branches*.
+
+# %%
+l_teacher = (batch.x - x_teacher).abs().mean()
+l_student = torch.stack([(batch.x - branch).abs().mean() for branch in x_branches]).mean()
+l_imitation = torch.stack([(x_teacher - branch).abs().mean() for branch in x_branches]).mean()
+
+loss = sft_loss(batch.x, x_teacher, x_branches)
+for name, by_hand in {"teacher": l_teacher, "student": l_student, "imitation": l_imitation}.items():
+    term = getattr(loss, name)
+    print(f"{name:9s} by hand {float(by_hand.detach()):.5f}, library {float(term.detach()):.5f}")
+    torch.testing.assert_close(by_hand, term)
+torch.testing.assert_close(loss.total, l_teacher + l_student + l_imitation)
+
+# %% [markdown]
+# ## Who learns from it?
+#
+# **Before you run it:** which of the ten blocks get a gradient? Which teacher block gets its gradient from
+# $L_T$ and $L_{imit}$ only, and why?
+
+
+# %%
+def block_norms(model, scalar):
+    """Gradient norm of each block of a model."""
+    norms = []
+    for block in model.blocks:
+        g = torch.autograd.grad(scalar, block.parameters(), retain_graph=True, allow_unused=True)
+        norms.append(float(sum(v.square().sum() for v in g if v is not None)) ** 0.5)
+    return norms
+
+
+teacher_norms, student_norms = (block_norms(model, loss.total) for model in (sft.teacher, sft.student))
+plots.block_gradients(teacher_norms, student_norms)
+plt.show()
+
+# %%
+sft.zero_grad()
+loss.total.backward(retain_graph=True)
+assert all(p.grad is None for p in sft.student.blocks[0].parameters()), "S1 takes no part"
+for block in [*sft.teacher.blocks, *sft.student.blocks[1:]]:
+    assert any(bool(p.grad.any()) for p in block.parameters()), "every other block learns"
+assert block_norms(sft.teacher, loss.student)[-1] == 0, "no branch starts after the last teacher block"
+print("S1: no gradient. T1 to T4: from the three terms. T5: from L_T and L_imit, no branch starts after it.")
+
+# %% [markdown]
+# *What to see:* every block has a bar, but for $S_1$. The axis is logarithmic: in untrained networks the
+# early blocks get far less than the late ones, because every untrained block between them and the output
+# weakens the signal. Keep $S_1$ in mind: when the student is assembled from these blocks in
+# [05](./05_sft_kd.ipynb), its first block will be untrained.
+
+# %% [markdown]
+# ## A factor that nobody notices
+#
+# In the paper $L_{imit}$ is a mean, with weight 1. The code that was released with the paper divides this
+# mean once more by the number of elements of the batch. Both forms are here: `imitation="paper"` (our
+# default) and `imitation="released"`.
+
+# %%
+rows = {}
+for form in ("paper", "released"):
+    term = sft_loss(batch.x, x_teacher, x_branches, imitation=form).imitation
+    norms = block_norms(sft.teacher, term)
+    rows[form] = {
+        "L_imit": float(term.detach()),
+        "gradient norm in T1 to T5": sum(v**2 for v in norms) ** 0.5,
+    }
+rows["L_T, for comparison"] = {
+    "L_imit": float(loss.teacher.detach()),
+    "gradient norm in T1 to T5": sum(v**2 for v in block_norms(sft.teacher, loss.teacher)) ** 0.5,
+}
+forms = pd.DataFrame(rows).T.rename(columns={"L_imit": "loss"})
+forms.map("{:.2e}".format)
+
+# %%
+factor = forms.loc["paper", "loss"] / forms.loc["released", "loss"]
+b, _, h, w = batch.x.shape
+print(f"paper / released: {factor:,.0f} = {b} x {h} x {w}, the elements of a batch")
+assert abs(factor / batch.x.numel() - 1) < 1e-3
+
+# %% [markdown]
+# In the released form the third term is absent in all but name. The training runs, the curve of the total
+# looks fine, and only someone who looks at the *size of the gradient* sees it. Which form made the paper's
+# figures is not known. It is a habit worth keeping: log every term and every gradient norm, not only the
+# total.
+
+# %% [markdown]
+# ## Train it
+#
+# Teacher and branches are trained together; the best epoch is the one with the smallest validation error of
+# the *teacher* alone. A quick run shows the mechanics, not the paper's figures.
+
+# %%
+friendly = lab.sft_teacher()
+
+# %%
+CURVES_CELL
+
+# %% [markdown]
+# *What to see:* CURVES_TEXT
+
+# %% [markdown]
+# ## Is the student-friendly teacher a worse teacher?
+#
+# It had to serve two aims, so one might expect it to pay for its friendliness with quality.
+#
+# **Before you run it:** better, equal or worse than the teacher trained alone? In the paper's Table 1
+# (brain, 4x) the published figures are 40.05 dB for the teacher alone and 40.23 dB for the SFT teacher.
+
+# %%
+networks = {"zero-filled": lab.zero_filled(), "teacher": lab.teacher(), "SFT teacher": friendly}
+scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
+plots.quality_table(networks, scores, reference="teacher")
+
+# %%
+epochs_of = {
+    name: network.experiment.epochs for name, network in networks.items() if network.experiment.epochs
+}
+gap = scores["SFT teacher"].psnr.mean() - scores["teacher"].psnr.mean()
+print(f"In your run: SFT teacher minus teacher {gap:+.2f} dB on {len(lab.test)} slices. Epochs: {epochs_of}")
+if len(set(epochs_of.values())) > 1:
+    print("The two were trained for different numbers of epochs: this difference says nothing about SFT.")
+
+# %% [markdown]
+# With one seed, a difference of a few hundredths of a dB says nothing. And mind the cost: each SFT step
+# also runs ten student blocks forwards and backwards, so with equal epochs SFT has used more computing
+# time.
+#
+# ## What the branches can do
+#
+# The trained branches on one slice of the evaluation split: how well do small blocks finish what the
+# teacher began?
+
+# %%
+trained = SFT(friendly.model, friendly.student)
+with torch.no_grad():
+    one = lab.test.batch(torch.tensor([len(lab.test) // 2]))
+    x_teacher, x_branches = trained(one.x_u, one.y, one.mask)
+outputs = {"zero-filled": one.x_u, "SFT teacher": x_teacher}
+outputs |= {f"branch {i + 1}": branch for i, branch in enumerate(x_branches)}
+outputs = {name: image[0, 0].cpu().numpy() for name, image in outputs.items()}
+plots.comparison(one.x[0, 0].cpu().numpy(), outputs)
+plt.show()
+
+# %% [markdown]
+# *What to see:* the first row are the reconstructions, with their PSNR; the second row is a zoom into the
+# yellow frame; the third row shows where they err, on one colour scale. Branch 1 uses the teacher's first
+# cascade only, branch 4 all but the last.
+
+# %%
+with torch.no_grad():
+    outputs = [trained(b.x_u, b.y, b.mask) for b in lab.test.batches(8)]
+target = lab.test.x[:, 0].cpu().numpy()
+images = {"SFT teacher": torch.cat([x_teacher for x_teacher, _ in outputs])}
+for i in range(n - 1):
+    images[f"branch {i + 1}"] = torch.cat([x_branches[i] for _, x_branches in outputs])
+psnr = {name: metrics.psnr(target, image[:, 0].cpu().numpy()).mean() for name, image in images.items()}
+blocks = [" ".join(f"{'T' if k <= i else 'S'}{k + 1}" for k in range(n)) for i in [n - 1, *range(n - 1)]]
+pd.DataFrame({"blocks": blocks, "mean PSNR (dB)": [f"{v:.2f}" for v in psnr.values()]}, index=list(psnr))
+
+# %% [markdown]
+# Compare branch 1 with branch 4: how much does it cost to let the student do four cascades instead of one?
+# If the branches are close to the teacher, its early cascades hand over something that small blocks can
+# finish.
+#
+# ## Summary
+#
+# - SFT trains the teacher together with student branches that take over after each of its cascades.
+# - $S_2 \dots S_5$ are shared by all branches; $S_1$ takes no part and gets no gradient.
+# - Branches at the same cascade pass the same block, so one batched call a cascade is enough.
+# - $L_{SFT} = L_T + L_S + L_{imit}$; the last term moves both sides. Divided by the number of elements it
+#   does nothing.
+# - By-products of the training: student blocks $S_2 \dots S_5$ with which the distillation can start.
+#
+# ## Questions
+#
+# <details><summary>1. Why is there no branch that starts with S1?</summary>
+#
+# A branch starts from the output of a teacher block. A branch from the very beginning would pass no teacher
+# block: it would be the plain student, and could tell the teacher nothing through $L_S$.
+# </details>
+#
+# <details><summary>2. How many branches and how many block calls (one by one, batched) has a network of six
+# cascades?</summary>
+#
+# 5 branches, 5 + 4 + 3 + 2 + 1 = 15 calls one by one, 5 batched.
+# </details>
+#
+# <details><summary>3. Which terms move T5?</summary>
+#
+# $L_T$ and $L_{imit}$, through $x_T$. No branch starts after $T_5$, so $L_S$ does not depend on it.
+# </details>
+#
+# <details><summary>4. What would change if $x_T$ were detached in the imitation term?</summary>
+#
+# The branches would still be pulled towards $x_T$, and the teacher would still be moved through the outputs
+# that it hands over. But $T_5$ would get a gradient from $L_T$ alone, and the teacher's result would not be
+# pulled towards the branches.
+# </details>
+#
+# <details><summary>5. By which factor does the released form shrink the imitation term for a batch of four
+# images of 240 × 240?</summary>
+#
+# By 4 × 240 × 240 = 230,400, or 4.3e-6.
+# </details>
+#
+# <details><summary>6. Why is the best epoch chosen by the teacher's error and not by the sum of the three
+# terms?</summary>
+#
+# The result of this stage is the teacher; the branches are its training partners. Choosing by another
+# quantity would be possible, but it would be another method.
+# </details>
+#
+# **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `schlemper2018`.
+#
+# [next: 05 · SFT-KD](./05_sft_kd.ipynb)

@@ -1,0 +1,339 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · Evaluation
+#
+# All networks of the run, on the same slices: figures, spread, pictures and cost, and how not to be fooled
+# by them.
+#
+# **What you will learn**
+#
+# - why the same two images can have several "PSNRs", and which one is reported here;
+# - how to evaluate many networks so that every figure can be recomputed from stored reconstructions;
+# - how to read a comparison figure, a residue, a box plot;
+# - what a student costs and saves: parameters and milliseconds;
+# - what a table may claim, and what it may not.
+#
+# **Before you start:** the notebooks before. What they trained is loaded here; what is missing is trained
+# now.
+#
+# **Minutes:** under 1 in quick mode on two cores, after 02 to 05; alone about 6, because all networks are
+# trained first. With the paper's recipe a few minutes after the others.
+#
+# [previous: 05 · SFT-KD](./05_sft_kd.ipynb) · [back to the start](./00_start_here.ipynb)
+
+# %%
+import statistics
+import time
+
+import h5py
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+
+from kdrecon import evaluation, metrics, plots
+from kdrecon.models import count_parameters
+
+# %% tags=["parameters"]
+PARAMETERS_CELL
+
+# %%
+from kdrecon.laboratory import Laboratory
+
+lab = Laboratory(
+    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
+    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+)  # fmt: skip
+
+# %% [markdown]
+# ## All networks of the run
+
+# %%
+networks = {
+    "zero-filled": lab.zero_filled(),
+    "teacher": lab.teacher(),
+    "student": lab.student(),
+    "SFT teacher": lab.sft_teacher(),
+}
+networks |= {f"Std-KD {plots.method_name(key)}": lab.distilled(key) for key in methods}
+networks |= {f"SFT-KD {plots.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods}
+
+# %%
+run_folder = lab.parameters.run_folder
+scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
+subjects = len(set(lab.test.subject))
+print(
+    f"{len(networks)} networks, {lab.evaluation_split} split: {len(lab.test)} slices of {subjects} subject(s)"
+)
+print(plots.epochs_note(networks))
+
+# %% [markdown]
+# ## One pair of images, many "PSNRs"
+#
+# For a target $x$, a prediction $p$ and a *data range* $R$,
+#
+# $$\mathrm{PSNR} = 10 \log_{10}\frac{R^2}{\langle (x - p)^2\rangle}\ \text{dB}.$$
+#
+# It looks unambiguous. But what is $R$, the largest value that this image has, or could have? And is the
+# mean taken over a slice or over a volume?
+#
+# **Before you run it:** the next cell computes seven PSNRs from the same reconstructions of one volume by
+# the plain student. How far apart will the smallest and the largest be: 0.1 dB, 1 dB, 10 dB?
+
+# %%
+with h5py.File(networks["student"].folder / "results" / f"{lab.test.volume[0]}.h5") as file:
+    x, p = file["target"][:], file["reconstruction"][:]
+
+
+def psnr(x, p, data_range):
+    return 10 * np.log10(data_range**2 / np.mean((x - p) ** 2))
+
+
+middle = len(x) // 2
+several = {
+    "one slice, range = maximum of the slice": psnr(x[middle], p[middle], x[middle].max()),
+    "one slice, range = maximum of the volume": psnr(x[middle], p[middle], x.max()),
+    "one slice, range = max - min of both images": psnr(
+        x[middle], p[middle], max(x[middle].max(), p[middle].max()) - min(x[middle].min(), p[middle].min())
+    ),
+    "one slice, range = 255 (a mistake here)": psnr(x[middle], p[middle], 255.0),
+    "volume: mean over slices, range of each slice": np.mean([psnr(a, b, a.max()) for a, b in zip(x, p)]),
+    "volume: mean over slices, range of the volume": np.mean([psnr(a, b, x.max()) for a, b in zip(x, p)]),
+    "volume: one MSE, range of the volume": psnr(x, p, x.max()),
+}
+pd.Series(several, name="PSNR (dB)").map("{:.2f}".format).to_frame()
+
+# %% [markdown]
+# Same images, several answers. Only the one with 255 is *wrong*, because these images lie in [0, 1]; but
+# figures may only be compared if range and unit (slice or volume) agree. The papers that we follow use one
+# of them in one script and another in the next.
+#
+# **Here it is always:** slice by slice, the range is the maximum of the target slice, then the mean over
+# slices. SSIM has the same trap, because its constants depend on the range.
+
+# %%
+by_hand = [psnr(a, b, a.max()) for a, b in zip(x, p)]
+np.testing.assert_allclose(metrics.psnr(x, p), by_hand, rtol=1e-5)
+ranges = {"slice maximum": float(x[middle].max()), "1": 1.0, "2 (as if -1 to 1)": 2.0, "255": 255.0}
+ssim = {name: metrics.ssim(x[middle], p[middle], data_range=r) for name, r in ranges.items()}
+pd.Series(ssim, name="SSIM of one slice, by data range").map("{:.4f}".format).to_frame()
+
+# %% [markdown]
+# *What to see:* a range that is too large makes any reconstruction look perfect. If a paper reports an SSIM
+# of 0.9999, ask for the range.
+#
+# ## Figures that can be recomputed
+#
+# `evaluate` has written the reconstructions of each network to `results/`, one file a volume, and a row a
+# slice to `metrics.csv`. Whoever doubts a table can recompute it. So do we.
+
+# %%
+for name, network in networks.items():
+    table = scores[name]
+    for volume, rows in table.groupby("volume", sort=False):
+        with h5py.File(network.folder / "results" / f"{volume}.h5") as file:
+            target, prediction = file["target"][:], file["reconstruction"][:]
+        np.testing.assert_allclose(metrics.psnr(target, prediction), rows.psnr, rtol=1e-6)
+        np.testing.assert_allclose(metrics.ssim(target, prediction), rows.ssim, rtol=1e-6)
+print("PSNR and SSIM of all networks follow from the stored reconstructions")
+
+# %% [markdown]
+# ## The table
+#
+# Mean ± standard deviation over slices. NMSE is $\|x-p\|^2/\|x\|^2$; HFN is the same for images sharpened
+# with a Laplacian: it looks at the fine detail; VIF asks how much visual information survives. PSNR, SSIM,
+# VIF: higher is better. NMSE, HFN: lower is better.
+#
+# **Before you run it:** the standard deviation over slices is large, because slices differ in difficulty.
+# Does that mean that no difference between networks counts?
+
+# %%
+print(plots.epochs_note(networks))
+plots.quality_table(networks, scores, reference="student")
+
+# %% [markdown]
+# No: all networks see the *same* slices, so the difference slice by slice may vary much less than the
+# slices do. But slices of one subject resemble each other: they are not independent, and no statistical
+# test on the slices of one person can tell what would happen with the next person. With few subjects,
+# report the figures and leave the p-value out.
+
+# %%
+figure = plots.box_plots(scores)
+(run_folder / "figures").mkdir(exist_ok=True)
+figure.savefig(run_folder / "figures" / "box_plots.png", dpi=100)
+plt.show()
+
+# %% [markdown]
+# *What to see:* a box holds the middle half of the slices, the line in it is the median, points are
+# outliers. The zero-filled images are far off; the networks are close together. Compare the distance
+# between boxes with their width.
+#
+# ## The pictures
+#
+# A mean hides where the errors are. Here is the slice on which the plain student's PSNR is the median:
+# neither the best nor the worst, and not chosen by us.
+
+# %%
+row = int(scores["student"].psnr.argsort().iloc[len(lab.test) // 2])
+method = plots.method_name(methods[0])
+names = ["zero-filled", "teacher", "student", f"Std-KD {method}", f"SFT-KD {method}"]
+batch = lab.test.batch(torch.tensor([row]))
+with torch.no_grad():
+    images = {
+        name: networks[name].model(batch.x_u, batch.y, batch.mask)[0, 0].cpu().numpy() for name in names
+    }
+figure = plots.comparison(batch.x[0, 0].cpu().numpy(), images)
+figure.savefig(run_folder / "figures" / "comparison.png", dpi=100)
+plt.show()
+
+# %% [markdown]
+# *What to see:* top: the images with their PSNR. Middle: a zoom into the yellow frame, put where the
+# zero-filled image errs most. Bottom: the residues $|x - p|$ on one colour scale, so that brightness can be
+# compared across the row. The zero-filled image shows ghosts of the anatomy along the direction of the
+# skipped lines; what the networks leave over sits at edges. To see a difference between the distilled
+# students by eye is hard; that is a result, too.
+
+# %%
+for name in names:
+    np.testing.assert_allclose(
+        metrics.psnr(batch.x[0, 0].cpu().numpy(), images[name]), scores[name].psnr[row], rtol=1e-3
+    )
+
+# %% [markdown]
+# ## What does it cost?
+#
+# A student is trained to save time when it is *used*. All students share one architecture, so one of them
+# is enough.
+#
+# **Before you run it:** the D3C5 has about a third of the teacher's parameters. Will it take a third of the
+# time?
+
+
+# %%
+@torch.no_grad()
+def milliseconds(model, repeats=7):
+    """Median time of one slice, one warm-up run before."""
+    one, times = lab.test.batch(torch.tensor([0])), []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        model(one.x_u, one.y, one.mask).cpu()
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times[1:])
+
+
+rows = {}
+for name in ("teacher", "student"):
+    network = networks[name]
+    rows[f"{network.model.name} ({name})"] = {
+        "parameters": f"{count_parameters(network.model):,}",
+        "ms per slice": f"{milliseconds(network.model):.1f}",
+        "mean PSNR (dB)": f"{scores[name].psnr.mean():.2f}",
+    }
+h, w = lab.test.x.shape[-2:]
+print(
+    f"measured now, on this machine: {lab.device.type}, {torch.get_num_threads()} threads, {h} x {w} pixels"
+)
+pd.DataFrame(rows).T
+
+# %% [markdown]
+# Times belong to the machine on which they were measured, and to the image size. As published
+# ([`gayathri2023`], Table 8), a D5C5 takes 17.4 ms and a D3C5 6.6 ms on the authors' machine.
+#
+# ## The record
+#
+# `summary.csv` in the run's folder holds one row a model: what it is, how it was trained, mean and standard
+# deviation of each metric. This is the file to keep, and to compare with the next run.
+
+# %%
+summary = evaluation.write_summary(run_folder)
+found = summary.set_index(["model", "teacher", "method"]).sort_index()
+for name, network in networks.items():
+    e = network.experiment
+    means = found.loc[[(e.role, e.teacher, e.method)]].psnr
+    assert np.isclose(means, scores[name].psnr.mean()).any(), name
+
+# %%
+columns = ["dataset", "acceleration", "model", "teacher", "method", "init", "seed", "epochs", "n"]
+formats = {"psnr": "{:.2f}", "psnr_sd": "{:.2f}", "ssim": "{:.4f}", "ssim_sd": "{:.4f}"}
+formats |= {"nmse": "{:.5f}", "mse": "{:.2e}", "hfn": "{:.4f}", "vif": "{:.4f}"}
+summary[columns + list(formats)].style.format(formats).hide(axis="index")
+
+# %% [markdown]
+# ## What may be claimed
+#
+# - *This* network reached *this* mean on *these* slices, after *so many* epochs, with *one* seed. All of
+#   that is in the row.
+# - Rows with different numbers of epochs do not compare.
+# - The embedded sample is one person to train and another one to test, whose image is an average of many
+#   scans and therefore smoother than a single scan: an easier task. It shows how things work, not how well
+#   they generalise.
+# - The k-space here is computed from magnitude images. Real raw data has several coils, a phase and noise;
+#   results on such computed data are flattering.
+# - The validation slices choose the best epoch. Where a data set has no test split, they also report: a
+#   little optimistic.
+#
+# ## Summary
+#
+# - State range, unit (slice or volume) and spread, or the figure means nothing.
+# - Store reconstructions, so that every figure can be recomputed.
+# - Look at residues on one scale, at the spread, at the cost; not only at the mean.
+# - Claims end where seeds, subjects and epochs end.
+#
+# ## Questions
+#
+# <details><summary>1. Two papers report 32.1 dB and 34.0 dB on the same data. Name two reasons besides the
+# network.</summary>
+#
+# Another data range (slice, volume, fixed), and PSNR per slice or per volume. Also: other splits, other
+# masks, a crop.
+# </details>
+#
+# <details><summary>2. Doubling the data range changes the PSNR by how much?</summary>
+#
+# By $20\log_{10} 2 \approx 6.02$ dB, for every image and every network.
+# </details>
+#
+# <details><summary>3. Why is the mean of slice-wise PSNRs not the PSNR of the mean squared error?</summary>
+#
+# The logarithm is not linear: easy slices with a tiny error pull the mean of the PSNRs up more than they
+# pull the mean error down.
+# </details>
+#
+# <details><summary>4. Why do all residues share one colour scale?</summary>
+#
+# Else a small error with a stretched scale looks like a large one, and brightness cannot be compared.
+# </details>
+#
+# <details><summary>5. Boxes of two networks overlap widely. Are the networks equally good?</summary>
+#
+# Not necessarily. The boxes show how slices differ; the networks saw the same slices, so look at the paired
+# differences.
+# </details>
+#
+# <details><summary>6. Why is a p-value over 50 slices of one subject misleading?</summary>
+#
+# The slices are not independent. The test would treat one person as fifty.
+# </details>
+#
+# <details><summary>7. The student has a third of the parameters. Why does it not take exactly a third of the
+# time?</summary>
+#
+# Padding, data fidelity, the first and the last convolution and the overhead of each call do not shrink in
+# proportion to the parameters.
+# </details>
+#
+# **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`,
+# `schlemper2018`.
+#
+# [back to the start](./00_start_here.ipynb)

@@ -1,0 +1,137 @@
+import json
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kdrecon import evaluation, laboratory, metrics
+from kdrecon.errors import InputError
+from kdrecon.laboratory import Laboratory, start_from_sft, weights_hash
+from kdrecon.models import dc_cnn
+
+TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Laboratory:
+    lab = Laboratory(run_root=str(tmp_path_factory.mktemp("run")), **TINY)
+    lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
+    return lab
+
+
+def test_a_network_is_trained_once_and_then_loaded(lab, capsys):
+    first, second = lab.teacher(), lab.teacher()
+    assert (first.origin, second.origin) == ("trained", "loaded")
+    assert weights_hash(first.model) == weights_hash(second.model)
+    assert "D5C5 teacher: trained, 1 epochs" in capsys.readouterr().out
+    record = json.loads((first.folder / "config.json").read_text())
+    assert record["finished"] and record["environment"]["torch"] == torch.__version__
+    assert {"best_model.pt", "model.pt", "log.csv", "summary"} <= {p.name for p in first.folder.iterdir()}
+
+
+def test_student_of_sft_kd_starts_from_the_sft_student_blocks(lab):
+    sft = lab.sft_teacher()
+    at = lab.distilled("at", teacher="sft")
+    assert at.experiment.init == "sft" and at.folder.name.startswith("D3C5_sftkd-at")
+    student = lab._objective(at.experiment).network
+    fresh = lab._objective(lab.student().experiment).network
+    for name, value in student.state_dict().items():
+        source = fresh if name.startswith("blocks.0.") else sft.student
+        assert torch.equal(value, source.state_dict()[name]), name
+
+
+def test_start_from_sft_returns_what_it_loaded_and_refuses_loading_nothing():
+    student = dc_cnn("D3C5")
+    assert len(start_from_sft(student, dc_cnn("D3C5"))) == 24
+    before = weights_hash(student)
+    with pytest.raises(InputError, match="D2C5, the student is a D3C5: nothing was loaded"):
+        start_from_sft(student, dc_cnn("D2C5"))
+    assert weights_hash(student) == before
+
+
+def test_all_cells_of_teacher_and_init_have_their_own_folder(lab):
+    cells = [lab.distilled("at", teacher, init) for teacher in ("standard", "sft") for init in ("random", "sft")]
+    assert len({cell.folder for cell in cells}) == 4 and len({weights_hash(cell.model) for cell in cells}) == 4
+
+
+def test_zero_filled_and_the_table(lab):
+    for network in (lab.zero_filled(), lab.teacher(), lab.student(), lab.sft_teacher()):
+        evaluation.evaluate(lab, network)
+    table = evaluation.write_summary(lab.parameters.run_folder)
+    assert table.model.tolist()[:4] == ["zero_filled", "teacher", "student", "sft_teacher"]
+    assert np.isfinite(table.select_dtypes("number")).all(axis=None)
+    np.testing.assert_array_equal(pd.read_csv(lab.parameters.run_folder / "summary.csv").psnr, table.psnr)
+    assert (table.split == "test").all() and (table.n == len(lab.test)).all()
+
+
+def test_figures_follow_from_the_results(lab):
+    network = lab.student()
+    table = evaluation.evaluate(lab, network)
+    values = []
+    for path in sorted((network.folder / "results").glob("*.h5")):
+        with h5py.File(path) as file:
+            values.append(metrics.psnr(file["target"][:], file["reconstruction"][:]))
+    np.testing.assert_allclose(np.concatenate(values), table.psnr)
+    with h5py.File(path) as file:
+        assert file["reconstruction"].shape == (len(lab.test), 32, 32)
+    assert "slices of 1 subject" in (network.folder / "report.txt").read_text()
+
+
+def test_evaluation_is_read_back_while_weights_and_data_are_the_same(lab, monkeypatch):
+    network = lab.student()
+    first = evaluation.evaluate(lab, network)
+    monkeypatch.setattr(evaluation, "reconstruct", None)
+    pd.testing.assert_frame_equal(evaluation.evaluate(lab, network), first)
+    network.model.blocks[0].convs[0].bias.data += 1
+    with pytest.raises(TypeError):
+        evaluation.evaluate(lab, network)
+
+
+def test_a_folder_of_another_configuration_is_refused(lab):
+    other = Laboratory(run_root=lab.parameters.run_root, **TINY)
+    lab.teacher()
+    with pytest.raises(InputError, match="another configuration .data:"):
+        other.teacher()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [(("magic",), "method 'magic'"), (("at", "wise"), "teacher 'wise'"), (("at", "sft", "zeros"), "init 'zeros'")],
+)
+def test_unknown_choices(lab, call, message):
+    with pytest.raises(InputError, match=f"{message} is unknown: expected one of"):
+        lab.distilled(*call)
+
+
+def test_an_acceleration_without_a_mask():
+    with pytest.raises(InputError, match="'3x' has no mask"):
+        Laboratory(**(TINY | {"acceleration": "3x"}))
+
+
+@pytest.mark.parametrize("damage", ["missing", "unexpected", "misshapen"])
+def test_a_checkpoint_that_does_not_fit_names_the_tensor(lab, damage, tmp_path):
+    path = tmp_path / "best_model.pt"
+    state = torch.load(lab.student().folder / "best_model.pt", weights_only=True)
+    weights = state["model"]
+    if damage == "missing":
+        del weights["blocks.1.convs.0.bias"]
+    elif damage == "unexpected":
+        weights["blocks.9.convs.0.bias"] = torch.zeros(3)
+    else:
+        weights["blocks.1.convs.0.bias"] = torch.zeros(3)
+    torch.save(state, path)
+    with pytest.raises(InputError, match=r"blocks\.[19]\.convs\.0\.bias"):
+        laboratory.load_network(dc_cnn("D3C5"), path, torch.device("cpu"))
+
+
+def test_a_pickle_that_is_no_checkpoint_never_executes(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    torch.save({"model": Hostile()}, tmp_path / "best_model.pt")
+    with pytest.raises(InputError, match="best_model.pt"):
+        laboratory.load_network(dc_cnn("D3C5"), tmp_path / "best_model.pt", torch.device("cpu"))
+    assert not (tmp_path / "executed").exists()

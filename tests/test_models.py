@@ -1,0 +1,69 @@
+import pytest
+import torch
+from helpers import random_image
+from torch.nn import functional as F
+
+from kdrecon.errors import InputError
+from kdrecon.models import CNNBlock, count_parameters, dc_cnn
+from kdrecon.sampling import line_mask, undersample
+
+
+def example(shape=(17, 15)):
+    mask = line_mask(shape, "4x")
+    x = random_image(2, 1, *shape, dtype=torch.float32)
+    return (*undersample(x, mask), mask)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("D5C5", 141_765), ("D4C5", 95_525), ("D3C5", 49_285), ("D2C5", 3_045)]
+)
+def test_parameter_counts(name, parameters):
+    model = dc_cnn(name)
+    assert count_parameters(model) == parameters and model.name == name
+
+
+@pytest.mark.parametrize("name", ["D1C5", "D5", "d5c5", "D5C0", "UNet"])
+def test_names_that_are_none(name):
+    with pytest.raises(InputError, match=f"'{name}'.*DdCc"):
+        dc_cnn(name)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_block_equals_same_convolutions_on_a_padded_image(depth):
+    block, x = CNNBlock(depth), random_image(2, 1, 11, 9, dtype=torch.float32)
+    z = F.pad(x, [5] * 4)
+    maps = []
+    for j, conv in enumerate(block.convs):
+        before = F.conv2d(z, conv.weight, conv.bias, padding=1)
+        z = before.relu() if j < depth - 1 else before
+        maps.append([t[..., 5:-5, 5:-5] for t in (before, z)])
+    out, taps = block(x, taps=True)
+    torch.testing.assert_close(out, maps[-1][1], rtol=1e-5, atol=1e-6)
+    assert len(taps) == depth
+    for tap, expected in zip(taps, maps):
+        torch.testing.assert_close(tap.before, expected[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(tap.after, expected[1], rtol=1e-5, atol=1e-6)
+
+
+def test_taps_of_a_network():
+    model, inputs = dc_cnn("D3C5"), example()
+    x_rec, taps = model(*inputs, taps=True)
+    assert torch.equal(x_rec, model(*inputs))
+    assert len(taps) == 5 and taps[0][1].after.shape == (2, 32, 17, 15)
+    _, some = model(*inputs, taps=[1])
+    assert some[2][0] is None and torch.equal(some[2][1].after, taps[2][1].after)
+
+
+def test_cascade_by_cascade_equals_forward():
+    model, (x, y, mask) = dc_cnn("D2C3", fidelity="hermitian"), example()
+    z = x
+    for block in model.blocks:
+        z = model.fidelity(block(z)[0], y, mask)
+    torch.testing.assert_close(z, model(x, y, mask))
+
+
+def test_residual_adds_the_input_of_each_block():
+    plain, residual = CNNBlock(3), CNNBlock(3, residual=True)
+    residual.load_state_dict(plain.state_dict())
+    x = random_image(1, 1, 9, 8, dtype=torch.float32)
+    torch.testing.assert_close(residual(x)[0], plain(x)[0] + x)

@@ -1,0 +1,137 @@
+"""The comparing figures draw what they are given; synthetic arrays, no window."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+
+from kdrecon import metrics, plots  # noqa: E402
+
+RNG = np.random.default_rng(0)
+METRICS = ("psnr", "ssim", "nmse", "mse", "hfn", "vif")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def texts(figure):
+    figure.canvas.draw()
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+
+
+def scores(psnr):
+    return pd.DataFrame({name: np.full(4, 0.5) for name in METRICS} | {"psnr": psnr + np.arange(4.0)})
+
+
+def network(epochs):
+    return SimpleNamespace(experiment=SimpleNamespace(epochs=epochs))
+
+
+def test_map_rows_share_one_scale():
+    rows = {"teacher": RNG.random((3, 8, 9)), "student": 2 * RNG.random((3, 8, 9))}
+    figure = plots.map_rows(rows, ["a", "b", "c"], "attention", cells={"student": ["1", "2", "3"]})
+    images = [ax.images[0] for ax in figure.axes if ax.images and ax.get_label() != "<colorbar>"]
+    assert len(images) == 6
+    assert len({image.get_clim() for image in images}) == 1
+    assert {"teacher", "student", "a", "b", "c", "attention", "2"} <= set(texts(figure))
+
+
+def test_matrix_pairs_share_a_scale_within_a_pair():
+    low, high = np.zeros((4, 4)), np.ones((4, 4))
+    figure = plots.matrix_pairs({"SP": (low, high), "CC": (high, 3 * high)}, "slice")
+    limits = [ax.images[0].get_clim() for ax in figure.axes if ax.images]
+    assert limits == [(0, 1), (0, 1), (1, 3), (1, 3)]
+
+
+def test_start_bars_draw_every_value():
+    columns = ("reconstruction", "distillation", "gradient_reconstruction", "gradient_distillation")
+    start = pd.DataFrame([(1.0, 0.5, 2.0, 0.25), (1.0, 0.125, 2.0, 4.0)], ["AT", "SP"], columns)
+    figure = plots.start_bars(start)
+    widths = sorted(bar.get_width() for ax in figure.axes for bar in ax.patches)
+    assert widths == sorted(start.to_numpy().ravel())
+
+
+def test_unfolding_draws_what_passes():
+    passes = np.array([[False, True, True], [False, False, True]])
+    drawn = texts(plots.unfolding(passes, "D5C3", "D3C3"))
+    assert [drawn.count(name) for name in ("T1", "T2", "T3", "S1", "S2", "S3")] == [1, 1, 1, 0, 1, 2]
+    assert "in no branch: S1" in drawn
+
+
+def test_block_gradients_label_a_block_without_gradient():
+    drawn = texts(plots.block_gradients([1e-3, 1e-2], [0.0, 1e-2]))
+    assert drawn.count("none") == 1
+    assert "1.0e-03" in drawn
+
+
+def test_comparison_shows_psnr_and_residues_on_one_scale():
+    target = RNG.random((24, 20))
+    images = {
+        name: target + s * RNG.standard_normal(target.shape)
+        for name, s in (("zero-filled", 0.2), ("student", 0.1))
+    }
+    figure = plots.comparison(target, images)
+    residues = [ax.images[0] for ax in figure.axes if ax.images and ax.images[0].get_cmap().name == "magma"]
+    assert len({image.get_clim() for image in residues}) == 1
+    np.testing.assert_allclose(residues[1].get_array(), abs(target - images["student"]))
+    assert f"student\n{metrics.psnr(target, images['student']):.2f} dB" in texts(figure)
+
+
+def test_comparison_zooms_where_the_first_reconstruction_errs_most():
+    target = RNG.random((32, 32))
+    image = target.copy()
+    image[20:28, 4:12] += 1
+    figure = plots.comparison(target, {"zero-filled": image})
+    frame = figure.axes[0].patches[0]
+    assert (frame.get_x(), frame.get_y(), frame.get_width()) == (3.5, 19.5, 8)
+
+
+def test_comparison_of_equal_images():
+    plots.comparison(np.ones((16, 16)), {"teacher": np.ones((16, 16)) - 1e-3})
+
+
+def test_box_plots_draw_a_box_a_network():
+    figure = plots.box_plots({"teacher": scores(30.0), "Std-KD AT": scores(29.0)})
+    assert [len(ax.patches) for ax in figure.axes] == [2, 2]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["teacher", "Std-KD AT"]
+
+
+def test_distillation_gains_name_the_methods():
+    figure = plots.distillation_gains({"AT": 30.0, "SP": 30.5}, {"AT": 31.0, "SP": 30.2}, {"student": 29.9})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["AT", "SP"]
+    assert {"Std-KD", "SFT-KD", "student"} <= set(texts(figure))
+
+
+def test_quality_table_compares_equal_epochs_only():
+    networks = {
+        "zero-filled": network(0),
+        "teacher": network(150),
+        "student": network(12),
+        "Std-KD AT": network(12),
+    }
+    tables = {name: scores(psnr) for name, psnr in zip(networks, (20.0, 33.0, 30.0, 30.25))}
+    table = plots.quality_table(networks, tables, reference="student")
+    assert list(table["PSNR minus student (dB)"]) == ["-10.00", "other epochs", "", "+0.25"]
+    assert table.loc["student", "PSNR (dB)"] == "31.50 ± 1.29"
+    assert list(table["epochs"]) == ["-", "150", "12", "12"]
+
+
+def test_epochs_note():
+    equal = {"zero-filled": network(0), "teacher": network(12), "student": network(12)}
+    assert plots.epochs_note(equal) == "All networks: 12 epochs."
+    note = plots.epochs_note(equal | {"SFT teacher": network(150)})
+    assert "only rows with equal epochs compare" in note
+    assert "150 epochs: SFT teacher" in note
+
+
+def test_method_names():
+    assert [plots.method_name(key) for key in ("at", "fitnets")] == ["AT", "FitNets"]

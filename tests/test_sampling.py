@@ -1,0 +1,121 @@
+import pytest
+import torch
+from helpers import SIZES, random_image
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdrecon import sampling
+from kdrecon.errors import InputError
+
+PUBLISHED = {
+    ("cardiac", "4x"): ((150, 150), 0, 37), ("cardiac", "5x"): ((150, 150), 0, 30), ("cardiac", "8x"): ((150, 150), 0, 18),
+    ("mrbrain", "4x"): ((240, 240), 0, 60), ("mrbrain", "5x"): ((240, 240), 0, 48), ("mrbrain", "8x"): ((240, 240), 0, 30),
+    ("knee", "4x"): ((640, 368), 1, 94), ("knee", "5x"): ((640, 368), 1, 74), ("knee", "8x"): ((640, 368), 1, 50),
+}  # fmt: skip
+CENTRE = {
+    ("cardiac", "4x"): 10, ("cardiac", "5x"): 11, ("cardiac", "8x"): 10, ("mrbrain", "4x"): 12, ("mrbrain", "5x"): 9,
+    ("mrbrain", "8x"): 11, ("knee", "4x"): 29, ("knee", "5x"): 29, ("knee", "8x"): 29,
+}  # fmt: skip
+
+
+def contiguous_centre(line: torch.Tensor) -> int:
+    """Lines sampled without a gap around DC, in both directions."""
+    up = int((~line).float().argmax())
+    down = int((~line.flip(0)).float().argmax())
+    return up + down
+
+
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_published_masks(key):
+    mask, (shape, axis, lines) = sampling.published_mask(*key), PUBLISHED[key]
+    assert mask.dtype == torch.bool and tuple(mask.shape) == shape
+    line = mask.any(1 - axis)
+    assert torch.equal(line, mask.all(1 - axis))
+    assert int(line.sum()) == lines and contiguous_centre(line) == CENTRE[key]
+
+
+def test_what_the_cardiac_mask_knows():
+    mask = sampling.published_mask("cardiac", "4x")
+    line, known = mask[:, 0], (mask | sampling.mirror(mask))[:, 0]
+    assert round(100 * line.double().mean().item(), 1) == 24.7
+    assert round(100 * known.double().mean().item(), 1) == 40.7
+    alone = line & ~sampling.mirror(mask)[:, 0]
+    assert int(alone.sum()) == 24
+
+
+@pytest.mark.parametrize(("family", "acceleration"), [("heart", "4x"), ("cardiac", "3x")])
+def test_unknown_published_mask(family, acceleration):
+    with pytest.raises(InputError, match="no published mask"):
+        sampling.published_mask(family, acceleration)
+
+
+@given(
+    n=st.integers(24, 200),
+    factor=st.sampled_from(["4x", "5x", "8x"]),
+    axis=st.integers(0, 1),
+    seed=st.integers(0, 9),
+)
+def test_generated_line_masks(n, factor, axis, seed):
+    shape = (n, 20) if axis == 0 else (20, n)
+    mask = sampling.line_mask(shape, factor, axis, seed)
+    line = mask.any(1 - axis)
+    assert torch.equal(line, mask.all(1 - axis))
+    assert int(line.sum()) == round(n / int(factor[0]))
+    assert line[0] and contiguous_centre(line) >= min(round(10 * n / 150), round(n / int(factor[0])))
+    assert torch.equal(mask, sampling.line_mask(shape, factor, axis, seed))
+
+
+def test_generated_density_falls_off_from_dc():
+    counts = sum(sampling.line_mask((150, 4), "4x", seed=s)[:, 0].double() for s in range(200))
+    near, far = counts[10:30].mean(), counts[60:75].mean()
+    expected = (
+        torch.exp(-0.5 * (torch.arange(10, 30) / 30) ** 2).mean()
+        / torch.exp(-0.5 * (torch.arange(60, 75) / 30) ** 2).mean()
+    )
+    assert 0.5 * expected < near / far < 2 * expected
+
+
+def test_gaussian_mask():
+    mask = sampling.gaussian_mask((60, 50), "4x")
+    assert int(mask.sum()) == 750 and mask[:2, :2].all()
+    assert not torch.equal(mask, sampling.gaussian_mask((60, 50), "4x", seed=1))
+    assert 0 < mask[0].sum() < 50
+
+
+def test_mask_for_takes_the_published_mask_where_it_fits():
+    assert torch.equal(
+        sampling.mask_for("sample", "4x", (240, 240)), sampling.published_mask("mrbrain", "4x")
+    )
+    assert torch.equal(
+        sampling.mask_for("sunnybrook", "5x", (150, 150)), sampling.published_mask("cardiac", "5x")
+    )
+    assert tuple(sampling.mask_for("sample", "4x", (120, 120)).shape) == (120, 120)
+    assert tuple(sampling.mask_for("anything", "8x", (31, 30)).shape) == (31, 30)
+
+
+def test_mask_for_refuses_an_acceleration_without_mask():
+    with pytest.raises(InputError, match="'3x' has no mask.*4x, 5x, 8x"):
+        sampling.mask_for("sample", "3x", (120, 120))
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_mirror(shape):
+    k = random_image(*shape)
+    mirrored = sampling.mirror(k)
+    for i, j in [(0, 0), (1, 0), (0, 1), (3, 2)]:
+        assert mirrored[i, j] == k[-i % shape[0], -j % shape[1]]
+    assert torch.equal(sampling.mirror(mirrored), k)
+
+
+def test_undersample():
+    x = random_image(2, 1, 24, 20, dtype=torch.float32)
+    mask = sampling.line_mask((24, 20), "4x")
+    x_u, y = sampling.undersample(x, mask)
+    assert y.dtype == torch.complex64 and (y[..., ~mask] == 0).all()
+    torch.testing.assert_close(y[..., mask], torch.fft.fft2(x, norm="ortho")[..., mask])
+    torch.testing.assert_close(x_u, torch.fft.ifft2(y, norm="ortho").abs())
+
+
+def test_undersample_refuses_another_size():
+    with pytest.raises(ValueError, match=r"mask of \(20, 24\).*equal sizes"):
+        sampling.undersample(torch.rand(1, 1, 24, 20), torch.ones(20, 24, dtype=torch.bool))

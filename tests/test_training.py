@@ -1,0 +1,170 @@
+import copy
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from helpers import random_image
+
+from kdrecon import training
+from kdrecon.data import Slices
+from kdrecon.models import dc_cnn
+from kdrecon.objectives import Distillation, StudentFriendly, Supervised
+from kdrecon.sampling import line_mask, undersample
+from kdrecon.sft import SFT
+from kdrecon.training import Recipe, fit
+
+
+def slices(n=5, size=16, seed=0) -> Slices:
+    coarse = random_image(n, 1, 4, 4, dtype=torch.float32, seed=seed)
+    x = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
+    mask = line_mask((size, size), "4x")
+    x_u, y = undersample(x, mask)
+    return Slices(x, x_u, y, mask, ["1"] * n, list(range(n)), ["someone"] * n)
+
+
+def objective(kind: str):
+    torch.manual_seed(0)
+    teacher, student = dc_cnn("D5C5"), dc_cnn("D3C5")
+    if kind == "supervised":
+        return Supervised(student)
+    return StudentFriendly(SFT(teacher, student)) if kind == "sft" else Distillation(student, teacher, kind)
+
+
+KINDS = ["supervised", "sft", "at", "fitnets", "cc", "fsp", "sp"]
+RECIPE = Recipe(epochs=2, batch_size=4, lr=1e-3, seed=0, precision="fp32")
+
+
+def weights(network) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_overfits_one_slice(tmp_path):
+    one = slices(1)
+    repeated = replace(one, **{n: getattr(one, n).repeat(20, 1, 1, 1) for n in ("x", "x_u", "y")})
+    supervised = objective("supervised")
+    before = training.validate(supervised, one, 1)
+    history = fit_in(tmp_path, supervised, repeated, Recipe(epochs=8, batch_size=1, lr=3e-3, precision="fp32"), one)
+    assert history.validation_l1.min() < 0.2 * before
+
+
+def fit_in(folder, objective, data, recipe, validation=None):
+    return fit(objective, data, validation or data, recipe, folder, {"a": 1})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_interrupted_and_resumed_equals_uninterrupted(kind, tmp_path, monkeypatch):
+    train, validation = slices(), slices(2, seed=1)
+    recipe = Recipe(epochs=3, batch_size=4, precision="fp32")
+    whole = objective(kind)
+    history = fit_in(tmp_path / "whole", whole, train, recipe, validation)
+
+    interrupted = objective(kind)
+    real_validate, calls = training.validate, []
+
+    def validate_twice(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real_validate(*args)
+
+    monkeypatch.setattr(training, "validate", validate_twice)
+    with pytest.raises(KeyboardInterrupt):
+        fit_in(tmp_path / "cut", interrupted, train, recipe, validation)
+    monkeypatch.setattr(training, "validate", real_validate)
+    resumed = objective(kind)
+    resumed_history = fit_in(tmp_path / "cut", resumed, train, recipe, validation)
+    assert torch.equal(weights(whole.network), weights(resumed.network))
+    columns = [c for c in history if c != "seconds"]
+    pd.testing.assert_frame_equal(history[columns], resumed_history[columns], check_exact=True)
+    best = [
+        torch.load(tmp_path / name / "best_model.pt", weights_only=True)["model"] for name in ("whole", "cut")
+    ]
+    assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
+
+
+def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
+    values = iter([0.5, 0.2, 0.9])
+    monkeypatch.setattr(training, "validate", lambda *_: next(values))
+    fit_in(tmp_path, objective("supervised"), slices(), Recipe(epochs=3, precision="fp32"))
+    best = torch.load(tmp_path / "best_model.pt", weights_only=True)
+    assert best["epoch"] == 2 and best["validation_l1"] == 0.2
+
+
+def test_another_configuration_is_refused(tmp_path):
+    data = slices()
+    fit(objective("supervised"), data, data, RECIPE, tmp_path, {"lr": 1, "seed": 0})
+    with pytest.raises(ValueError, match="lr: 1 -> 2.*delete its folder") as caught:
+        fit(objective("supervised"), data, data, RECIPE, tmp_path, {"lr": 2, "seed": 0})
+    assert "seed" not in str(caught.value)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_slice(tmp_path):
+    data = slices(3)
+    data.x[1] = float("nan")
+    with pytest.raises(FloatingPointError, match="volume 1 slice 1"):
+        fit_in(tmp_path, objective("supervised"), data, Recipe(epochs=1, batch_size=1, precision="fp32"))
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize("kind", ["at", "fitnets", "cc", "fsp", "sp"])
+def test_the_teacher_is_bit_identical_after_distillation(kind, tmp_path):
+    distillation = objective(kind)
+    before = copy.deepcopy(distillation.teacher.state_dict())
+    student = weights(distillation.network)
+    fit_in(tmp_path, distillation, slices(), RECIPE)
+    assert all(torch.equal(value, before[name]) for name, value in distillation.teacher.state_dict().items())
+    assert not any(p.requires_grad or p.grad is not None for p in distillation.teacher.parameters())
+    assert not torch.equal(student, weights(distillation.network))
+
+
+def test_teacher_maps_build_no_graph():
+    distillation = objective("at")
+    batch = slices().batch(torch.arange(2))
+    assert not any(tap.requires_grad for cascade in distillation.teacher_maps(batch) for tap in cascade)
+
+
+def test_sft_leaves_the_first_student_block_at_its_initial_weights(tmp_path):
+    sft = objective("sft")
+    before = copy.deepcopy(sft.network.student.state_dict())
+    fit_in(tmp_path, sft, slices(), RECIPE)
+    for name, value in sft.network.student.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("blocks.0."), name
+
+
+def test_sft_is_chosen_by_the_teacher_alone():
+    sft, batch = objective("sft"), slices().batch(torch.arange(2))
+    teacher = sft.network.teacher
+    assert sft.validate(batch) == (teacher(batch.x_u, batch.y, batch.mask) - batch.x).abs().mean()
+
+
+@pytest.mark.parametrize(("epochs", "step"), [(150, 40), (15, 4), (12, 3), (1, 1)])
+def test_schedule_shrinks_with_the_run(epochs, step):
+    assert Recipe(epochs=epochs).lr_step == step
+
+
+def test_learning_rate_falls_by_ten_every_step(tmp_path):
+    history = fit_in(tmp_path, objective("supervised"), slices(2), Recipe(epochs=4, precision="fp32"))
+    assert history.lr.tolist() == pytest.approx([1e-3, 1e-4, 1e-5, 1e-6])
+
+
+def test_terms_add_up_and_are_logged(tmp_path):
+    history = fit_in(tmp_path, objective("at"), slices(), RECIPE)
+    pd.testing.assert_series_equal(
+        history.total, history.reconstruction + history.distillation, check_names=False, rtol=1e-5
+    )
+    assert len(pd.read_csv(tmp_path / "log.csv")) == 2 and list((tmp_path / "summary").iterdir())
+
+
+def test_a_failed_write_leaves_the_checkpoint_whole(tmp_path, monkeypatch):
+    path = tmp_path / "model.pt"
+    training.save_atomically({"epoch": 1}, path)
+
+    def half(state, file):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="No space"):
+        training.save_atomically({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
