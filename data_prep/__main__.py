@@ -18,7 +18,9 @@ Accelerations = Annotated[list[str], typer.Option("--acceleration", "-a", help="
 
 @app.command("sample")
 def sample_command(
-    source: Annotated[Path | None, typer.Argument(help="folder with the two source packages; downloaded if left out")] = None,
+    source: Annotated[
+        Path | None, typer.Argument(help="folder with the two source packages; downloaded if left out")
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder that receives sample/")] = project_root() / "data_prep" / "samples",
 ) -> None:
     """Rebuild the embedded sample from the two public packages it was taken from, byte for byte."""

@@ -85,7 +85,9 @@ def prepare(source: Source, out: Path, accelerations: Iterable[str], split: str,
     with open(folder / "manifest.csv", "w", newline="") as file:
         csv.writer(file).writerows([["split", "volume", "subject", "slices", "split_by", "source"], *rows])
     contact_sheet(examples, folder / "contact_sheet.png")
-    counts = ", ".join(f"{sum(r[3] for r in rows if r[0] == p)} slices of {_count(rows, p)} subjects {p}" for p in SPLITS)
+    counts = ", ".join(
+        f"{sum(r[3] for r in rows if r[0] == p)} slices of {_count(rows, p)} subjects {p}" for p in SPLITS
+    )
     print(f"{folder}: {counts}")
     return folder
 

@@ -131,9 +131,13 @@ def _fetch(package: Package, source: Path | None) -> bytes:
     elif (source / package.name).is_file():
         content = (source / package.name).read_bytes()
     else:
-        raise InputError(f"{source / package.name} does not exist: expected the package there; leave SOURCE out to download")
+        raise InputError(
+            f"{source / package.name} does not exist: expected the package there; leave SOURCE out to download"
+        )
     if (found := hashlib.sha256(content).hexdigest()) != package.sha256:
-        raise InputError(f"{package.name} has sha256 {found}: expected {package.sha256}; fetch it again from {package.url}")
+        raise InputError(
+            f"{package.name} has sha256 {found}: expected {package.sha256}; fetch it again from {package.url}"
+        )
     return content
 
 

@@ -21,7 +21,9 @@ class Sunnybrook:
 
     def __init__(self, source: Path):
         if not source.is_dir():
-            raise InputError(f"{source} is not a folder: expected the one that holds Train/Images/**.png; check the path")
+            raise InputError(
+                f"{source} is not a folder: expected the one that holds Train/Images/**.png; check the path"
+            )
         self.files: dict[str, list[Path]] = {}
         for path in sorted((source / "Train" / "Images").rglob("*.png")):
             match = re.match(r"SC-[A-Z]+(-[A-Z]+)?-\d+", path.name)

@@ -1,6 +1,7 @@
 """The volume files (HDF5) and the slices of a split in memory."""
 
 import csv
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ class Slices:
         x_u, y: zero-filled images (N, 1, H, W) float32 and k-space (N, 1, H, W) complex64, on the mask.
         mask: (H, W), bool.
         volume: file stem of each slice; index: its number within the volume; subject: who was scanned.
+        fingerprint: of the stored images, the mask and the resolution; equal on every machine.
     """
 
     x: Tensor
@@ -49,6 +51,7 @@ class Slices:
     volume: list[str]
     index: list[int]
     subject: list[str]
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -67,7 +70,8 @@ class Slices:
         """n slices (all, if there are fewer), evenly spaced."""
         keep = torch.linspace(0, len(self) - 1, min(n, len(self))).round().long()
         names = {name: [getattr(self, name)[i] for i in keep] for name in ("volume", "index", "subject")}
-        return replace(self, x=self.x[keep], x_u=self.x_u[keep], y=self.y[keep], **names)
+        kept = {name: getattr(self, name)[keep] for name in ("x", "x_u", "y")}
+        return replace(self, **kept, **names, fingerprint=f"{self.fingerprint}, {len(keep)} slices")
 
     def to(self, device: torch.device) -> "Slices":
         """The same slices on another device."""
@@ -102,7 +106,9 @@ def read_volume(path: Path) -> tuple[np.ndarray, dict]:
     except OSError as error:
         raise InputError(f"{path} cannot be read as HDF5 ({error}): expected an intact file; write it anew") from error
     if volume.ndim != 3 or 0 in volume.shape or np.iscomplexobj(volume):
-        raise InputError(f"{path}: volfs is {volume.dtype} {volume.shape}, expected real images (H, W, S); check the axes")
+        raise InputError(
+            f"{path}: volfs is {volume.dtype} {volume.shape}, expected real images (H, W, S); check the axes"
+        )
     for name, shape in {**shapes, **{name: mask.shape + volume.shape[2:] for name, mask in masks.items()}}.items():
         if shape != volume.shape:
             raise InputError(
@@ -149,7 +155,9 @@ def dataset_folder(dataset: str, data_root: str = "") -> Path:
     if not data_root:
         root = ROOT / ("data_prep/samples" if dataset == "sample" else "datasets")
     elif not (root := Path(data_root)).is_dir():
-        raise InputError(f"data_root {data_root!r} is not a folder: expected the folder that holds {dataset}/; check it")
+        raise InputError(
+            f"data_root {data_root!r} is not a folder: expected the folder that holds {dataset}/; check it"
+        )
     if not (root / dataset).is_dir():
         found = ", ".join(sorted(p.name for p in root.glob("*/"))) or "nothing"
         raise InputError(
@@ -226,6 +234,9 @@ def load_split(
         names["volume"] += [path.stem] * len(x)
         names["index"] += range(len(x))
         names["subject"] += [str(attributes.get("subject", path.stem))] * len(x)
+    digest = hashlib.sha256()
+    for x in images:
+        digest.update(x.numpy().tobytes())
     stored = tuple(images[0].shape[-2:])
     if resolution and resolution != stored[0]:
         if resolution > min(stored):
@@ -237,7 +248,8 @@ def load_split(
         images = [x / x.max() for x in images]
     x = torch.cat(images)[:, None]
     mask = _mask(masks, files, dataset, acceleration, tuple(x.shape[-2:]), mask_type)
-    return Slices(x, *undersample(x, mask), mask, **names)
+    digest.update(bytes(str(tuple(x.shape)), "ascii") + mask.numpy().tobytes())
+    return Slices(x, *undersample(x, mask), mask, **names, fingerprint=digest.hexdigest()[:16])
 
 
 def check_manifest(folder: Path) -> None:
@@ -257,7 +269,9 @@ def check_manifest(folder: Path) -> None:
     seen: dict[str, dict] = {}
     for row in rows:
         if missing := {"split", "subject", "split_by"} - row.keys():
-            raise InputError(f"{path} lacks the column {min(missing)!r}: expected split, subject and split_by; prepare it anew")
+            raise InputError(
+                f"{path} lacks the column {min(missing)!r}: expected split, subject and split_by; prepare it anew"
+            )
         other = seen.setdefault(row["subject"], row)
         slabs = {row["split_by"], other["split_by"]} == {"slab"} and "test" not in (row["split"], other["split"])
         if other["split"] != row["split"] and not slabs:
@@ -267,7 +281,9 @@ def check_manifest(folder: Path) -> None:
             )
 
 
-def _mask(masks: list, files: list[Path], dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str) -> Tensor:
+def _mask(
+    masks: list, files: list[Path], dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str
+) -> Tensor:
     given = [mask is not None for mask in masks]
     if not any(given):
         return mask_for(dataset, acceleration, shape, mask_type)

@@ -11,7 +11,7 @@ from torch import nn
 
 from kdrecon.data import Slices
 from kdrecon.errors import InputError
-from kdrecon.laboratory import Laboratory, Network, _digest, _record, weights_hash
+from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
 from kdrecon.training import write_json
 
@@ -40,9 +40,9 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     Returns:
         a row a slice: volume, slice, subject, psnr, ssim, nmse, mse, hfn, vif.
     """
-    slices, folder, record = lab.test, network.folder, _record(network.folder)
-    made_from = {"weights": weights_hash(network.model), "data": _digest([slices.x, slices.mask])}
-    if record.get("evaluation", {}) == made_from | {"split": lab.evaluation_split}:
+    slices, folder, record = lab.test, network.folder, read_record(network.folder)
+    made_from = {"weights": weights_hash(network.model), "data": slices.fingerprint, "split": lab.evaluation_split}
+    if record.get("evaluation") == made_from:
         return pd.read_csv(folder / "metrics.csv", dtype={"volume": str, "subject": str})
     target, prediction = slices.x[:, 0].cpu().numpy(), reconstruct(network.model, slices)
     place = pd.DataFrame({"volume": slices.volume, "slice": slices.index, "subject": slices.subject})
@@ -52,7 +52,7 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
         _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows])
     table.to_csv(folder / "metrics.csv", index=False)
     (folder / "report.txt").write_text(_report(network, table, lab.evaluation_split))
-    write_json(folder / "config.json", record | {"evaluation": made_from | {"split": lab.evaluation_split}})
+    write_json(folder / "config.json", record | {"evaluation": made_from})
     return table
 
 
@@ -64,7 +64,7 @@ def summary(run_root: Path) -> pd.DataFrame:
     """
     rows = []
     for path in sorted(Path(run_root).glob("experiments/*/acc_*/*/config.json")):
-        record = _record(path.parent)
+        record = read_record(path.parent)
         if "evaluation" in record:
             rows.append(_row(record, pd.read_csv(path.parent / "metrics.csv")))
     if not rows:

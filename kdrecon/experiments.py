@@ -39,8 +39,9 @@ class Parameters:
         methods: distillation methods, keys of :data:`kdrecon.distillation.METHODS`.
         seed: of weights and data order.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
-        data_root: folder of the prepared data sets; "" is the embedded sample, or datasets/ for other names.
-        run_root: folder that receives experiments/; "" is runs/lab.
+        data_root: folder of the prepared data sets, absolute or seen from the repository; "" is the embedded sample,
+            or datasets/ for other names.
+        run_root: folder that receives experiments/, absolute or seen from the repository; "" is runs/lab.
         ready: open on the networks that ship with the repository where they fit, instead of training them.
     """
 
@@ -79,14 +80,10 @@ class Parameters:
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"device {self.device!r}: expected 'auto', 'cpu' or 'cuda'")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError(
-                "device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'"
-            )
+            raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
         for name in ("dataset", "acceleration"):
             if not re.fullmatch(r"\w[\w.-]*", getattr(self, name)):
-                raise InputError(
-                    f"{name} {getattr(self, name)!r}: expected a plain name, such as 'sample' or '4x'"
-                )
+                raise InputError(f"{name} {getattr(self, name)!r}: expected a plain name, such as 'sample' or '4x'")
         for key in self.methods:
             if (least := get_method(key).min_batch) > self.batch_size:
                 raise InputError(
@@ -104,7 +101,7 @@ class Parameters:
 
     @property
     def run_folder(self) -> Path:
-        return Path(self.run_root) if self.run_root else project_root() / "runs" / "lab"
+        return project_root() / (self.run_root or "runs/lab")
 
     @property
     def recipe(self) -> Recipe:

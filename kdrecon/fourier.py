@@ -49,9 +49,7 @@ def crop_kspace(x: Tensor, size: int) -> Tensor:
     """
     height, width = x.shape[-2:]
     if not 1 <= size <= min(height, width):
-        raise ValueError(
-            f"size {size} does not fit: expected 1 to {min(height, width)}; choose a smaller resolution"
-        )
+        raise ValueError(f"size {size} does not fit: expected 1 to {min(height, width)}; choose a smaller resolution")
     top, left = height // 2 - size // 2, width // 2 - size // 2
     k = centred_fft2(x)[..., top : top + size, left : left + size]
     return centred_ifft2(k).abs() * (size / (height * width) ** 0.5)

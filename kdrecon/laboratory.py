@@ -6,17 +6,16 @@ import pickle
 import shutil
 import time
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kdrecon import data
 from kdrecon.distillation import METHODS
 from kdrecon.errors import InputError
-from kdrecon.experiments import INITS, STUDENT, TEACHER, TEACHERS, Experiment, Parameters, environment
+from kdrecon.experiments import INITS, STUDENT, TEACHER, TEACHERS, Experiment, Parameters, environment, project_root
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Distillation, Objective, StudentFriendly, Supervised
 from kdrecon.sft import SFT
@@ -64,7 +63,7 @@ class Laboratory:
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device = p.torch_device
         self.train, self.validation = self._split("train"), self._split("validation")
-        tested = data.has_split(p.dataset, "test", p.acceleration, data_root=p.data_root)
+        tested = data.has_split(p.dataset, "test", p.acceleration, data_root=self._data_root)
         self.evaluation_split = "test" if tested else "validation"
         self.test = self._split("test") if tested else self.validation
         self.mask = self.train.mask
@@ -109,7 +108,7 @@ class Laboratory:
         experiment = replace(
             self._experiment(STUDENT, "student"),
             teacher=teacher, method=method, init=init,
-            teacher_origin="ready" if _record(chosen.folder).get("origin") == "ready" else "",
+            teacher_origin="ready" if read_record(chosen.folder).get("origin") == "ready" else "",
         )  # fmt: skip
         return self._network(experiment, ready)
 
@@ -118,21 +117,20 @@ class Laboratory:
         experiment = replace(self._experiment("zero_filled", "zero_filled"), epochs=0)
         folder = experiment.folder(self.parameters.run_folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if not _record(folder):
+        if not read_record(folder):
             write_json(
                 folder / "config.json",
                 {"config": self._config(experiment), "finished": True, "parameters": 0},
             )
         return Network(ZeroFilled(), experiment, folder, "loaded", pd.DataFrame())
 
-    @cached_property
-    def data_hash(self) -> str:
-        """Fingerprint of the training and validation slices and the mask."""
-        return _digest([self.train.x, self.validation.x, self.mask])
+    @property
+    def _data_root(self) -> str:
+        return self.parameters.data_root and str(project_root() / self.parameters.data_root)
 
     def _split(self, split: str) -> data.Slices:
         p = self.parameters
-        return data.load_split(p.dataset, split, p.acceleration, p.resolution, p.data_root).to(self.device)
+        return data.load_split(p.dataset, split, p.acceleration, p.resolution, self._data_root).to(self.device)
 
     def _experiment(self, model: str, role: str) -> Experiment:
         p = self.parameters
@@ -149,11 +147,11 @@ class Laboratory:
         )
 
     def _config(self, experiment: Experiment) -> dict:
-        return {**experiment.record(), "data": self.data_hash}
+        return {**experiment.record(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}
 
     def _network(self, experiment: Experiment, ready: bool | None) -> Network:
         folder = experiment.folder(self.parameters.run_folder)
-        record = _record(folder)
+        record = read_record(folder)
         if record.get("finished"):
             if record["config"] != self._config(experiment):
                 raise InputError(
@@ -178,11 +176,11 @@ class Laboratory:
         config.pop("data")
         experiment = Experiment(**config)
         folder = experiment.folder(self.parameters.run_folder)
-        if not _record(folder).get("finished"):
+        if not read_record(folder).get("finished"):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path.with_suffix(".pt"), folder / "best_model.pt")
             shutil.copyfile(path.with_suffix(".csv"), folder / "log.csv")
-            write_json(folder / "config.json", record)
+            write_json(folder / "config.json", record | {"origin": "ready"})
         return self._load(experiment, folder, "ready")
 
     def _train(self, experiment: Experiment, folder: Path) -> Network:
@@ -281,9 +279,7 @@ def start_from_sft(student: DCCNN, branches: DCCNN) -> list[str]:
         InputError: a block has no counterpart of the same shape; nothing is loaded then.
     """
     state = {name: value for name, value in branches.state_dict().items() if not name.startswith("blocks.0.")}
-    expected = {
-        name: value.shape for name, value in student.state_dict().items() if not name.startswith("blocks.0.")
-    }
+    expected = {name: value.shape for name, value in student.state_dict().items() if not name.startswith("blocks.0.")}
     if not state or {name: value.shape for name, value in state.items()} != expected:
         raise InputError(
             f"the SFT student blocks are of a {branches.name}, the student is a {student.name}: nothing was loaded; "
@@ -299,16 +295,13 @@ def _shape(state: dict, name: str) -> str:
 
 def weights_hash(model: nn.Module) -> str:
     """Fingerprint of a model's weights."""
-    return _digest(list(model.state_dict().values()))
-
-
-def _digest(tensors: list[Tensor]) -> str:
     digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for tensor in model.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-def _record(folder: Path) -> dict:
+def read_record(folder: Path) -> dict:
+    """The run record config.json of an experiment folder; empty where there is none."""
     path = folder / "config.json"
     return json.loads(path.read_text()) if path.exists() else {}

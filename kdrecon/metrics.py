@@ -26,7 +26,9 @@ def _slicewise(metric: Callable[[np.ndarray, np.ndarray, float], float]) -> Call
                 f"target {target.shape} and prediction {prediction.shape}: expected the same shape, (H, W) or (S, H, W)"
             )
         if not (np.isfinite(target).all() and np.isfinite(prediction).all()):
-            raise ValueError("target or prediction holds NaN or infinite values: expected finite ones; check the network")
+            raise ValueError(
+                "target or prediction holds NaN or infinite values: expected finite ones; check the network"
+            )
         if target.ndim == 3:
             return np.array([over_slices(t, p, data_range) for t, p in zip(target, prediction)])
         if not target.any():

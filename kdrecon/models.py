@@ -118,9 +118,7 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
     """
     match = re.fullmatch(r"D(\d+)C(\d+)", name)
     if not match or int(match[1]) < 2 or int(match[2]) < 1:
-        raise InputError(
-            f"network name {name!r}: expected DdCc with d >= 2 and c >= 1, such as 'D5C5' or 'D3C5'"
-        )
+        raise InputError(f"network name {name!r}: expected DdCc with d >= 2 and c >= 1, such as 'D5C5' or 'D3C5'")
     return DCCNN(int(match[1]), int(match[2]), fidelity, residual)
 
 

@@ -65,9 +65,7 @@ class StudentFriendly(Objective):
 
     def forward(self, batch: Batch) -> Loss:
         loss = sft_loss(batch.x, *self.network(batch.x_u, batch.y, batch.mask), imitation=self.imitation)
-        return Loss(
-            loss.total, {"teacher": loss.teacher, "student": loss.student, "imitation": loss.imitation}
-        )
+        return Loss(loss.total, {"teacher": loss.teacher, "student": loss.student, "imitation": loss.imitation})
 
 
 class Distillation(Objective):

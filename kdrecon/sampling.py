@@ -98,10 +98,7 @@ def gaussian_mask(shape: tuple[int, int], acceleration: str | float, seed: int =
     height, width = shape
     budget = round(height * width / _factor(acceleration))
     rows, columns = (np.arange(n) - n // 2 for n in shape)
-    centre = [
-        (o >= -(c // 2)) & (o < c - c // 2)
-        for o, c in ((o, round(10 * len(o) / 150)) for o in (rows, columns))
-    ]
+    centre = [(o >= -(c // 2)) & (o < c - c // 2) for o, c in ((o, round(10 * len(o) / 150)) for o in (rows, columns))]
     block = np.outer(*centre)
     density = np.exp(-0.5 * ((rows[:, None] / (0.2 * height)) ** 2 + (columns[None] / (0.2 * width)) ** 2))
     density = np.where(block, 0.0, density)
@@ -172,9 +169,7 @@ def check_mask(mask: Tensor, shape: tuple[int, int]) -> None:
             "build the mask with sampling.mask_for(dataset, acceleration, images.shape[-2:])"
         )
     if mask.dtype != torch.bool:
-        raise ValueError(
-            f"mask of dtype {mask.dtype}: expected torch.bool, True where sampled; use mask.bool()"
-        )
+        raise ValueError(f"mask of dtype {mask.dtype}: expected torch.bool, True where sampled; use mask.bool()")
 
 
 def mirror(k: Tensor) -> Tensor:

@@ -47,7 +47,18 @@ from kdrecon.objectives import Distillation
 from kdrecon.training import gradient_norms
 
 # %% tags=["parameters"]
-PARAMETERS_CELL
+dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
+acceleration = "4x"  # "4x", "5x" or "8x"
+resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
+epochs = 12  # epochs of each training; the paper takes 150
+batch_size = 4  # slices a step
+lr = 1.0e-3  # initial learning rate of Adam
+methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
+seed = 0  # of weights and of the order of slices
+device = "auto"  # "auto", "cpu" or "cuda"
+data_root = ""  # folder of prepared data sets; "" is the default place
+run_root = ""  # folder of this run's experiments; "" is runs/lab
+ready = True  # start from the trained networks of the repository where they fit
 
 # %%
 from kdrecon.laboratory import Laboratory
@@ -399,10 +410,19 @@ ratio.map("{:.2g}".format).to_frame()
 distilled = {f"Std-KD {plots.method_name(key)}": lab.distilled(key) for key in methods}
 
 # %%
-CURVES_CELL
+curves = {"student": student.history} | {name: network.history for name, network in distilled.items()}
+plots.validation_curves(curves)
+plt.show()
 
 # %% [markdown]
-# *What to see:* CURVES_TEXT
+# *What to see:* the validation error of each distilled student beside the plain student (orange). The steps
+# in the curves are the learning rate: it falls by a factor of 10 twice or three times in a training. The
+# distillation term itself is not in this figure; it is in each history, as here for the first method:
+
+# %%
+name, network = next(iter(distilled.items()))
+plots.curves(network.history, title=name)
+plt.show()
 
 # %% [markdown]
 # ## The table

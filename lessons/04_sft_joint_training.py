@@ -38,11 +38,22 @@ import pandas as pd
 import torch
 
 from kdrecon import evaluation, metrics, plots
-from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.models import dc_cnn
 from kdrecon.sft import SFT, sft_loss
 
 # %% tags=["parameters"]
-PARAMETERS_CELL
+dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
+acceleration = "4x"  # "4x", "5x" or "8x"
+resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
+epochs = 12  # epochs of each training; the paper takes 150
+batch_size = 4  # slices a step
+lr = 1.0e-3  # initial learning rate of Adam
+methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
+seed = 0  # of weights and of the order of slices
+device = "auto"  # "auto", "cpu" or "cuda"
+data_root = ""  # folder of prepared data sets; "" is the default place
+run_root = ""  # folder of this run's experiments; "" is runs/lab
+ready = True  # start from the trained networks of the repository where they fit
 
 # %%
 from kdrecon.laboratory import Laboratory
@@ -87,9 +98,7 @@ print("teacher", tuple(x_teacher.shape), "branches", tuple(x_branches.shape))
 # %%
 def moves(output, block):
     """Whether an output depends on the weights of a block."""
-    gradients = torch.autograd.grad(
-        output.square().sum(), block.parameters(), retain_graph=True, allow_unused=True
-    )
+    gradients = torch.autograd.grad(output.square().sum(), block.parameters(), retain_graph=True, allow_unused=True)
     return any(g is not None and bool(g.any()) for g in gradients)
 
 
@@ -152,7 +161,8 @@ print(f"{len(images)} student block calls with {images} images, {sum(images)} in
 atol = 1e-5 if lab.device.type == "cpu" else 2e-3  # GPUs round their convolutions more coarsely
 torch.testing.assert_close(x_branches, torch.stack(branches), rtol=0, atol=atol)
 torch.testing.assert_close(x_teacher, handed_over[-1], rtol=0, atol=atol)
-assert len(images) == n - 1 and sum(images) == calls * len(batch.x)
+assert len(images) == n - 1
+assert sum(images) == calls * len(batch.x)
 
 # %% [markdown]
 # The same images and the same sums, in four larger calls instead of ten small ones. On a GPU large calls
@@ -266,10 +276,13 @@ assert abs(factor / batch.x.numel() - 1) < 1e-3
 friendly = lab.sft_teacher()
 
 # %%
-CURVES_CELL
+plots.curves(friendly.history, title="SFT training")
+plt.show()
 
 # %% [markdown]
-# *What to see:* CURVES_TEXT
+# *What to see:* the three terms and the teacher's validation error. The teacher's term and the branches'
+# term fall together; the imitation term says how far the branches are from the teacher, and is usually the
+# smallest of the three.
 
 # %% [markdown]
 # ## Is the student-friendly teacher a worse teacher?
@@ -285,9 +298,7 @@ scores = {name: evaluation.evaluate(lab, network) for name, network in networks.
 plots.quality_table(networks, scores, reference="teacher")
 
 # %%
-epochs_of = {
-    name: network.experiment.epochs for name, network in networks.items() if network.experiment.epochs
-}
+epochs_of = {name: network.experiment.epochs for name, network in networks.items() if network.experiment.epochs}
 gap = scores["SFT teacher"].psnr.mean() - scores["teacher"].psnr.mean()
 print(f"In your run: SFT teacher minus teacher {gap:+.2f} dB on {len(lab.test)} slices. Epochs: {epochs_of}")
 if len(set(epochs_of.values())) > 1:

@@ -48,7 +48,18 @@ from kdrecon.models import dc_cnn
 from kdrecon.objectives import Distillation
 
 # %% tags=["parameters"]
-PARAMETERS_CELL
+dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
+acceleration = "4x"  # "4x", "5x" or "8x"
+resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
+epochs = 12  # epochs of each training; the paper takes 150
+batch_size = 4  # slices a step
+lr = 1.0e-3  # initial learning rate of Adam
+methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
+seed = 0  # of weights and of the order of slices
+device = "auto"  # "auto", "cpu" or "cuda"
+data_root = ""  # folder of prepared data sets; "" is the default place
+run_root = ""  # folder of this run's experiments; "" is runs/lab
+ready = True  # start from the trained networks of the repository where they fit
 
 # %%
 from kdrecon.laboratory import Laboratory
@@ -96,9 +107,7 @@ for k in range(len(started.blocks)):
     names = [name for name in state if name.startswith(f"blocks.{k}.")]
     copied = sum(torch.equal(state[name], source[name]) for name in names)
     kept = sum(torch.equal(state[name], random[name]) for name in names)
-    rows.append(
-        {"block": f"S{k + 1}", "tensors": len(names), "equal to SFT block": copied, "still random": kept}
-    )
+    rows.append({"block": f"S{k + 1}", "tensors": len(names), "equal to SFT block": copied, "still random": kept})
 start = pd.DataFrame(rows).set_index("block")
 assert (start["equal to SFT block"][1:] == start["tensors"][1:]).all(), "S2 to S5 are the trained blocks"
 assert start["still random"]["S1"] == start["tensors"]["S1"], "S1 is fresh"
@@ -124,10 +133,7 @@ candidates = {
     "student, SFT start": started,
     "SFT teacher": friendly.model,
 }
-psnr = {
-    name: metrics.psnr(target, evaluation.reconstruct(m, lab.validation)).mean()
-    for name, m in candidates.items()
-}
+psnr = {name: metrics.psnr(target, evaluation.reconstruct(m, lab.validation)).mean() for name, m in candidates.items()}
 pd.Series(psnr, name="mean PSNR on the validation split (dB)").map("{:.2f}".format).to_frame()
 
 # %% [markdown]
@@ -167,10 +173,14 @@ pd.DataFrame(cells).T
 friendly_students = {key: lab.distilled(key, teacher="sft") for key in methods}
 
 # %%
-CURVES_CELL
+curves = {"student": lab.student(ready=False).history}
+curves |= {f"SFT-KD {plots.method_name(key)}": network.history for key, network in friendly_students.items()}
+plots.validation_curves(curves)
+plt.show()
 
 # %% [markdown]
-# *What to see:* CURVES_TEXT
+# *What to see:* the SFT-KD students (purple) beside the plain student (orange). Look at the first epoch:
+# who starts with trained blocks starts lower. Look at the last one for what is left of the advantage.
 #
 # ## Beside standard distillation
 #
@@ -263,10 +273,15 @@ routes
 
 # %% [markdown]
 # With equal epochs in each training, the blocks $S_2 \dots S_5$ of an SFT-KD student have seen twice as
-# many steps as those of a Std-KD student or of a plain one. Some of the gain may be just that. The control
-# is a student without any teacher that trains as long as the whole route: for a plain student, set `epochs`
-# to twice the value and look again. The paper has no such control; without it, nobody can say how much of a
-# gain is due to the *friendliness* of the teacher.
+# many steps as those of a Std-KD student or of a plain one. Some of the gain may be just that, and in a
+# quick run, where no network has finished learning, twice the steps is a great deal. The control is a
+# student without any teacher that trains as long as the whole route:
+#
+# ```python longer = Laboratory(**dataclasses.asdict(lab.parameters) | {"epochs": 2 *
+# epochs}).student(ready=False) ```
+#
+# The paper has no such control; without it, nobody can say how much of a gain is due to the *friendliness*
+# of the teacher.
 #
 # ## Summary
 #

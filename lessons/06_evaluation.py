@@ -46,7 +46,18 @@ from kdrecon import evaluation, metrics, plots
 from kdrecon.models import count_parameters
 
 # %% tags=["parameters"]
-PARAMETERS_CELL
+dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
+acceleration = "4x"  # "4x", "5x" or "8x"
+resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
+epochs = 12  # epochs of each training; the paper takes 150
+batch_size = 4  # slices a step
+lr = 1.0e-3  # initial learning rate of Adam
+methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
+seed = 0  # of weights and of the order of slices
+device = "auto"  # "auto", "cpu" or "cuda"
+data_root = ""  # folder of prepared data sets; "" is the default place
+run_root = ""  # folder of this run's experiments; "" is runs/lab
+ready = True  # start from the trained networks of the repository where they fit
 
 # %%
 from kdrecon.laboratory import Laboratory
@@ -73,9 +84,7 @@ networks |= {f"SFT-KD {plots.method_name(key)}": lab.distilled(key, teacher="sft
 run_folder = lab.parameters.run_folder
 scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
 subjects = len(set(lab.test.subject))
-print(
-    f"{len(networks)} networks, {lab.evaluation_split} split: {len(lab.test)} slices of {subjects} subject(s)"
-)
+print(f"{len(networks)} networks, {lab.evaluation_split} split: {len(lab.test)} slices of {subjects} subject(s)")
 print(plots.epochs_note(networks))
 
 # %% [markdown]
@@ -190,19 +199,17 @@ method = plots.method_name(methods[0])
 names = ["zero-filled", "teacher", "student", f"Std-KD {method}", f"SFT-KD {method}"]
 batch = lab.test.batch(torch.tensor([row]))
 with torch.no_grad():
-    images = {
-        name: networks[name].model(batch.x_u, batch.y, batch.mask)[0, 0].cpu().numpy() for name in names
-    }
+    images = {name: networks[name].model(batch.x_u, batch.y, batch.mask)[0, 0].cpu().numpy() for name in names}
 figure = plots.comparison(batch.x[0, 0].cpu().numpy(), images)
 figure.savefig(run_folder / "figures" / "comparison.png", dpi=100)
 plt.show()
 
 # %% [markdown]
 # *What to see:* top: the images with their PSNR. Middle: a zoom into the yellow frame, put where the
-# zero-filled image errs most. Bottom: the residues $|x - p|$ on one colour scale, so that brightness can be
-# compared across the row. The zero-filled image shows ghosts of the anatomy along the direction of the
-# skipped lines; what the networks leave over sits at edges. To see a difference between the distilled
-# students by eye is hard; that is a result, too.
+# zero-filled image errs most in the middle of the picture. Bottom: the residues $|x - p|$ on one colour
+# scale, so that brightness can be compared across the row. The zero-filled image shows ghosts of the
+# anatomy along the direction of the skipped lines; what the networks leave over sits at edges. To see a
+# difference between the distilled students by eye is hard; that is a result, too.
 
 # %%
 for name in names:
@@ -241,9 +248,7 @@ for name in ("teacher", "student"):
         "mean PSNR (dB)": f"{scores[name].psnr.mean():.2f}",
     }
 h, w = lab.test.x.shape[-2:]
-print(
-    f"measured now, on this machine: {lab.device.type}, {torch.get_num_threads()} threads, {h} x {w} pixels"
-)
+print(f"measured now, on this machine: {lab.device.type}, {torch.get_num_threads()} threads, {h} x {w} pixels")
 pd.DataFrame(rows).T
 
 # %% [markdown]

@@ -48,7 +48,8 @@ def test_batches_too_small_for_a_method():
 def test_default_places():
     assert (project_root() / "kdrecon").is_dir()
     assert Parameters().run_folder == project_root() / "runs" / "lab"
-    assert Parameters(run_root="elsewhere").run_folder == Path("elsewhere")
+    assert Parameters(run_root="elsewhere").run_folder == project_root() / "elsewhere"
+    assert Parameters(run_root="/elsewhere").run_folder == Path("/elsewhere")
 
 
 def test_the_paper_preset_has_the_released_folder_names():

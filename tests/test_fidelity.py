@@ -92,9 +92,7 @@ def test_noisy_form():
     _, y, x_cnn = measured(mask)
     out = fft2(DataFidelity("real", lam=3.0)(x_cnn, y, mask))
     torch.testing.assert_close(out[..., mask], ((fft2(x_cnn) + 3.0 * y) / 4.0)[..., mask])
-    torch.testing.assert_close(
-        DataFidelity("real", lam=1e12)(x_cnn, y, mask), DataFidelity("real")(x_cnn, y, mask)
-    )
+    torch.testing.assert_close(DataFidelity("real", lam=1e12)(x_cnn, y, mask), DataFidelity("real")(x_cnn, y, mask))
 
 
 def test_full_mask_gives_the_image_back():

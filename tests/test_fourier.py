@@ -22,9 +22,7 @@ def test_inverse_is_adjoint_and_inverse(shape):
 def test_dc_is_at_the_origin_unshifted_and_in_the_middle_centred():
     x = torch.ones(6, 5)
     assert fourier.fft2(x).abs().argmax() == 0
-    assert torch.equal(
-        torch.tensor(divmod(int(fourier.centred_fft2(x).abs().argmax()), 5)), torch.tensor([3, 2])
-    )
+    assert torch.equal(torch.tensor(divmod(int(fourier.centred_fft2(x).abs().argmax()), 5)), torch.tensor([3, 2]))
 
 
 @pytest.mark.parametrize("shape", SIZES)
@@ -35,9 +33,7 @@ def test_centred_pair_is_inverse(shape):
 
 @pytest.mark.parametrize(("shape", "size"), [((12, 12), 8), ((13, 12), 7), ((9, 9), 9)])
 def test_crop_keeps_a_constant_and_low_frequencies(shape, size):
-    torch.testing.assert_close(
-        fourier.crop_kspace(torch.full(shape, 0.7), size), torch.full((size, size), 0.7)
-    )
+    torch.testing.assert_close(fourier.crop_kspace(torch.full(shape, 0.7), size), torch.full((size, size), 0.7))
 
 
 def test_crop_samples_a_band_limited_image_exactly():

@@ -52,6 +52,13 @@ def test_matrix_pairs_share_a_scale_within_a_pair():
     assert limits == [(0, 1), (0, 1), (1, 3), (1, 3)]
 
 
+def test_validation_curves_draw_every_network():
+    history = pd.DataFrame({"epoch": [1, 2], "validation_l1": [0.2, 0.1]})
+    figure = plots.validation_curves({"student": history, "Std-KD AT": history / 2})
+    lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}
+    assert lines == {"student": [0.2, 0.1], "Std-KD AT": [0.1, 0.05]}
+
+
 def test_start_bars_draw_every_value():
     columns = ("reconstruction", "distillation", "gradient_reconstruction", "gradient_distillation")
     start = pd.DataFrame([(1.0, 0.5, 2.0, 0.25), (1.0, 0.125, 2.0, 4.0)], ["AT", "SP"], columns)
@@ -76,8 +83,7 @@ def test_block_gradients_label_a_block_without_gradient():
 def test_comparison_shows_psnr_and_residues_on_one_scale():
     target = RNG.random((24, 20))
     images = {
-        name: target + s * RNG.standard_normal(target.shape)
-        for name, s in (("zero-filled", 0.2), ("student", 0.1))
+        name: target + s * RNG.standard_normal(target.shape) for name, s in (("zero-filled", 0.2), ("student", 0.1))
     }
     figure = plots.comparison(target, images)
     residues = [ax.images[0] for ax in figure.axes if ax.images and ax.images[0].get_cmap().name == "magma"]
@@ -89,10 +95,10 @@ def test_comparison_shows_psnr_and_residues_on_one_scale():
 def test_comparison_zooms_where_the_first_reconstruction_errs_most():
     target = RNG.random((32, 32))
     image = target.copy()
-    image[20:28, 4:12] += 1
+    image[15:23, 10:18] += 1
     figure = plots.comparison(target, {"zero-filled": image})
     frame = figure.axes[0].patches[0]
-    assert (frame.get_x(), frame.get_y(), frame.get_width()) == (3.5, 19.5, 8)
+    assert (frame.get_x(), frame.get_y(), frame.get_width()) == (9.5, 14.5, 8)
 
 
 def test_comparison_of_equal_images():

@@ -83,12 +83,8 @@ def test_gaussian_mask():
 
 
 def test_mask_for_takes_the_published_mask_where_it_fits():
-    assert torch.equal(
-        sampling.mask_for("sample", "4x", (240, 240)), sampling.published_mask("mrbrain", "4x")
-    )
-    assert torch.equal(
-        sampling.mask_for("sunnybrook", "5x", (150, 150)), sampling.published_mask("cardiac", "5x")
-    )
+    assert torch.equal(sampling.mask_for("sample", "4x", (240, 240)), sampling.published_mask("mrbrain", "4x"))
+    assert torch.equal(sampling.mask_for("sunnybrook", "5x", (150, 150)), sampling.published_mask("cardiac", "5x"))
     assert tuple(sampling.mask_for("sample", "4x", (120, 120)).shape) == (120, 120)
     assert tuple(sampling.mask_for("anything", "8x", (31, 30)).shape) == (31, 30)
 

@@ -77,9 +77,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(kind, tmp_path, monkeypatc
     assert torch.equal(weights(whole.network), weights(resumed.network))
     columns = [c for c in history if c != "seconds"]
     pd.testing.assert_frame_equal(history[columns], resumed_history[columns], check_exact=True)
-    best = [
-        torch.load(tmp_path / name / "best_model.pt", weights_only=True)["model"] for name in ("whole", "cut")
-    ]
+    best = [torch.load(tmp_path / name / "best_model.pt", weights_only=True)["model"] for name in ("whole", "cut")]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
 
 

@@ -1,0 +1,3 @@
+from kdrecon.cli import main
+
+main()

@@ -1,0 +1,169 @@
+"""Batch runs: papermill executes the notebooks in order with one set of parameters."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from filelock import FileLock, Timeout
+from nbconvert import HTMLExporter
+
+from kdrecon import evaluation
+from kdrecon.errors import InputError
+from kdrecon.experiments import Parameters, project_root
+from kdrecon.laboratory import Laboratory
+from kdrecon.report import write_report
+from kdrecon.training import write_json
+
+NOTEBOOKS = project_root() / "notebooks"
+
+
+class NotebookFailed(Exception):
+    """A notebook stopped with an error; it is kept as far as it came."""
+
+
+def read_parameters(path: Path, assignments: list[str]) -> Parameters:
+    """Parameters from a YAML file and "name=value" assignments, which win over it.
+
+    Raises:
+        InputError: no such file, not a mapping of names to values, an assignment without "=", or a parameter that
+            :meth:`kdrecon.experiments.Parameters.from_mapping` refuses.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
+    values = _yaml(path.read_text(), str(path))
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
+        )
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError(f"-p {assignment!r}: expected name=value, such as -p epochs=20")
+        values[name] = "" if value == "" else _yaml(value, f"-p {assignment}")
+    return Parameters.from_mapping(values)
+
+
+def choose_notebooks(folder: Path, first: str = "", only: str = "") -> list[Path]:
+    """The notebooks of a folder in order, from the number ``first`` on, or the one numbered ``only``."""
+    notebooks = sorted(folder.glob("[0-9]*.ipynb"))
+    numbers = [path.name[:2] for path in notebooks]
+    for option, number in (("--from", first), ("--only", only)):
+        if number and number not in numbers:
+            raise InputError(f"{option} {number}: expected the number of a notebook, one of {', '.join(numbers)}")
+    return [p for p, n in zip(notebooks, numbers) if n >= first and only in ("", n)]
+
+
+def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
+    """Execute notebooks with the parameters; results go to {out}, finished work is not done again.
+
+    {out}/notebooks/ receives the executed notebooks as .ipynb and .html, {out}/experiments/ the networks,
+    {out}/summary.csv a row a model and {out}/report.html a page with everything. A notebook is skipped when it has
+    already run with the same source and parameters; networks that an interrupted one trained are found again.
+
+    Raises:
+        InputError: the data cannot be used, or another run is at work in the folder. Nothing is written then.
+        NotebookFailed: a notebook stopped with an error; it is kept, and a rerun continues there.
+    """
+    out = out.resolve()
+    data_root = parameters.data_root and str(Path(parameters.data_root).resolve())
+    parameters = replace(parameters, run_root=str(out), data_root=data_root)
+    Laboratory(**asdict(parameters))
+    (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    with _locked(out), _this_python():
+        (out / "params.yaml").write_text(yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
+        for number, notebook in enumerate(notebooks, 1):
+            progress = f"[{number}/{len(notebooks)}] {notebook.stem}"
+            started = time.perf_counter()
+            state = "done" if _execute(notebook, out / "notebooks", asdict(parameters)) else "already done"
+            print(f"{progress}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
+        if any(out.glob("experiments/*/acc_*/*/metrics.csv")):
+            report(out)
+    print(f"results: {_friendly(out / 'report.html')}")
+
+
+def report(out: Path) -> None:
+    """Write {out}/summary.csv and {out}/report.html anew from the experiments and notebooks that are there."""
+    write_report(out, evaluation.write_summary(out))
+
+
+def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
+    """Execute one notebook unless it has run before; whether it was executed now."""
+    executed, record_path = folder / notebook.name, folder / "finished.json"
+    finished = json.loads(record_path.read_text()) if record_path.exists() else {}
+    fingerprint = hashlib.sha256(notebook.read_bytes() + json.dumps(parameters).encode()).hexdigest()
+    if finished.get(notebook.stem) == fingerprint and executed.exists():
+        return False
+    try:
+        papermill.execute_notebook(
+            notebook, executed, parameters, kernel_name="python3", cwd=folder, progress_bar=False, log_output=False
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookFailed(
+            f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {str(error.evalue).splitlines()[0]}); it is "
+            f"kept as {_friendly(executed)}; run the same command again to continue from there"
+        ) from None
+    finally:
+        if executed.exists():
+            html, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
+            executed.with_suffix(".html").write_text(html)
+    write_json(record_path, finished | {notebook.stem: fingerprint})
+    return True
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"another run is at work in {out}: expected to be alone there; wait for it, or choose --out"
+        ) from None
+
+
+@contextlib.contextmanager
+def _this_python() -> Iterator[None]:
+    """Kernels called python3 are this interpreter, whatever kernels are installed; they draw no progress bars."""
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Path(folder) / "kernels" / "python3"
+        kernel.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        write_json(kernel / "kernel.json", {"argv": argv, "display_name": "Python 3", "language": "python"})
+        search = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
+        changed = {
+            "JUPYTER_PATH": search,
+            "TQDM_DISABLE": "1",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        before = {name: os.environ.get(name) for name in changed}
+        os.environ.update(changed)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _yaml(text: str, source: str):
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{source} is not valid YAML ({str(error).splitlines()[0]}): expected name: value lines"
+        ) from error
+
+
+def _friendly(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

@@ -1,0 +1,85 @@
+"""The command line: kdrecon run, report, info."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdrecon.errors import InputError
+from kdrecon.experiments import Parameters, environment, project_root
+
+app = typer.Typer(
+    help="A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+QUICK = project_root() / "params" / "quick.yaml"
+
+
+@app.command()
+def run(
+    params: Annotated[Path, typer.Option(help="YAML file of parameters")] = QUICK,
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the run; runs/NAME of the parameter file by default")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="overrides the file")
+    ] = None,
+    first: Annotated[str, typer.Option("--from", metavar="NN", help="begin with this notebook")] = "",
+    only: Annotated[str, typer.Option("--only", metavar="NN", help="run this notebook alone")] = "",
+) -> None:
+    """Execute the notebooks in order through papermill: networks, executed notebooks, table and report."""
+    from kdrecon import batch
+
+    parameters = batch.read_parameters(params, assignments or [])
+    if parameters.run_root:
+        raise InputError(f"run_root = {parameters.run_root!r}: expected it empty here; name the folder with --out")
+    notebooks = batch.choose_notebooks(batch.NOTEBOOKS, first, only)
+    try:
+        batch.run(parameters, out or project_root() / "runs" / params.stem, notebooks)
+    except batch.NotebookFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="folder of a run")]) -> None:
+    """Write summary.csv and report.html of a run anew."""
+    from kdrecon import batch
+
+    batch.report(run)
+    print(run / "report.html")
+
+
+@app.command()
+def info() -> None:
+    """Versions, device and precision, and the sizes of the networks."""
+    from kdrecon.models import count_parameters, dc_cnn
+    from kdrecon.training import resolve_precision
+
+    device = Parameters().torch_device
+    for name, value in {**environment(), "device": device.type, "precision": resolve_precision("auto", device)}.items():
+        print(f"{name:14s} {value}")
+    for name in ("D5C5", "D4C5", "D3C5", "D2C5"):
+        print(f"{name:14s} {count_parameters(dc_cnn(name)):,} parameters")
+
+
+@app.command()
+def ready(
+    epochs: Annotated[int, typer.Option(help="epochs of each training")] = 100,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Train the networks that ship with the repository anew: kdrecon/ready/."""
+    from kdrecon.ready import build
+
+    build(epochs, device)
+
+
+def main() -> None:
+    """Run the command line; what the user got wrong is one line on stderr and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

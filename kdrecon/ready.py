@@ -1,0 +1,23 @@
+"""The networks that ship with the repository: trained longer on the sample, with their training records beside them."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from kdrecon.laboratory import READY, Laboratory
+
+
+def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
+    """Train teacher, student, SFT teacher and the student distilled from it with AT, and write them to kdrecon/ready/.
+
+    Of each network {model}_{model_type}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
+    training history).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Laboratory(epochs=epochs, device=device, seed=seed, run_root=folder, ready=False)
+        for network in (lab.teacher(), lab.student(), lab.sft_teacher(), lab.distilled("at", teacher="sft")):
+            place = READY / f"{network.experiment.model}_{network.experiment.model_type}"
+            READY.mkdir(exist_ok=True)
+            for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):
+                shutil.copyfile(Path(network.folder) / source, place.with_suffix(suffix))
+            print(f"{place.name}: written")
