@@ -1,11 +1,12 @@
 """The steps that every source goes through: read, crop, split by subject, undersample, write, show."""
 
 import csv
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 
 from kdrecon.data import SPLITS, write_volume
 from kdrecon.errors import InputError
-from kdrecon.sampling import mask_for, undersample
+from kdrecon.sampling import FAMILY, mask_for, undersample
 
 
 class Source(Protocol):
@@ -40,8 +41,8 @@ def prepare(source: Source, out: Path, accelerations: Iterable[str], split: str,
     """Write a data set in the layout kdrecon reads, one volume file a subject and acceleration.
 
     {out}/{name}/{split}/acc_{4x}/{n}.h5 with volfs (H, W, S) float32 scaled to [0, 1], img_volus_{4x} and
-    kspace_volus_{4x}; {out}/{name}/manifest.csv and contact_sheet.png. Files are written under a temporary name and
-    renamed; equal input and seed give equal bytes.
+    kspace_volus_{4x}; {out}/{name}/manifest.csv and contact_sheet.png. The folder gets its name when it is complete
+    and then replaces an older one; equal input and seed give equal bytes.
 
     Args:
         source: where the scans come from.
@@ -56,40 +57,20 @@ def prepare(source: Source, out: Path, accelerations: Iterable[str], split: str,
     Raises:
         InputError: an unusable source file, numbers that do not add up, or an acceleration without a mask.
     """
-    subjects = list(source.subjects())
-    assignment = split_subjects(subjects, split, seed)
+    assignment = split_subjects(source.subjects(), split, seed)
     for acceleration in accelerations:
         mask_for(source.name, acceleration, (source.size, source.size))
-    folder, rows, examples = out / source.name, [], []
-    for subject in tqdm(subjects, desc=source.name, unit="subject"):
-        part, number = assignment[subject]
-        images, files = source.read(subject)
-        images = centred(images, source.size) if source.size else images
-        images = images.astype(np.float32) / images.max()
-        for acceleration in accelerations:
-            mask = mask_for(source.name, acceleration, images.shape[1:])
-            x_u, y = undersample(torch.from_numpy(images), mask)
-            attributes = {
-                "dataset": source.name,
-                "subject": subject,
-                "split": part,
-                "source": files,
-                "mask": f"{source.name} {acceleration}",
-                **source.attributes,
-            }
-            arrays = {f"img_volus_{acceleration}": x_u, f"kspace_volus_{acceleration}": y}
-            arrays = {name: np.moveaxis(array.numpy(), 0, 2) for name, array in arrays.items()}
-            write_volume(folder / part / f"acc_{acceleration}" / f"{number}.h5", images, attributes, **arrays)
-        rows.append([part, number, subject, len(images), "subject", f"{len(files)} files"])
-        examples.append((f"{subject}\n{part}", images[len(images) // 2]))
-    with open(folder / "manifest.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["split", "volume", "subject", "slices", "split_by", "source"], *rows])
-    contact_sheet(examples, folder / "contact_sheet.png")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{source.name}-") as scratch:
+        rows = _write(source, Path(scratch) / source.name, accelerations, assignment)
+        if (out / source.name).exists():
+            shutil.rmtree(out / source.name)
+        (Path(scratch) / source.name).rename(out / source.name)
     counts = ", ".join(
         f"{sum(r[3] for r in rows if r[0] == p)} slices of {_count(rows, p)} subjects {p}" for p in SPLITS
     )
-    print(f"{folder}: {counts}")
-    return folder
+    print(f"{out / source.name}: {counts}")
+    return out / source.name
 
 
 def split_subjects(subjects: Sequence[str], split: str, seed: int) -> dict[str, tuple[str, int]]:
@@ -134,8 +115,29 @@ def contact_sheet(examples: list[tuple[str, np.ndarray]], path: Path) -> None:
     for axes, (title, image) in zip(figure.axes, examples):
         axes.imshow(image, cmap="gray", vmin=0)
         axes.set_title(title, fontsize=8)
-    with matplotlib.rc_context({"savefig.dpi": 100}):
-        figure.savefig(path)
+    figure.savefig(path, dpi=100)
+
+
+def _write(source: Source, folder: Path, accelerations: Iterable[str], assignment: dict) -> list[list]:
+    rows, examples = [], []
+    for subject, (part, number) in tqdm(assignment.items(), desc=source.name, unit="subject"):
+        images, files = source.read(subject)
+        images = centred(images, source.size) if source.size else images
+        images = images.astype(np.float32) / images.max()
+        attributes = {"dataset": source.name, "subject": subject, "split": part, "source": files, **source.attributes}
+        for acceleration in accelerations:
+            mask = mask_for(source.name, acceleration, images.shape[1:])
+            x_u, y = undersample(torch.from_numpy(images), mask)
+            arrays = {f"img_volus_{acceleration}": x_u, f"kspace_volus_{acceleration}": y}
+            arrays = {name: np.moveaxis(array.numpy(), 0, 2) for name, array in arrays.items()}
+            named = attributes | {"mask": f"{FAMILY[source.name]} {acceleration}"}
+            write_volume(folder / part / f"acc_{acceleration}" / f"{number}.h5", images, named, **arrays)
+        rows.append([part, number, subject, len(images), "subject", f"{len(files)} files"])
+        examples.append((f"{subject}\n{part}", images[len(images) // 2]))
+    with open(folder / "manifest.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["split", "volume", "subject", "slices", "split_by", "source"], *rows])
+    contact_sheet(examples, folder / "contact_sheet.png")
+    return rows
 
 
 def _count(rows: list, part: str) -> int:

@@ -124,12 +124,12 @@ def map_rows(
     return figure
 
 
-def matrix_pairs(pairs: dict[str, tuple[np.ndarray, np.ndarray]], unit: str) -> Figure:
+def matrix_pairs(pairs: dict[str, tuple[np.ndarray, np.ndarray]], rows: str, columns: str) -> Figure:
     """Square matrices of teacher and student side by side, each pair on its own colour scale.
 
     Args:
         pairs: title -> (matrix, matrix), both (n, n).
-        unit: what rows and columns stand for, such as "slice".
+        rows, columns: what they stand for, such as "slice".
     """
     with style():
         size = (min(12, 5.2 * len(pairs)), 2.9)
@@ -139,9 +139,9 @@ def matrix_pairs(pairs: dict[str, tuple[np.ndarray, np.ndarray]], unit: str) -> 
             low, high = min(m.min() for m in pair), max(m.max() for m in pair)
             for ax, name, matrix in zip(axes, ("teacher", "student"), pair):
                 shown = ax.imshow(matrix, cmap="viridis", vmin=low, vmax=high)
-                ax.set(title=name, xlabel=unit)
+                ax.set(title=name, xlabel=columns)
                 _bare(ax)
-            axes[0].set_ylabel(unit)
+            axes[0].set_ylabel(rows)
             part.colorbar(shown, ax=axes, fraction=0.05, pad=0.02)
             part.suptitle(title)
     return figure
@@ -156,7 +156,7 @@ def validation_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     with style():
         figure, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
         for k, (name, history) in enumerate(histories.items()):
-            line = {"ls": "-", "lw": 2.5} if k == 0 else {"ls": ("-", "--", "-.", ":")[k % 4], "marker": "osD^v"[k % 5]}
+            line = {"marker": "osD^vP"[k % 6], "ls": ("-", "--", "-.", ":")[k % 4], "lw": 1.5 if k else 2.5}
             ax.plot(history.epoch, history.validation_l1, color=colour(name), ms=4, label=name, **line)
         ax.set(xlabel="epoch", ylabel="validation L1", yscale="log")
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -362,7 +362,7 @@ def quality_table(networks: dict, scores: dict[str, pd.DataFrame], reference: st
     rows = {}
     for name, table in scores.items():
         epochs = networks[name].experiment.epochs
-        gap = f"{table.psnr.mean() - scores[reference].psnr.mean():+.2f}"
+        gap = f"{round(table.psnr.mean() - scores[reference].psnr.mean(), 2) + 0.0:+.2f}"
         if epochs not in (0, networks[reference].experiment.epochs):
             gap = "other epochs"
         rows[name] = {

@@ -277,7 +277,7 @@ pairs = {
     f"{name}, cascade {cascade + 1}": [matrix(maps[cascade]).cpu().numpy() for maps in (teachers, students)]
     for name, matrix in {"SP: similarity G": similarity, "CC: correlation K": correlation}.items()
 }
-plots.matrix_pairs(pairs, "slice")
+plots.matrix_pairs(pairs, "slice", "slice")
 plt.show()
 
 # %% [markdown]
@@ -314,7 +314,7 @@ agrees("fsp", float(fsp), pairs_s, pairs_t)
 
 # %%
 grams = [gram(*pairs[cascade])[slice_number].cpu().numpy() for pairs in (pairs_t, pairs_s)]
-plots.matrix_pairs({f"FSP: Gram matrix of a slice, cascade {cascade + 1}": grams}, "channel")
+plots.matrix_pairs({f"FSP: Gram matrix of a slice, cascade {cascade + 1}": grams}, "early channel", "late channel")
 plt.show()
 
 # %% [markdown]

@@ -47,7 +47,7 @@ def test_map_rows_share_one_scale():
 
 def test_matrix_pairs_share_a_scale_within_a_pair():
     low, high = np.zeros((4, 4)), np.ones((4, 4))
-    figure = plots.matrix_pairs({"SP": (low, high), "CC": (high, 3 * high)}, "slice")
+    figure = plots.matrix_pairs({"SP": (low, high), "CC": (high, 3 * high)}, "slice", "slice")
     limits = [ax.images[0].get_clim() for ax in figure.axes if ax.images]
     assert limits == [(0, 1), (0, 1), (1, 3), (1, 3)]
 
