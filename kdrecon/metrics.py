@@ -3,8 +3,8 @@
 Every metric takes a target and a prediction, (H, W) or (S, H, W), and returns a float, or one value a slice (S,). The
 data range is each slice's target maximum unless given. Volume-wise figures are never formed here.
 
-All raise ValueError for arrays of different or other shapes, values that are not finite, or a target that is zero
-everywhere.
+All raise ValueError for arrays of different or other shapes, values that are not finite, a target that is zero
+everywhere, or a data range that is not above 0; hfn and vif also for a target without structure.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,10 @@ def _slicewise(metric: Callable[[np.ndarray, np.ndarray, float], float]) -> Call
             return np.array([over_slices(t, p, data_range) for t, p in zip(target, prediction)])
         if not target.any():
             raise ValueError("the target slice is zero everywhere: expected an image; leave empty slices out")
-        return float(metric(target, prediction, target.max() if data_range is None else data_range))
+        span = target.max() if data_range is None else data_range
+        if not (np.isfinite(span) and span > 0):
+            raise ValueError(f"data range {span}: expected a number above 0; scale images to [0, 1] or give data_range")
+        return float(metric(target, prediction, span))
 
     return over_slices
 
@@ -67,8 +70,9 @@ def mse(target, prediction, data_range):
 def hfn(target, prediction, data_range):
     """High-frequency norm error, |L x - L p|^2 / |L x|^2 with the Laplacian L and predictions clipped to [0, 1].
 
-    Source: released code of SFT-KD-Recon.
+    Raises ValueError for a constant target. Source: released code of SFT-KD-Recon.
     """
+    _check_structure(target)
     edges = ndimage.laplace(target)
     return ((edges - ndimage.laplace(prediction.clip(0, 1))) ** 2).sum() / (edges**2).sum()
 
@@ -78,10 +82,14 @@ def vif(target, prediction, data_range):
     """Visual information fidelity in the pixel domain: information the prediction keeps of the target; 1 for equal images.
 
     Over four scales: sum log2(1 + g^2 s_x^2 / (s_v^2 + s_n^2)) / sum log2(1 + s_x^2 / s_n^2), with local gain g and
-    residual variance s_v^2 under Gaussian windows and s_n^2 = 2 for images scaled to 0..255. It may exceed 1.
+    residual variance s_v^2 under Gaussian windows and s_n^2 = 2 for images scaled to 0..255. It exceeds 1 where the
+    prediction has more contrast than the target. Images below 41 x 41 pixels have fewer scales.
 
-    Source: Sheikh & Bovik 2006 (pixel-domain form).
+    Raises ValueError for a constant target or images below 17 x 17. Source: Sheikh & Bovik 2006 (pixel-domain form).
     """
+    _check_structure(target)
+    if min(target.shape) < 17:
+        raise ValueError(f"images of {target.shape}: vif needs at least 17 x 17 pixels; leave it out for smaller ones")
     x, p = target * 255 / data_range, prediction * 255 / data_range
     kept = total = 0.0
     for scale in range(4):
@@ -103,10 +111,15 @@ def vif(target, prediction, data_range):
         gain = gain.clip(min=0)
         kept += np.log2(1 + gain**2 * var_x / (residual + VIF_NOISE)).sum()
         total += np.log2(1 + var_x / VIF_NOISE).sum()
-    return kept / total if total else 1.0
+    return kept / total
 
 
 METRICS = {"psnr": psnr, "ssim": ssim, "nmse": nmse, "mse": mse, "hfn": hfn, "vif": vif}
+
+
+def _check_structure(target: np.ndarray) -> None:
+    if np.ptp(target) == 0:
+        raise ValueError(f"the target slice is {target.flat[0]} everywhere: expected an image with edges")
 
 
 def _gaussian_window(size: int) -> np.ndarray:

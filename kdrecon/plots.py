@@ -56,6 +56,26 @@ def images(columns: dict[str, np.ndarray], cmap: str = "gray", label: str = "", 
     return figure
 
 
+def strips(rows: dict[str, np.ndarray]) -> Figure:
+    """Strips of images, a row each on its own grey scale.
+
+    Args:
+        rows: title -> images (n, H, W).
+    """
+    with style():
+        columns = max(len(stack) for stack in rows.values())
+        figure, axes = plt.subplots(
+            len(rows), columns, figsize=(min(12, 1.9 * columns), 2 * len(rows)), layout="constrained", squeeze=False
+        )
+        for row, (title, stack) in zip(axes, rows.items()):
+            row[0].set_ylabel(title)
+            for ax, image in zip(row, stack):
+                ax.imshow(image, cmap="gray", vmin=0)
+            for ax in row:
+                _bare(ax)
+    return figure
+
+
 def log_magnitude(k: np.ndarray) -> np.ndarray:
     """log10(|k| + 1e-4) of k-space: its centre is thousands of times brighter than its periphery."""
     return np.log10(np.abs(k) + 1e-4)
@@ -148,7 +168,7 @@ def matrix_pairs(pairs: dict[str, tuple[np.ndarray, np.ndarray]], rows: str, col
 
 
 def validation_curves(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Validation L1 of several networks over the epochs, logarithmic axis.
+    """Validation L1 of several networks over the epochs.
 
     Args:
         histories: network's name -> its history, as :func:`kdrecon.training.fit` returns it.
@@ -158,7 +178,7 @@ def validation_curves(histories: dict[str, pd.DataFrame]) -> Figure:
         for k, (name, history) in enumerate(histories.items()):
             line = {"marker": "osD^vP"[k % 6], "ls": ("-", "--", "-.", ":")[k % 4], "lw": 1.5 if k else 2.5}
             ax.plot(history.epoch, history.validation_l1, color=colour(name), ms=4, label=name, **line)
-        ax.set(xlabel="epoch", ylabel="validation L1", yscale="log")
+        ax.set(xlabel="epoch", ylabel="validation L1")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

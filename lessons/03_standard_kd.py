@@ -78,6 +78,10 @@ lab = Laboratory(
 # The plain student is our yardstick, so it must have seen as many epochs as the students we are about to
 # distil. `ready=False` makes sure of that: it is the student that this run trained, not a ready one trained
 # for longer.
+#
+# To open quickly, the notebooks 03 to 06 take networks that this run has trained before or, where they fit,
+# networks that ship with the repository. Set `ready = False` in the parameters cell to train everything
+# yourself.
 
 # %%
 teacher = lab.teacher()
@@ -415,9 +419,9 @@ plots.validation_curves(curves)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the validation error of each distilled student beside the plain student (orange). The steps
-# in the curves are the learning rate: it falls by a factor of 10 twice or three times in a training. The
-# distillation term itself is not in this figure; it is in each history, as here for the first method:
+# *What to see:* the validation error of each distilled student beside the plain student (orange). The curves
+# flatten where the learning rate falls by a factor of 10, up to three times in a training. The distillation
+# term itself is not in this figure; it is in each history, as here for the first method:
 
 # %%
 name, network = next(iter(distilled.items()))

@@ -271,6 +271,9 @@ assert abs(factor / batch.x.numel() - 1) < 1e-3
 #
 # Teacher and branches are trained together; the best epoch is the one with the smallest validation error of
 # the *teacher* alone. A quick run shows the mechanics, not the paper's figures.
+#
+# The message below says whether this training happened now, in an earlier notebook of this run, or before the
+# repository was published (a ready network, trained longer). `ready = False` in the parameters cell trains it here.
 
 # %%
 friendly = lab.sft_teacher()
@@ -280,9 +283,10 @@ plots.curves(friendly.history, title="SFT training")
 plt.show()
 
 # %% [markdown]
-# *What to see:* the three terms and the teacher's validation error. The teacher's term and the branches'
-# term fall together; the imitation term says how far the branches are from the teacher, and is usually the
-# smallest of the three.
+# *What to see:* the three terms and the teacher's validation error. The teacher's term and the branches' term
+# lie close together. The imitation term says how far the branches are from the teacher; it is the smallest, and
+# it may rise at first: untrained networks all return nearly the same image, because data fidelity does the
+# work. The networks must become good before they can differ.
 
 # %% [markdown]
 # ## Is the student-friendly teacher a worse teacher?

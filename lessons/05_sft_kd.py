@@ -84,6 +84,7 @@ lab = Laboratory(
 # %%
 friendly = lab.sft_teacher()
 teacher = lab.teacher()
+student = lab.student(ready=False)  # the yardstick: as many epochs as the students that are distilled here
 
 # %% [markdown]
 # ## The start of the student
@@ -173,7 +174,7 @@ pd.DataFrame(cells).T
 friendly_students = {key: lab.distilled(key, teacher="sft") for key in methods}
 
 # %%
-curves = {"student": lab.student(ready=False).history}
+curves = {"student": student.history}
 curves |= {f"SFT-KD {plots.method_name(key)}": network.history for key, network in friendly_students.items()}
 plots.validation_curves(curves)
 plt.show()
@@ -184,11 +185,10 @@ plt.show()
 #
 # ## Beside standard distillation
 #
-# The Std-KD students come from 03 (or are trained now), and so does the plain student.
+# The Std-KD students come from 03, or are trained now.
 
 # %%
 standard_students = {key: lab.distilled(key) for key in methods}
-student = lab.student(ready=False)
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "SFT teacher": friendly, "student": student}
@@ -277,8 +277,11 @@ routes
 # quick run, where no network has finished learning, twice the steps is a great deal. The control is a
 # student without any teacher that trains as long as the whole route:
 #
-# ```python longer = Laboratory(**dataclasses.asdict(lab.parameters) | {"epochs": 2 *
-# epochs}).student(ready=False) ```
+# ```python
+# from dataclasses import asdict
+#
+# longer = Laboratory(**asdict(lab.parameters) | {"epochs": 2 * epochs}).student(ready=False)
+# ```
 #
 # The paper has no such control; without it, nobody can say how much of a gain is due to the *friendliness*
 # of the teacher.

@@ -125,8 +125,8 @@ pd.Series(several, name="PSNR (dB)").map("{:.2f}".format).to_frame()
 
 # %% [markdown]
 # Same images, several answers. Only the one with 255 is *wrong*, because these images lie in [0, 1]; but
-# figures may only be compared if range and unit (slice or volume) agree. The papers that we follow use one
-# of them in one script and another in the next.
+# figures may only be compared if range and unit (slice or volume) agree. The code released with the papers
+# that we follow takes a volume in one script and a slice in the next.
 #
 # **Here it is always:** slice by slice, the range is the maximum of the target slice, then the mean over
 # slices. SSIM has the same trap, because its constants depend on the range.

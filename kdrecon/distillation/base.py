@@ -11,8 +11,9 @@ from kdrecon.models import Tap
 class Method(nn.Module):
     """A distillation loss between feature maps of student and teacher: a mean over cascades.
 
-    L_KD = 1/K sum_k loss(s_k, t_k). The maps s, t are (B, C, H, W) float32, already divided by the standard deviation
-    of the teacher's map (:class:`kdrecon.objectives.Distillation` does it). The teacher's maps are detached.
+    L_KD = 1/K sum_k loss(s_k, t_k). The maps s, t are (B, C, H, W). The division by the standard deviation of the
+    teacher's map is not done here but before, by :class:`kdrecon.objectives.Distillation`. Half-precision maps become
+    float32, also under autocast, and the teacher's maps are detached.
 
     A new method is a subclass with :meth:`loss` and an entry in :data:`kdrecon.distillation.METHODS`.
 
@@ -35,10 +36,12 @@ class Method(nn.Module):
 
     def forward(self, students: Sequence, teachers: Sequence) -> Tensor:
         """Mean loss over cascades of lists of maps (for "ends": of pairs of maps), a scalar."""
-        if len(_first(students)) < self.min_batch:
-            return 0.0 * sum(_first([s]).sum() for s in students)
-        losses = [self.loss(_plain(s), _plain(t, detach=True), k) for k, (s, t) in enumerate(zip(students, teachers))]
-        return torch.stack(losses).mean()
+        first = _first(students)
+        with torch.autocast(first.device.type, enabled=False):
+            if len(first) < self.min_batch:
+                return sum(0.0 * _first([s]).float().sum() for s in students)
+            pairs = enumerate(zip(students, teachers, strict=True))
+            return torch.stack([self.loss(_plain(s), _plain(t, detach=True), k) for k, (s, t) in pairs]).mean()
 
     def loss(self, s, t, cascade: int) -> Tensor:
         """The loss of one cascade (number from 0), a scalar."""
@@ -64,5 +67,6 @@ def _first(maps: Sequence) -> Tensor:
 
 def _plain(maps: Tensor | Sequence[Tensor], detach: bool = False):
     if isinstance(maps, Tensor):
-        return maps.detach().float() if detach else maps.float()
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        return maps.detach() if detach else maps
     return tuple(_plain(m, detach) for m in maps)

@@ -12,8 +12,8 @@ class AttentionTransfer(Method):
 
     L = mean_B sqrt(|q_s - q_t|^2 + 1e-12), q = sum_c F_c^2 as a vector (B, N), of unit L2 norm per sample.
 
-    Source: Zagoruyko & Komodakis 2017, eq. 2 (whose p = 2 norm this is); KD-MRI, eq. 3. The 1e-12 keeps the gradient
-    finite at equality.
+    Source: Zagoruyko & Komodakis 2017, eq. 2 with p = 2; KD-MRI, eq. 3. There the layers are summed and weighted by
+    beta / 2, which w replaces; the 1e-12 is ours and keeps the gradient finite at equality.
     """
 
     weight = 5e-3
@@ -29,7 +29,8 @@ class FitNets(Method):
     L = 1/2 mean (t - r(s))^2 with a regressor r, here a 1x1 convolution that starts as the identity, one a cascade,
     trained with the student and not part of it.
 
-    Source: Romero et al. 2015, eq. 3 (there: the hint is trained in a stage of its own, regressor of kernel > 1).
+    Source: Romero et al. 2015, eq. 3. There the squared norm is a sum, one layer gives the hint, the regressor's kernel
+    is larger, and the hint is trained in a stage of its own.
     """
 
     weight = 3e-3
@@ -50,7 +51,8 @@ class FlowOfSolution(Method):
 
     L = mean over B and C^2 of (G_t - G_s)^2, G = F_a^T F_b / N (B, C, C), of the maps after conv 1 (a) and conv d - 1 (b).
 
-    Source: Yim et al. 2017, eqs. 1 and 2 (there between stages of a ResNet, and as a stage of its own).
+    Source: Yim et al. 2017, eqs. 1 and 2. There the pairs span the stages of a residual network, |.|^2 is a sum over
+    C^2, and the loss is a stage of its own that initialises the student.
     """
 
     taps = "ends"

@@ -13,7 +13,7 @@ class SimilarityPreserving(Method):
 
     L = |G_t - G_s|_F^2 / B^2, G the row-normalised Q Q^T (B, B), Q the maps flattened to (B, C N).
 
-    Source: Tung & Mori 2019, eqs. 1 to 4.
+    Source: Tung & Mori 2019, section 2; there the layer pairs are summed, not averaged.
     """
 
     min_batch = 2
@@ -29,7 +29,8 @@ class CorrelationCongruence(Method):
     L = |K_t - K_s|_F^2 / B^2, K_ij = exp(-2 g) sum_{p=0..2} (2 g)^p / p! (f_i . f_j)^p, g = 0.4: the second-order Taylor
     expansion of exp(-g |f_i - f_j|^2) for f of unit norm, flattened to (B, C N).
 
-    Source: Peng et al. 2019, eqs. 6 to 8 (there on embeddings, with the distillation of logits beside it).
+    Source: Peng et al. 2019, section 3. There f are the embeddings before the classifier and the logits are distilled
+    as well; here f are whole feature maps.
     """
 
     min_batch = 2

@@ -1,0 +1,241 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# A course in seven notebooks: how a small network learns to reconstruct MR images from a large one, and
+# whether a teacher can be trained so that the small one learns more from it.
+#
+# **What you will learn**
+#
+# - what accelerated MRI, DC-CNN, knowledge distillation and student-friendly training have to do with each
+#   other;
+# - who was scanned for the images in this course, and what such images can and cannot show;
+# - how notebooks, batch runs and parameters relate, and where results land.
+#
+# **Before you start:** Python and the basics of PyTorch. Nothing about MRI is needed.
+#
+# **Minutes:** less than one, in every mode.
+#
+# [next: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb)
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from kdrecon import plots
+from kdrecon.experiments import environment, project_root
+from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.training import resolve_precision
+
+# %% tags=["parameters"]
+dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
+acceleration = "4x"  # "4x", "5x" or "8x"
+resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
+epochs = 12  # epochs of each training; the paper takes 150
+batch_size = 4  # slices a step
+lr = 1.0e-3  # initial learning rate of Adam
+methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
+seed = 0  # of weights and of the order of slices
+device = "auto"  # "auto", "cpu" or "cuda"
+data_root = ""  # folder of prepared data sets; "" is the default place
+run_root = ""  # folder of this run's experiments; "" is runs/lab
+ready = True  # start from the trained networks of the repository where they fit
+
+# %%
+from kdrecon.laboratory import Laboratory
+
+lab = Laboratory(
+    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
+    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+)  # fmt: skip
+
+# %% [markdown]
+# The cell with the parameters is the same in all notebooks. Change a value, run the notebook again, and
+# everything below follows. What was trained once with the same values is found again, not trained again.
+#
+# ## The question
+#
+# An MR scanner measures the Fourier transform of the image, **k-space**, line by line, and every line takes
+# time. Measuring a quarter of the lines makes the scan four times faster and the image ambiguous: many
+# images fit what was measured. A network that has seen many images chooses a likely one.
+#
+# Large networks choose better, small ones fit into a scanner. **Knowledge distillation** trains the small
+# network, the *student*, with help of a large one, the *teacher*. The usual way is to train the teacher for
+# its own sake first. **SFT-KD-Recon** asks: what if the teacher is trained together with pieces of the
+# student from the start, so that what it learns can be followed by a student? That is *student-friendly
+# training*, SFT for short.
+
+# %%
+def course_map():
+    """Who learns from what: a drawing of the five trainings of this course."""
+    boxes = {
+        "fully sampled\nimages": (0, 1.0, "white"),
+        "teacher\ntrained alone (02)": (1, 1.8, plots.COLOURS["teacher"]),
+        "SFT teacher\ntrained with branches (04)": (1, 0.2, plots.COLOURS["SFT teacher"]),
+        "student\ntrained alone (02)": (2, 2.6, plots.COLOURS["student"]),
+        "student by Std-KD (03)": (2, 1.4, plots.COLOURS["Std-KD"]),
+        "student by SFT-KD (05)": (2, 0.2, plots.COLOURS["SFT-KD"]),
+    }
+    arrows = [(0, 1), (0, 2), (0, 3), (1, 4), (2, 5)]
+    names = list(boxes)
+    with plots.style():
+        figure, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
+        for a, b in arrows:
+            (x0, y0, _), (x1, y1, _) = boxes[names[a]], boxes[names[b]]
+            ax.annotate("", (x1 - 0.36, y1), (x0 + 0.33, y0), arrowprops={"arrowstyle": "->", "color": "0.4"})
+        for name, (x, y, face) in boxes.items():
+            ax.text(x, y, name, ha="center", va="center", color="white" if "0072B2" in face else "black",
+                    bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "0.4"})  # fmt: skip
+        ax.set(xlim=(-0.5, 2.6), ylim=(-0.3, 3.1), title="who learns from whom; the number is the notebook")
+        ax.set_axis_off()
+    return figure
+
+
+course_map()
+plt.show()
+
+# %% [markdown]
+# *What to see:* all networks learn from fully sampled images. The students in green and purple learn from a
+# teacher as well; they differ in who the teacher is. Each kind of network keeps its colour through the
+# whole course.
+#
+# | notebook | what happens |
+# |---|---|
+# | [01](./01_kspace_undersampling.ipynb) | k-space, masks, aliasing: what is lost when lines are left out |
+# | [02](./02_dccnn.ipynb) | DC-CNN and data fidelity; teacher and student trained alone |
+# | [03](./03_standard_kd.ipynb) | standard distillation with five methods |
+# | [04](./04_sft_joint_training.ipynb) | a teacher trained together with student branches |
+# | [05](./05_sft_kd.ipynb) | distillation from that teacher |
+# | [06](./06_evaluation.ipynb) | who is better, by how much, and is it shown? |
+#
+# ## The networks
+#
+# **DdCc** names a DC-CNN with c cascades of d convolutions. The teacher is D5C5, the student D3C5.
+#
+# *Before you run the next cell:* two of five convolutions are taken away. What share of the weights is left?
+
+# %%
+sizes = {name: count_parameters(dc_cnn(name)) for name in ("D5C5", "D4C5", "D3C5", "D2C5")}
+assert sizes["D5C5"] == 141_765 and sizes["D3C5"] == 49_285
+pd.DataFrame({"parameters": sizes, "share of D5C5": {k: f"{v / sizes['D5C5']:.0%}" for k, v in sizes.items()}})
+
+# %% [markdown]
+# ## The images
+#
+# The repository carries a small data set of real MR images, called `sample`: T1-weighted brain scans at
+# 1 mm, axial slices of the cerebrum.
+
+# %%
+rows = {"train": lab.train, "validation": lab.validation, lab.evaluation_split: lab.test}
+pd.DataFrame(
+    [
+        {"split": split, "slices": len(s), "subjects": ", ".join(sorted(set(s.subject))), "matrix": f"{s.x.shape[-2]} x {s.x.shape[-1]}"}
+        for split, s in rows.items()
+    ]
+).set_index("split")
+
+# %%
+plots.strips({split: s.subset(6).x[:, 0].cpu().numpy() for split, s in rows.items()})
+plt.show()
+
+# %% [markdown]
+# *What to see:* in the sample, training and validation slices come from **one** person (two slabs of one
+# scan, at least five slices apart). The test slices come from **another** person, Colin27, and from an
+# average of 27 scans: they look smoother, with less noise.
+#
+# That is little. It is enough to see every effect of this course at work on real anatomy, and the test
+# subject is honest in that no network has seen it. It is not enough to say how well a method generalises:
+# that takes many people, and the data sets of the paper have them.
+# [Where the images come from](../data_prep/samples/PROVENANCE.md) says it in detail.
+#
+# Both packages publish **magnitude images**, so k-space is computed here by a Fourier transform instead of
+# being measured. Notebook 01 shows what that flatters.
+#
+# ## Quick and full
+#
+# The defaults are the **quick mode**: `resolution = 120` crops k-space to 120 x 120, which is what a coarser
+# scan would measure, and a handful of epochs train each network. Quick results show how things work. They
+# are not the paper's figures, which took 150 epochs on other data.
+#
+# The same seven notebooks are the full run as well. On the command line
+#
+# ```
+# kdrecon run --params params/quick.yaml     # all notebooks without a click, about ten minutes
+# kdrecon run --params params/paper.yaml     # the paper's recipe; bring a GPU
+# ```
+#
+# executes them in order with other parameters. Results land in `runs/quick/`: `summary.csv`, `report.html`,
+# the executed notebooks and a folder `experiments/` with each network's checkpoint, training log,
+# reconstructions and metrics. In JupyterLab they land in `runs/lab/`.
+#
+# With `ready = True`, notebooks 03 to 06 open on networks that were trained longer and ship with the
+# repository. Set it to `False` to train everything yourself.
+
+# %%
+facts = environment() | {
+    "device": str(lab.device),
+    "training precision": resolve_precision("auto", lab.device),
+    "results": str(lab.parameters.run_folder.name) + "/experiments",
+}
+pd.DataFrame({"this machine": facts})
+
+# %% [markdown]
+# If you can see this table, everything is in place.
+
+# %%
+assert (project_root() / "notebooks").is_dir() and len(lab.train) > 0 and lab.mask.shape == lab.train.x.shape[-2:]
+
+# %% [markdown]
+# ## Summary
+#
+# - A teacher helps a student to reconstruct images from a part of k-space; SFT trains the teacher with the
+#   student in mind.
+# - The embedded sample is two people: fine for learning, too little for claims.
+# - The parameters are the same everywhere, for JupyterLab and for batch runs.
+#
+# ## Questions
+#
+# <details><summary>1. Why is a student wanted if the teacher is better?</summary>
+#
+# It needs about a third of the weights and of the computation, so it reconstructs faster and fits on smaller
+# machines.
+# </details>
+#
+# <details><summary>2. What does the test split of the sample tell you, and what not?</summary>
+#
+# How the networks do on one person they have not seen, scanned differently. Not how they do on people in
+# general.
+# </details>
+#
+# <details><summary>3. Why may training and validation slices not be neighbours?</summary>
+#
+# Neighbouring slices are nearly the same image. A network that memorises one would look good on the other.
+# </details>
+#
+# <details><summary>4. What is the difference between Std-KD and SFT-KD?</summary>
+#
+# The teacher. In Std-KD it was trained alone, in SFT-KD together with student branches; and the SFT-KD
+# student starts from those branches.
+# </details>
+#
+# <details><summary>5. You change <code>epochs</code> and run notebook 02 again. What happens to the old
+# network?</summary>
+#
+# It stays: the number of epochs is part of its folder's name.
+# </details>
+#
+# **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`, `gao2015`,
+# `holmes1998`.
+#
+# [next: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb)

@@ -1,0 +1,166 @@
+import re
+
+import h5py
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import TINY, kdrecon
+from filelock import FileLock
+
+from kdrecon import batch, cli, data
+from kdrecon.errors import InputError
+
+METHODS = ["at", "cc", "fitnets", "fsp", "sp"]
+
+
+def test_a_run_leaves_everything_it_promises(tiny_run):
+    out, done = tiny_run
+    assert done.returncode == 0, done.stderr
+    names = [path.stem for path in batch.choose_notebooks(batch.NOTEBOOKS)]
+    assert re.findall(r"\[\d/7\] (\w+): done, \d+ s", done.stdout) == names and len(names) == 7
+    for name in names:
+        assert (out / "notebooks" / f"{name}.html").stat().st_size > 10_000
+        notebook = nbformat.read(out / "notebooks" / f"{name}.ipynb", as_version=4)
+        assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source)
+    page = (out / "report.html").read_text()
+    assert "A shortened run: 1 epochs" in page and page.count("data:image/png;base64,") >= 2
+    assert yaml.safe_load((out / "params.yaml").read_text())["resolution"] == 48
+
+
+def test_the_summary_of_a_run(tiny_run):
+    table = pd.read_csv(tiny_run[0] / "summary.csv", keep_default_na=False)
+    kinds = list(zip(table.model, table.teacher, table.method, table.init))
+    assert kinds[:4] == [(m, "", "", "random") for m in ("zero_filled", "teacher", "student", "sft_teacher")]
+    assert kinds[4:9] == [("student", "standard", m, "random") for m in METHODS]
+    assert kinds[9:] == [("student", "sft", m, "sft") for m in METHODS]
+    assert np.isfinite(table.select_dtypes("number")).all(axis=None)
+    assert (table.split == "test").all() and (table.n == 20).all()
+
+
+def test_thirteen_networks_have_thirteen_different_weights(tiny_run):
+    paths = list(tiny_run[0].glob("experiments/sample/acc_4x/*/best_model.pt"))
+    weights = [torch.load(path, weights_only=True)["model"] for path in paths]
+    assert len(weights) == 13
+    assert len({b"".join(t.numpy().tobytes() for t in state.values()) for state in weights}) == 13
+
+
+def test_a_second_run_repeats_nothing(tiny_run):
+    out, _ = tiny_run
+    before = {path: path.stat().st_mtime_ns for path in out.glob("experiments/**/*.pt")}
+    done = kdrecon("run", "--params", TINY, "--out", out)
+    assert done.returncode == 0 and done.stdout.count("already done") == 7
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("experiments/**/*.pt")}
+
+
+def test_other_parameters_run_anew(tiny_run):
+    done = kdrecon("run", "--params", TINY, "--out", tiny_run[0], "--only", "01", "-p", "seed=1")
+    assert done.returncode == 0 and "[1/1] 01_kspace_undersampling: done" in done.stdout
+
+
+def test_report_is_written_anew(tiny_run):
+    out, _ = tiny_run
+    (out / "report.html").unlink()
+    assert kdrecon("report", out).returncode == 0 and (out / "report.html").exists()
+
+
+def notebook(folder, name, source):
+    folder.mkdir(exist_ok=True)
+    parameters = nbformat.v4.new_code_cell("run_root = ''", metadata={"tags": ["parameters"]})
+    cells = [parameters, nbformat.v4.new_code_cell(source)]
+    book = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    nbformat.write(book, folder / f"{name}.ipynb")
+
+
+def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
+    parameters = batch.read_parameters(TINY, [])
+    books = tmp_path / "books"
+    notebook(books, "00_fine", "print('fine')")
+    notebook(books, "01_broken", "assert run_root == '', run_root")
+    with pytest.raises(batch.NotebookFailed, match="01_broken failed in cell .*AssertionError"):
+        batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+    assert "AssertionError" in (tmp_path / "out" / "notebooks" / "01_broken.html").read_text()
+    notebook(books, "01_broken", "print('mended')")
+    batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+    printed = capsys.readouterr().out
+    assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_broken: done" in printed
+
+
+def test_choosing_notebooks(tmp_path):
+    for name in ("00_a", "01_b", "02_c"):
+        notebook(tmp_path / "books", name, "1")
+    stems = [
+        [p.stem for p in batch.choose_notebooks(tmp_path / "books", *choice)] for choice in (("01", ""), ("", "02"))
+    ]
+    assert stems == [["01_b", "02_c"], ["02_c"]]
+    with pytest.raises(InputError, match="--from 07: expected the number of a notebook, one of 00, 01, 02"):
+        batch.choose_notebooks(tmp_path / "books", "07")
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another run is at work"):
+        batch.run(batch.read_parameters(TINY, []), tmp_path / "out", [])
+
+
+BAD = {
+    "unknown name": (["-p", "epoch=3"], "unknown parameter 'epoch'"),
+    "text for a number": (["-p", "epochs=ten"], "epochs = 'ten': expected an integer"),
+    "unknown method": (["-p", "methods=[at, magic]"], "method 'magic' is unknown: expected one of at"),
+    "acceleration without mask": (["-p", "acceleration=3x"], "acceleration '3x' has no mask: expected one of 4x"),
+    "wrong path": (["-p", "data_root=/no/such/folder"], "data_root '/no/such/folder' is not a folder"),
+    "unknown data set": (["-p", "dataset=knees"], "data set 'knees' is not in"),
+    "resolution": (["-p", "resolution=500"], "resolution 500 is above the stored 240"),
+    "missing file": (["--params", "nowhere.yaml"], "nowhere.yaml does not exist"),
+    "no assignment": (["-p", "epochs"], "-p 'epochs': expected name=value"),
+    "notebook number": (["--only", "33"], "--only 33: expected the number of a notebook"),
+    "run_root": (["-p", "run_root=here"], "name the folder with --out"),
+    "broken YAML": (["-p", "methods=[at"], "is not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_anything_starts(case, tmp_path, monkeypatch, capsys):
+    arguments, message = BAD[case]
+    assert_refused(["--params", str(TINY), *arguments], message, tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("case", ["empty folder", "no volfs", "NaN", "mask of another size"])
+def test_bad_data_is_refused_before_anything_starts(case, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "data" / "sample"
+    images, arrays, message = np.ones((2, 48, 48), np.float32), {}, "no .h5 file for split 'train'"
+    if case == "NaN":
+        images[0, 0, 0] = np.nan
+        message = "volfs holds 1 values that are NaN"
+    if case == "mask of another size":
+        arrays, message = {"mask_4x": np.ones((9, 48), bool)}, r"mask_4x is of size (9, 48), volfs of (48, 48)"
+    folder.mkdir(parents=True)
+    if case != "empty folder":
+        for split in data.SPLITS:
+            data.write_volume(folder / split / "1.h5", images, {}, **arrays)
+    if case == "no volfs":
+        with h5py.File(folder / "train" / "1.h5", "a") as file:
+            file.move("volfs", "images")
+        message = "has no dataset 'volfs'"
+    arguments = ["--params", str(TINY), "-p", f"data_root={tmp_path / 'data'}"]
+    assert_refused(arguments, message, tmp_path, monkeypatch, capsys)
+
+
+def assert_refused(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["kdrecon", "run", "--out", str(tmp_path / "out"), *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    printed = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert printed.startswith("error: ") and message in printed and printed.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_info(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["kdrecon", "info"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert not caught.value.code
+    assert re.search(r"D5C5 +141,765 parameters", capsys.readouterr().out)
