@@ -137,7 +137,7 @@ def _this_python() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "kernels" / "python3"
         kernel.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
         write_json(kernel / "kernel.json", {"argv": argv, "display_name": "Python 3", "language": "python"})
         search = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
         changed = {

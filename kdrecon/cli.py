@@ -67,7 +67,7 @@ def info() -> None:
 
 @app.command()
 def ready(
-    epochs: Annotated[int, typer.Option(help="epochs of each training")] = 100,
+    epochs: Annotated[int, typer.Option(help="epochs of each training")] = 60,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """Train the networks that ship with the repository anew: kdrecon/ready/."""

@@ -85,11 +85,58 @@ def write_summary(run_root: Path) -> pd.DataFrame:
     return table
 
 
+def quality_table(networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student") -> pd.DataFrame:
+    """Mean +/- standard deviation over slices of each metric, a row a network, as formatted text.
+
+    Args:
+        networks: name -> network.
+        scores: the same names -> a row a slice, as :func:`evaluate` returns it.
+        reference: the network whose mean PSNR the last column subtracts, where both had the same number of
+            epochs.
+    """
+    rows = {}
+    for name, table in scores.items():
+        epochs = networks[name].experiment.epochs
+        gap = f"{round(table.psnr.mean() - scores[reference].psnr.mean(), 2) + 0.0:+.2f}"
+        if epochs not in (0, networks[reference].experiment.epochs):
+            gap = "other epochs"
+        rows[name] = {
+            "epochs": str(epochs or "-"),
+            "PSNR (dB)": f"{table.psnr.mean():.2f} ± {table.psnr.std():.2f}",
+            "SSIM": f"{table.ssim.mean():.4f} ± {table.ssim.std():.4f}",
+            **{key.upper(): f"{table[key].mean():.4f}" for key in ("nmse", "hfn", "vif")},
+            f"PSNR minus {reference} (dB)": "" if name == reference else gap,
+        }
+    return pd.DataFrame(rows).T
+
+
+def method_name(key: str) -> str:
+    """How papers write a distillation method: "at" -> "AT", "fitnets" -> "FitNets"."""
+    return {"fitnets": "FitNets"}.get(key, key.upper())
+
+
+def epochs_note(networks: dict[str, Network]) -> str:
+    """Which networks may be compared: a sentence about the numbers of epochs they were trained for.
+
+    Args:
+        networks: name -> network.
+    """
+    groups: dict[int, list[str]] = {}
+    for name, network in networks.items():
+        if network.experiment.epochs:
+            groups.setdefault(network.experiment.epochs, []).append(name)
+    if len(groups) < 2:
+        return f"All networks: {next(iter(groups), 0)} epochs."
+    parts = "; ".join(f"{epochs} epochs: {', '.join(names)}" for epochs, names in sorted(groups.items()))
+    return f"Note: only rows with equal epochs compare. {parts}."
+
+
 def _row(record: dict, table: pd.DataFrame) -> dict:
     config = record["config"]
     row = {key: config[key] for key in ("dataset", "acceleration", "resolution")}
     row |= {"model": config["role"], "network": config["model"], "parameters": record["parameters"]}
-    row |= {key: config[key] for key in ("teacher", "method", "init", "seed", "epochs")}
+    row |= {key: config[key] for key in ("teacher", "teacher_origin", "method", "init", "seed")}
+    row |= {key: config[key] for key in ("epochs", "batch_size", "lr")}
     row |= {"split": record["evaluation"]["split"], "n": len(table)}
     for name in METRICS:
         row |= {name: table[name].mean(), f"{name}_sd": table[name].std()}

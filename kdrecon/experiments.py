@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from kdrecon import __version__
 from kdrecon.distillation import METHODS, get_method
 from kdrecon.errors import InputError
 from kdrecon.training import Recipe
@@ -48,9 +49,9 @@ class Parameters:
     dataset: str = "sample"
     acceleration: str = "4x"
     resolution: int = 120
-    epochs: int = 12
-    batch_size: int = 4
-    lr: float = 1e-3
+    epochs: int = 14
+    batch_size: int = 3
+    lr: float = 3e-3
     methods: list[str] = field(default_factory=lambda: ["at", "fitnets", "cc", "fsp", "sp"])
     seed: int = 0
     device: str = "auto"
@@ -84,6 +85,8 @@ class Parameters:
         for name in ("dataset", "acceleration"):
             if not re.fullmatch(r"\w[\w.-]*", getattr(self, name)):
                 raise InputError(f"{name} {getattr(self, name)!r}: expected a plain name, such as 'sample' or '4x'")
+        if not self.methods:
+            raise InputError(f"methods = []: expected at least one of {', '.join(METHODS)}")
         for key in self.methods:
             if (least := get_method(key).min_batch) > self.batch_size:
                 raise InputError(
@@ -169,7 +172,7 @@ class Experiment:
 
 def environment() -> dict[str, str]:
     """Versions, processor and git revision behind a run: everything that made it besides its parameters."""
-    packages = ("torch", "numpy", "h5py", "scikit-image", "kdrecon")
+    packages = ("torch", "numpy", "h5py", "scikit-image")
     try:
         git = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
@@ -178,6 +181,7 @@ def environment() -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         git = "unknown"
     return {
+        "kdrecon": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in packages},
         "platform": platform.platform(),

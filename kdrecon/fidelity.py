@@ -68,7 +68,7 @@ class DataFidelity(nn.Module):
         """x_y and P of a measurement y (B, 1, H, W) on mask (H, W): computed once for all cascades."""
         check_mask(mask, y.shape[-2:])
         m, m_mirrored = mask.to(y.real.dtype), mirror(mask).to(y.real.dtype)
-        y = y * m
+        y = torch.where(mask, y, 0)
         if self.mode == "real":
             diagonal = (m + m_mirrored) / 2
             image = ifft2(y).real

@@ -5,7 +5,7 @@ import json
 import pickle
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -62,6 +62,7 @@ class Laboratory:
     def __init__(self, **parameters):
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device = p.torch_device
+        self._networks: dict[Path, Network] = {}
         self.train, self.validation = self._split("train"), self._split("validation")
         tested = data.has_split(p.dataset, "test", p.acceleration, data_root=self._data_root)
         self.evaluation_split = "test" if tested else "validation"
@@ -147,7 +148,8 @@ class Laboratory:
         )
 
     def _config(self, experiment: Experiment) -> dict:
-        return {**experiment.record(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}
+        config = {**experiment.record(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}
+        return config | ({"weight": METHODS[experiment.method].weight} if experiment.method else {})
 
     def _network(self, experiment: Experiment, ready: bool | None) -> Network:
         folder = experiment.folder(self.parameters.run_folder)
@@ -169,12 +171,11 @@ class Laboratory:
         if not path.exists():
             return None
         record = json.loads(path.read_text())
-        config = dict(record["config"])
         free = ("epochs", "batch_size", "lr", "seed", "teacher_origin")
-        if any(config[key] != value for key, value in self._config(wanted).items() if key not in free):
+        if any(record["config"].get(key) != value for key, value in self._config(wanted).items() if key not in free):
             return None
-        config.pop("data")
-        experiment = Experiment(**config)
+        identity = (field.name for field in fields(Experiment))
+        experiment = Experiment(**{name: record["config"][name] for name in identity})
         folder = experiment.folder(self.parameters.run_folder)
         if not read_record(folder).get("finished"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -229,6 +230,8 @@ class Laboratory:
             return Distillation(model, teacher.model, experiment.method)
 
     def _load(self, experiment: Experiment, folder: Path, origin: str) -> Network:
+        if folder in self._networks:
+            return self._networks[folder]
         model, student = dc_cnn(experiment.model, experiment.fidelity), None
         if experiment.role == "sft_teacher":
             student = dc_cnn(STUDENT, experiment.fidelity)
@@ -237,7 +240,8 @@ class Laboratory:
             source = "ready network" if origin == "ready" else "loaded from this run"
             print(f"{experiment.model} {experiment.model_type}: {source}, {experiment.epochs} epochs")
         history = pd.read_csv(folder / "log.csv")
-        return Network(model, experiment, folder, origin, history, student)
+        self._networks[folder] = Network(model, experiment, folder, origin, history, student)
+        return self._networks[folder]
 
 
 def load_network(network: nn.Module, path: Path, device: torch.device) -> None:

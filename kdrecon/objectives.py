@@ -72,7 +72,7 @@ class Distillation(Objective):
     """A student that learns from the image and from a frozen teacher: L = |x - x_S|_1 + w L_KD.
 
     L_KD compares feature maps of teacher and student, both divided by sigma_k, the standard deviation of the
-    teacher's map in cascade k on the first training batch. The teacher gets no gradient and builds no graph.
+    teacher's map in cascade k on the first training batch (at least 1e-6). The teacher gets no gradient and builds no graph.
 
     Args:
         student: the network to train.
@@ -93,14 +93,13 @@ class Distillation(Objective):
 
     def prepare(self, batch: Batch) -> None:
         maps = self.teacher_maps(batch)
-        self.sigma.copy_(torch.tensor([[float(tap.float().std()) for tap in cascade] for cascade in maps]))
+        self.sigma.copy_(torch.tensor([[float(tap.float().std()) for tap in cascade] for cascade in maps]).clamp(min=1e-6))
 
     def forward(self, batch: Batch) -> Loss:
         teacher_maps = self.teacher_maps(batch)
         x_student, maps = self._reconstruct(self.network, batch)
         reconstruction = F.l1_loss(x_student, batch.x)
-        with torch.autocast(batch.x.device.type, enabled=False):
-            distillation = self.method.weight * self.method(self._scaled(maps), self._scaled(teacher_maps))
+        distillation = self.method.weight * self.method(self._scaled(maps), self._scaled(teacher_maps))
         return Loss(reconstruction + distillation, {"reconstruction": reconstruction, "distillation": distillation})
 
     @torch.no_grad()

@@ -370,52 +370,6 @@ def distillation_gains(standard: dict[str, float], friendly: dict[str, float], l
     return figure
 
 
-def quality_table(networks: dict, scores: dict[str, pd.DataFrame], reference: str = "student") -> pd.DataFrame:
-    """Mean +/- standard deviation over slices of each metric, a row a network, as formatted text.
-
-    Args:
-        networks: name -> :class:`kdrecon.laboratory.Network`.
-        scores: the same names -> a row a slice, as :func:`kdrecon.evaluation.evaluate` returns it.
-        reference: the network whose mean PSNR the last column subtracts, where both had the same number of
-            epochs.
-    """
-    rows = {}
-    for name, table in scores.items():
-        epochs = networks[name].experiment.epochs
-        gap = f"{round(table.psnr.mean() - scores[reference].psnr.mean(), 2) + 0.0:+.2f}"
-        if epochs not in (0, networks[reference].experiment.epochs):
-            gap = "other epochs"
-        rows[name] = {
-            "epochs": str(epochs or "-"),
-            "PSNR (dB)": f"{table.psnr.mean():.2f} ± {table.psnr.std():.2f}",
-            "SSIM": f"{table.ssim.mean():.4f} ± {table.ssim.std():.4f}",
-            **{METRIC_LABELS[key]: f"{table[key].mean():.4f}" for key in ("nmse", "hfn", "vif")},
-            f"PSNR minus {reference} (dB)": "" if name == reference else gap,
-        }
-    return pd.DataFrame(rows).T
-
-
-def method_name(key: str) -> str:
-    """How papers write a distillation method: "at" -> "AT", "fitnets" -> "FitNets"."""
-    return {"fitnets": "FitNets"}.get(key, key.upper())
-
-
-def epochs_note(networks: dict) -> str:
-    """Which networks may be compared: a sentence about the numbers of epochs they were trained for.
-
-    Args:
-        networks: name -> :class:`kdrecon.laboratory.Network`.
-    """
-    groups: dict[int, list[str]] = {}
-    for name, network in networks.items():
-        if network.experiment.epochs:
-            groups.setdefault(network.experiment.epochs, []).append(name)
-    if len(groups) < 2:
-        return f"All networks: {next(iter(groups), 0)} epochs."
-    parts = "; ".join(f"{epochs} epochs: {', '.join(names)}" for epochs, names in sorted(groups.items()))
-    return f"Note: only rows with equal epochs compare. {parts}."
-
-
 def _bare(ax):
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

@@ -11,10 +11,12 @@ def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
     """Train teacher, student, SFT teacher and the student distilled from it with AT, and write them to kdrecon/ready/.
 
     Of each network {model}_{model_type}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
-    training history).
+    training history). Batch size and learning rate are the paper's.
     """
     with tempfile.TemporaryDirectory() as folder:
-        lab = Laboratory(epochs=epochs, device=device, seed=seed, run_root=folder, ready=False)
+        lab = Laboratory(
+            epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False
+        )  # fmt: skip
         for network in (lab.teacher(), lab.student(), lab.sft_teacher(), lab.distilled("at", teacher="sft")):
             place = READY / f"{network.experiment.model}_{network.experiment.model_type}"
             READY.mkdir(exist_ok=True)

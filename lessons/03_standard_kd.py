@@ -50,9 +50,9 @@ from kdrecon.training import gradient_norms
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
 acceleration = "4x"  # "4x", "5x" or "8x"
 resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
-epochs = 12  # epochs of each training; the paper takes 150
-batch_size = 4  # slices a step
-lr = 1.0e-3  # initial learning rate of Adam
+epochs = 14  # epochs of each training; the paper takes 150
+batch_size = 3  # slices a step
+lr = 3.0e-3  # initial learning rate of Adam
 methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
 seed = 0  # of weights and of the order of slices
 device = "auto"  # "auto", "cpu" or "cuda"
@@ -385,7 +385,7 @@ for key in methods:
     objective.prepare(batch)
     terms = {name: float(term.detach()) for name, term in objective(batch).terms.items()}
     gradients = {f"gradient_{name}": norm for name, norm in gradient_norms(objective, batch).items()}
-    start[plots.method_name(key)] = terms | gradients
+    start[evaluation.method_name(key)] = terms | gradients
 start = pd.DataFrame(start).T
 plots.start_bars(start)
 plt.show()
@@ -411,7 +411,7 @@ ratio.map("{:.2g}".format).to_frame()
 # number of epochs as the plain student. Only the second loss term differs.
 
 # %%
-distilled = {f"Std-KD {plots.method_name(key)}": lab.distilled(key) for key in methods}
+distilled = {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
 
 # %%
 curves = {"student": student.history} | {name: network.history for name, network in distilled.items()}
@@ -440,7 +440,7 @@ plt.show()
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "student": student, **distilled}
 scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
-plots.quality_table(networks, scores, reference="student")
+evaluation.quality_table(networks, scores, reference="student")
 
 # %%
 equal = {name: n for name, n in distilled.items() if n.experiment.epochs == student.experiment.epochs}

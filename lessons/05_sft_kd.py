@@ -51,9 +51,9 @@ from kdrecon.objectives import Distillation
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
 acceleration = "4x"  # "4x", "5x" or "8x"
 resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
-epochs = 12  # epochs of each training; the paper takes 150
-batch_size = 4  # slices a step
-lr = 1.0e-3  # initial learning rate of Adam
+epochs = 14  # epochs of each training; the paper takes 150
+batch_size = 3  # slices a step
+lr = 3.0e-3  # initial learning rate of Adam
 methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
 seed = 0  # of weights and of the order of slices
 device = "auto"  # "auto", "cpu" or "cuda"
@@ -157,7 +157,7 @@ for teacher_name, frozen in (("standard teacher", teacher), ("SFT teacher", frie
         with torch.no_grad():
             terms = objective(batch).terms
         cells[teacher_name, start_name] = {name: f"{float(value):.4f}" for name, value in terms.items()}
-print(f"loss terms at the first step, method {plots.method_name(method)}")
+print(f"loss terms at the first step, method {evaluation.method_name(method)}")
 pd.DataFrame(cells).T
 
 # %% [markdown]
@@ -175,7 +175,7 @@ friendly_students = {key: lab.distilled(key, teacher="sft") for key in methods}
 
 # %%
 curves = {"student": student.history}
-curves |= {f"SFT-KD {plots.method_name(key)}": network.history for key, network in friendly_students.items()}
+curves |= {f"SFT-KD {evaluation.method_name(key)}": network.history for key, network in friendly_students.items()}
 plots.validation_curves(curves)
 plt.show()
 
@@ -192,15 +192,15 @@ standard_students = {key: lab.distilled(key) for key in methods}
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "SFT teacher": friendly, "student": student}
-networks |= {f"Std-KD {plots.method_name(key)}": network for key, network in standard_students.items()}
-networks |= {f"SFT-KD {plots.method_name(key)}": network for key, network in friendly_students.items()}
+networks |= {f"Std-KD {evaluation.method_name(key)}": network for key, network in standard_students.items()}
+networks |= {f"SFT-KD {evaluation.method_name(key)}": network for key, network in friendly_students.items()}
 scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
-print(plots.epochs_note(networks))
-plots.quality_table(networks, scores, reference="student")
+print(evaluation.epochs_note(networks))
+evaluation.quality_table(networks, scores, reference="student")
 
 # %%
 mean = {name: table.psnr.mean() for name, table in scores.items()}
-names = [plots.method_name(key) for key in methods]
+names = [evaluation.method_name(key) for key in methods]
 standard = {name: mean[f"Std-KD {name}"] for name in names}
 sft = {name: mean[f"SFT-KD {name}"] for name in names}
 plots.distillation_gains(standard, sft, {name: mean[name] for name in ("student", "teacher", "SFT teacher")})

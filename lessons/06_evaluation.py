@@ -49,9 +49,9 @@ from kdrecon.models import count_parameters
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
 acceleration = "4x"  # "4x", "5x" or "8x"
 resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
-epochs = 12  # epochs of each training; the paper takes 150
-batch_size = 4  # slices a step
-lr = 1.0e-3  # initial learning rate of Adam
+epochs = 14  # epochs of each training; the paper takes 150
+batch_size = 3  # slices a step
+lr = 3.0e-3  # initial learning rate of Adam
 methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
 seed = 0  # of weights and of the order of slices
 device = "auto"  # "auto", "cpu" or "cuda"
@@ -77,15 +77,15 @@ networks = {
     "student": lab.student(),
     "SFT teacher": lab.sft_teacher(),
 }
-networks |= {f"Std-KD {plots.method_name(key)}": lab.distilled(key) for key in methods}
-networks |= {f"SFT-KD {plots.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods}
+networks |= {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
+networks |= {f"SFT-KD {evaluation.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods}
 
 # %%
 run_folder = lab.parameters.run_folder
 scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
 subjects = len(set(lab.test.subject))
 print(f"{len(networks)} networks, {lab.evaluation_split} split: {len(lab.test)} slices of {subjects} subject(s)")
-print(plots.epochs_note(networks))
+print(evaluation.epochs_note(networks))
 
 # %% [markdown]
 # ## One pair of images, many "PSNRs"
@@ -168,8 +168,8 @@ print("PSNR and SSIM of all networks follow from the stored reconstructions")
 # Does that mean that no difference between networks counts?
 
 # %%
-print(plots.epochs_note(networks))
-plots.quality_table(networks, scores, reference="student")
+print(evaluation.epochs_note(networks))
+evaluation.quality_table(networks, scores, reference="student")
 
 # %% [markdown]
 # No: all networks see the *same* slices, so the difference slice by slice may vary much less than the
@@ -195,7 +195,7 @@ plt.show()
 
 # %%
 row = int(scores["student"].psnr.argsort().iloc[len(lab.test) // 2])
-method = plots.method_name(methods[0])
+method = evaluation.method_name(methods[0])
 names = ["zero-filled", "teacher", "student", f"Std-KD {method}", f"SFT-KD {method}"]
 batch = lab.test.batch(torch.tensor([row]))
 with torch.no_grad():

@@ -66,6 +66,8 @@ def test_y_off_the_mask_never_matters(mask, mode):
     altered = y + ~mask * random_complex(2, 1, *mask.shape, seed=3)
     layer = DataFidelity(mode)
     assert torch.equal(layer(x_cnn, y, mask), layer(x_cnn, altered, mask))
+    unmeasured = torch.where(mask, y, complex(math.nan, math.inf))
+    assert torch.equal(layer(x_cnn, y, mask), layer(x_cnn, unmeasured, mask))
 
 
 @cases

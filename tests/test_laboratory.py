@@ -14,18 +14,26 @@ from kdrecon.models import dc_cnn
 TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Laboratory:
-    lab = Laboratory(run_root=str(tmp_path_factory.mktemp("run")), **TINY)
+def small_laboratory(run_root) -> Laboratory:
+    lab = Laboratory(run_root=str(run_root), **TINY)
     lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
     return lab
 
 
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Laboratory:
+    return small_laboratory(tmp_path_factory.mktemp("run"))
+
+
 def test_a_network_is_trained_once_and_then_loaded(lab, capsys):
-    first, second = lab.teacher(), lab.teacher()
+    first = lab.teacher()
+    assert lab.teacher() is first
+    second = small_laboratory(lab.parameters.run_root).teacher()
     assert (first.origin, second.origin) == ("trained", "loaded")
     assert weights_hash(first.model) == weights_hash(second.model)
-    assert "D5C5 teacher: trained, 1 epochs" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count("D5C5 teacher: trained, 1 epochs") == 1
+    assert printed.count("D5C5 teacher: loaded from this run, 1 epochs") == 1
     record = json.loads((first.folder / "config.json").read_text())
     assert record["finished"] and record["environment"]["torch"] == torch.__version__
     assert {"best_model.pt", "model.pt", "log.csv", "summary"} <= {p.name for p in first.folder.iterdir()}

@@ -24,7 +24,7 @@ class Method(nn.Module):
     Attributes:
         taps: which convolutions are compared, "middle" or "ends" (see :func:`tap_layers`).
         min_batch: smallest batch it can compare; a smaller one gives an exact zero, connected to the graph.
-        weight: w in L = |x - x_S|_1 + w L_KD, one constant a method.
+        weight: w in L = |x - x_S|_1 + w L_KD, one constant a method, chosen with benchmarks/method_weights.py.
     """
 
     taps = "middle"

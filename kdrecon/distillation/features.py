@@ -33,7 +33,7 @@ class FitNets(Method):
     is larger, and the hint is trained in a stage of its own.
     """
 
-    weight = 3e-3
+    weight = 7e-3
 
     def __init__(self, channels: int = 32, cascades: int = 5):
         super().__init__()
@@ -56,7 +56,7 @@ class FlowOfSolution(Method):
     """
 
     taps = "ends"
-    weight = 4e-4
+    weight = 3e-3
 
     def loss(self, s: tuple[Tensor, Tensor], t: tuple[Tensor, Tensor], cascade: int) -> Tensor:
         return F.mse_loss(gram_matrix(*s), gram_matrix(*t))

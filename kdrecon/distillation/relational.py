@@ -17,7 +17,7 @@ class SimilarityPreserving(Method):
     """
 
     min_batch = 2
-    weight = 1.0
+    weight = 4.0
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         return (similarity_matrix(t) - similarity_matrix(s)).square().mean()
@@ -34,7 +34,7 @@ class CorrelationCongruence(Method):
     """
 
     min_batch = 2
-    weight = 0.5
+    weight = 2.0
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         return (correlation_matrix(t) - correlation_matrix(s)).square().mean()
