@@ -14,7 +14,7 @@ test: venv
 	$(BIN)/python -m pytest
 
 lab: venv
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb
 
 venv: $(VENV)/.installed
 

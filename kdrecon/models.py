@@ -45,9 +45,8 @@ class CNNBlock(nn.Module):
             before = conv(z)
             z = F.relu(before) if j < depth - 1 else before
             wanted = taps is True or (taps and j in taps)
-            margin = depth - 1 - j
-            crop = (..., slice(margin, margin + x.shape[-2]), slice(margin, margin + x.shape[-1]))
-            kept.append(Tap(before[crop], z[crop]) if wanted else None)
+            margin = [j + 1 - depth] * 4
+            kept.append(Tap(F.pad(before, margin), F.pad(z, margin)) if wanted else None)
         return (x + z if self.residual else z), kept
 
 

@@ -78,26 +78,24 @@ lab = Laboratory(
 
 # %%
 def course_map():
-    """Who learns from what: a drawing of the five trainings of this course."""
+    """Who learns from whom: a drawing of the five trainings of this course."""
     boxes = {
-        "fully sampled\nimages": (0, 1.0, "white"),
-        "teacher\ntrained alone (02)": (1, 1.8, plots.COLOURS["teacher"]),
-        "SFT teacher\ntrained with branches (04)": (1, 0.2, plots.COLOURS["SFT teacher"]),
-        "student\ntrained alone (02)": (2, 2.6, plots.COLOURS["student"]),
-        "student by Std-KD (03)": (2, 1.4, plots.COLOURS["Std-KD"]),
-        "student by SFT-KD (05)": (2, 0.2, plots.COLOURS["SFT-KD"]),
+        "images": ("fully sampled\nimages", 0, 1.5, "white"),
+        "student": ("student\ntrained alone (02)", 1, 2.7, plots.COLOURS["student"]),
+        "teacher": ("teacher\ntrained alone (02)", 1, 1.5, plots.COLOURS["teacher"]),
+        "SFT": ("SFT teacher\ntrained with branches (04)", 1, 0.3, plots.COLOURS["SFT teacher"]),
+        "Std-KD": ("student\nby Std-KD (03)", 2, 1.5, plots.COLOURS["Std-KD"]),
+        "SFT-KD": ("student\nby SFT-KD (05)", 2, 0.3, plots.COLOURS["SFT-KD"]),
     }
-    arrows = [(0, 1), (0, 2), (0, 3), (1, 4), (2, 5)]
-    names = list(boxes)
     with plots.style():
-        figure, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
-        for a, b in arrows:
-            (x0, y0, _), (x1, y1, _) = boxes[names[a]], boxes[names[b]]
-            ax.annotate("", (x1 - 0.36, y1), (x0 + 0.33, y0), arrowprops={"arrowstyle": "->", "color": "0.4"})
-        for name, (x, y, face) in boxes.items():
-            ax.text(x, y, name, ha="center", va="center", color="white" if "0072B2" in face else "black",
+        figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
+        for a, b in (("images", "student"), ("images", "teacher"), ("images", "SFT"), ("teacher", "Std-KD"), ("SFT", "SFT-KD")):
+            (_, x0, y0, _), (_, x1, y1, _) = boxes[a], boxes[b]
+            ax.annotate("", (x1 - 0.34, y1), (x0 + (0.25 if a == "images" else 0.34), y0), arrowprops=plots.ARROW)
+        for label, x, y, face in boxes.values():
+            ax.text(x, y, label, ha="center", va="center", color="white" if x == 1 and y == 1.5 else "black",
                     bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "0.4"})  # fmt: skip
-        ax.set(xlim=(-0.5, 2.6), ylim=(-0.3, 3.1), title="who learns from whom; the number is the notebook")
+        ax.set(xlim=(-0.35, 2.35), ylim=(-0.2, 3.2))
         ax.set_axis_off()
     return figure
 
@@ -234,6 +232,8 @@ assert (project_root() / "notebooks").is_dir() and len(lab.train) > 0 and lab.ma
 #
 # It stays: the number of epochs is part of its folder's name.
 # </details>
+#
+# **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`, `gao2015`,
 # `holmes1998`.

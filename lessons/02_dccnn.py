@@ -207,8 +207,9 @@ plots.validation_curves({"teacher": teacher.history, "student": student.history}
 plt.show()
 
 # %% [markdown]
-# *What to see:* both fall steeply at first, and further when the learning rate drops. With few epochs the
-# curves have not levelled off: a quick run ends long before the networks have learnt what they can.
+# *What to see:* both fall steeply at first and become smooth and flat when the learning rate drops. Flat does not
+# mean finished: the smaller the learning rate, the slower the change. A longer run keeps it high for longer and
+# ends lower.
 #
 # ## Watch the cascade work
 #

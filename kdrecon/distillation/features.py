@@ -1,6 +1,5 @@
 """Methods that compare feature maps, or statistics of them, sample by sample."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -69,5 +68,5 @@ def attention_map(maps: Tensor) -> Tensor:
 
 def gram_matrix(first: Tensor, last: Tensor) -> Tensor:
     """G = F_a^T F_b / N of two maps (B, C, H, W) -> (B, C, C), N = H W."""
-    a, b = first.flatten(2), last.flatten(2)
-    return torch.einsum("bcn,bdn->bcd", a, b) / a.shape[2]
+    a, b = (maps.movedim(1, -1).flatten(1, 2) for maps in (first, last))
+    return a.mT @ b / a.shape[1]

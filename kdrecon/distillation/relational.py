@@ -42,12 +42,18 @@ class CorrelationCongruence(Method):
 
 def similarity_matrix(maps: Tensor) -> Tensor:
     """Row-normalised Q Q^T of maps (B, C, H, W): (B, B)."""
-    q = maps.flatten(1)
-    return F.normalize(q @ q.T, dim=1)
+    return F.normalize(products(maps), dim=1)
 
 
 def correlation_matrix(maps: Tensor, gamma: float = 0.4) -> Tensor:
     """Gaussian-kernel correlation of maps (B, C, H, W), Taylor-expanded to second order: (B, B)."""
-    f = F.normalize(maps.flatten(1), dim=1)
-    cosine = f @ f.T
+    product = products(maps)
+    norm = product.diagonal().clamp(min=1e-24).sqrt()
+    cosine = product / (norm[:, None] * norm)
     return math.exp(-2 * gamma) * sum((2 * gamma) ** p / math.factorial(p) * cosine**p for p in range(3))
+
+
+def products(maps: Tensor) -> Tensor:
+    """Q Q^T, the inner products between samples, of maps (B, C, H, W) flattened to rows of Q: (B, B)."""
+    q = maps.movedim(1, -1).flatten(1)  # in the order in which channels-last maps lie in memory
+    return q @ q.T
