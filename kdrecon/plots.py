@@ -93,7 +93,7 @@ def curves(history: pd.DataFrame, terms: list[str] | None = None, title: str = "
     with style():
         figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
         for term in terms:
-            ax.plot(history.epoch, history[term], marker="o", ms=3, label=f"training: {term}")
+            ax.plot(history.epoch, history[term], color=TERM_COLOURS.get(term), marker="o", ms=3, label=f"training: {term}")
         ax.plot(history.epoch, history.validation_l1, "k--", marker="s", ms=3, label="validation L1")
         ax.set(xlabel="epoch", ylabel="loss", yscale="log", title=title)
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -101,7 +101,13 @@ def curves(history: pd.DataFrame, terms: list[str] | None = None, title: str = "
     return figure
 
 
-TERM_COLOURS = {"reconstruction": "#999999", "distillation": "#009E73"}
+TERM_COLOURS = {
+    "reconstruction": "#999999",
+    "distillation": "#009E73",
+    "teacher": COLOURS["teacher"],
+    "student": COLOURS["student"],
+    "imitation": "#D55E00",
+}
 METRIC_LABELS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "mse": "MSE", "hfn": "HFN", "vif": "VIF"}
 ARROW = {"arrowstyle": "->", "color": "0.3", "lw": 1.2}
 
@@ -195,9 +201,9 @@ def start_bars(start: pd.DataFrame) -> Figure:
     with style():
         figure, axes = plt.subplots(1, 2, figsize=(10, 0.9 + 0.55 * len(start)), layout="constrained", sharey=True)
         for ax, (title, prefix) in zip(axes, panels.items()):
-            for k, (term, colour) in enumerate(TERM_COLOURS.items()):
+            for k, term in enumerate(("reconstruction", "distillation")):
                 values = start[prefix + term]
-                bars = ax.barh(np.arange(len(start)) + 0.36 * k, values, 0.34, color=colour, label=term)
+                bars = ax.barh(np.arange(len(start)) + 0.36 * k, values, 0.34, color=TERM_COLOURS[term], label=term)
                 ax.bar_label(bars, [f"{v:.2g}" for v in values], padding=3, fontsize=8)
             ax.set(title=title, xlabel="value")
             ax.margins(x=0.18)

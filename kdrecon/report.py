@@ -11,7 +11,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; font-size: 14px; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:nth-child(-n+4), td:nth-child(-n+4) { text-align: left; }
+th:nth-child(-n+5), td:nth-child(-n+5) { text-align: left; }
 img { max-width: 100%; } .scroll { overflow-x: auto; } .note { background: #fff6dd; padding: .6rem 1rem; }
 """
 
@@ -53,11 +53,13 @@ def write_report(out: Path, summary: pd.DataFrame) -> Path:
 
 
 def formatted(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary as people read it: a row a model, mean and standard deviation in one cell."""
+    """The summary as people read it: a row a model, PSNR and SSIM with standard deviation, the others as means."""
     table = summary[["model", "network", "teacher", "method", "init", "epochs"]].copy()
-    for name, digits in {"psnr": 2, "ssim": 4, "nmse": 4, "hfn": 4, "vif": 4}.items():
+    for name, digits in {"psnr": 2, "ssim": 4}.items():
         pairs = zip(summary[name], summary[f"{name}_sd"])
         table[name] = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in pairs]
+    for name in ("nmse", "hfn", "vif"):
+        table[name] = summary[name].map("{:.4f}".format)
     return table.rename(columns={"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "hfn": "HFN", "vif": "VIF"})
 
 

@@ -309,7 +309,7 @@ if len(set(epochs_of.values())) > 1:
     print("The two were trained for different numbers of epochs: this difference says nothing about SFT.")
 
 # %% [markdown]
-# With one seed, a difference of a few hundredths of a dB says nothing. And mind the cost: each SFT step
+# With one seed, a difference of some tenths of a dB says nothing in a quick run. And mind the cost: each SFT step
 # also runs ten student blocks forwards and backwards, so with equal epochs SFT has used more computing
 # time.
 #

@@ -180,8 +180,8 @@ plots.validation_curves(curves)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the SFT-KD students (purple) beside the plain student (orange). Look at the first epoch:
-# who starts with trained blocks starts lower. Look at the last one for what is left of the advantage.
+# *What to see:* the SFT-KD students (purple) beside the plain student (orange). Look at the first epoch: do
+# those who start with trained blocks start lower? Look at the last one for what is left of an advantage.
 #
 # ## Beside standard distillation
 #
