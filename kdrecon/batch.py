@@ -15,10 +15,11 @@ import nbformat
 import papermill
 import yaml
 from filelock import FileLock, Timeout
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 
 from kdrecon import evaluation
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, first_line
 from kdrecon.experiments import Parameters, project_root
 from kdrecon.laboratory import Laboratory
 from kdrecon.report import write_report
@@ -78,7 +79,10 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
     data_root = parameters.data_root and str(Path(parameters.data_root).resolve())
     parameters = replace(parameters, run_root=str(out), data_root=data_root)
     Laboratory(**asdict(parameters))
-    (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    try:
+        (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}): expected a writable folder; choose --out") from None
     with _locked(out), _this_python():
         (out / "params.yaml").write_text(yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
         for number, notebook in enumerate(notebooks, 1):
@@ -108,9 +112,15 @@ def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
             notebook, executed, parameters, kernel_name="python3", cwd=folder, progress_bar=False, log_output=False
         )
     except papermill.PapermillExecutionError as error:
+        message, _, _ = str(error.evalue).partition("\n")
         raise NotebookFailed(
-            f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {str(error.evalue).splitlines()[0]}); it is "
+            f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {message}); it is "
             f"kept as {_friendly(executed)}; run the same command again to continue from there"
+        ) from None
+    except DeadKernelError:
+        raise NotebookFailed(
+            f"the kernel of {notebook.stem} died, which is often a lack of memory; the notebook is kept as "
+            f"{_friendly(executed)}; run the same command again to continue from there"
         ) from None
     finally:
         if executed.exists():
@@ -159,7 +169,7 @@ def _yaml(text: str, source: str):
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(
-            f"{source} is not valid YAML ({str(error).splitlines()[0]}): expected name: value lines"
+            f"{source} is not valid YAML ({first_line(error)}): expected name: value lines"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The command line: kdrecon run, report, info."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +79,7 @@ def ready(
 
 def main() -> None:
     """Run the command line; what the user got wrong is one line on stderr and exit status 2."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that kernels are shut down
     try:
         app()
     except InputError as error:

@@ -184,7 +184,7 @@ def environment() -> dict[str, str]:
         "kdrecon": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in packages},
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "threads": str(torch.get_num_threads()),
         "git": git,
     }

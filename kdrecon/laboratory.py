@@ -14,7 +14,7 @@ from torch import nn
 
 from kdrecon import data
 from kdrecon.distillation import METHODS
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, first_line
 from kdrecon.experiments import INITS, STUDENT, TEACHER, TEACHERS, Experiment, Parameters, environment, project_root
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Distillation, Objective, StudentFriendly, Supervised
@@ -253,9 +253,9 @@ def load_network(network: nn.Module, path: Path, device: torch.device) -> None:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
         raise InputError(
-            f"{path} is not a checkpoint of this project ({str(error).splitlines()[0]}): expected best_model.pt as "
+            f"{path} is not a checkpoint of this project ({first_line(error)}): expected best_model.pt as "
             "training writes it; delete its folder to train anew"
         ) from error
     expected = network.state_dict()

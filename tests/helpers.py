@@ -3,6 +3,12 @@
 import torch
 from torch import Tensor
 
+from kdrecon.data import Slices
+from kdrecon.models import dc_cnn
+from kdrecon.objectives import Distillation, Objective, StudentFriendly, Supervised
+from kdrecon.sampling import line_mask, undersample
+from kdrecon.sft import SFT
+
 SIZES = [(8, 8), (9, 7), (12, 15)]
 
 
@@ -28,3 +34,26 @@ def random_complex(*shape: int, dtype=torch.complex128, seed: int = 0) -> Tensor
 
 def random_image(*shape: int, dtype=torch.float64, seed: int = 0) -> Tensor:
     return torch.rand(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def slices(n=5, size=16, seed=0) -> Slices:
+    """n smooth random images as a split in memory."""
+    coarse = random_image(n, 1, 4, 4, dtype=torch.float32, seed=seed)
+    x = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
+    mask = line_mask((size, size), "4x")
+    x_u, y = undersample(x, mask)
+    return Slices(x, x_u, y, mask, ["1"] * n, list(range(n)), ["someone"] * n)
+
+
+def objective(kind: str) -> Objective:
+    """"supervised", "sft" or the key of a distillation method, always with the same first weights."""
+    torch.manual_seed(0)
+    teacher, student = dc_cnn("D5C5"), dc_cnn("D3C5")
+    if kind == "supervised":
+        return Supervised(student)
+    return StudentFriendly(SFT(teacher, student)) if kind == "sft" else Distillation(student, teacher, kind)
+
+
+def weights(network) -> torch.Tensor:
+    """All parameters as one vector."""
+    return torch.cat([p.detach().flatten() for p in network.parameters()])

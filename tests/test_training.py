@@ -4,39 +4,14 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
-from helpers import random_image
+from helpers import objective, slices, weights
 
 from kdrecon import training
-from kdrecon.data import Slices
-from kdrecon.models import dc_cnn
-from kdrecon.objectives import Distillation, StudentFriendly, Supervised
-from kdrecon.sampling import line_mask, undersample
-from kdrecon.sft import SFT
+from kdrecon.errors import InputError
 from kdrecon.training import Recipe, fit
-
-
-def slices(n=5, size=16, seed=0) -> Slices:
-    coarse = random_image(n, 1, 4, 4, dtype=torch.float32, seed=seed)
-    x = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
-    mask = line_mask((size, size), "4x")
-    x_u, y = undersample(x, mask)
-    return Slices(x, x_u, y, mask, ["1"] * n, list(range(n)), ["someone"] * n)
-
-
-def objective(kind: str):
-    torch.manual_seed(0)
-    teacher, student = dc_cnn("D5C5"), dc_cnn("D3C5")
-    if kind == "supervised":
-        return Supervised(student)
-    return StudentFriendly(SFT(teacher, student)) if kind == "sft" else Distillation(student, teacher, kind)
-
 
 KINDS = ["supervised", "sft", "at", "fitnets", "cc", "fsp", "sp"]
 RECIPE = Recipe(epochs=2, batch_size=4, lr=1e-3, seed=0, precision="fp32")
-
-
-def weights(network) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
 def test_overfits_one_slice(tmp_path):
@@ -163,7 +138,7 @@ def test_a_failed_write_leaves_the_checkpoint_whole(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match="No space"):
         training.save_atomically({"epoch": 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
 

@@ -1,0 +1,198 @@
+"""What a training survives: kills, full disks, damaged files, vanishing data, dying kernels, a second run."""
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import TINY, kdrecon
+from filelock import FileLock
+from helpers import objective, slices, weights
+from test_batch import notebook
+
+from kdrecon import batch, training
+from kdrecon.data import dataset_folder
+from kdrecon.errors import InputError
+from kdrecon.laboratory import Laboratory, weights_hash
+from kdrecon.training import Recipe, fit
+
+RECIPE = Recipe(epochs=3, batch_size=2, precision="fp32")
+
+
+def train(folder, kind="at"):
+    """A small training in folder; its objective."""
+    trained = objective(kind)
+    fit(trained, slices(), slices(2, seed=1), RECIPE, folder, {"a": 1})
+    return trained
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> torch.Tensor:
+    return weights(train(tmp_path_factory.mktemp("whole")).network)
+
+
+def stop_at_step(monkeypatch, step, action):
+    """Let the action happen in the given step of the next training."""
+    real, calls = training._check_finite, []
+
+    def check(*args):
+        calls.append(1)
+        if len(calls) == step:
+            action()
+        real(*args)
+
+    monkeypatch.setattr(training, "_check_finite", check)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_within_an_epoch_loses_no_step(number, raised, tmp_path, monkeypatch, uninterrupted):
+    before = signal.getsignal(number)
+    stop_at_step(monkeypatch, 5, lambda: signal.raise_signal(number))
+    with pytest.raises(raised):
+        train(tmp_path)
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert len(state["history"]) == 1 and state["position"]["next"] == 4
+    assert signal.getsignal(number) == before
+    assert torch.equal(weights(train(tmp_path).network), uninterrupted)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch, uninterrupted):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    stop_at_step(monkeypatch, 7, lambda: monkeypatch.setattr(os, "fsync", full))
+    with pytest.raises(InputError, match="model.pt cannot be written .*No space left.*make room"):
+        train(tmp_path)
+    assert not list(tmp_path.glob("*.partial"))
+    assert len(torch.load(tmp_path / "model.pt", weights_only=True)["history"]) == 2
+    monkeypatch.undo()
+    assert torch.equal(weights(train(tmp_path).network), uninterrupted)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, monkeypatch, capsys, uninterrupted):
+    stop_at_step(monkeypatch, 8, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    path = tmp_path / "model.pt"
+    content = path.read_bytes()
+    path.write_bytes({"truncated": content[: len(content) // 2], "overwritten": b"x" * len(content), "empty": b""}[damage])
+    assert torch.equal(weights(train(tmp_path).network), uninterrupted)
+    assert "model.pt cannot be read" in capsys.readouterr().out
+
+
+def test_two_damaged_checkpoints_are_not_trained_over(tmp_path):
+    for name in ("model.pt", "model.previous.pt"):
+        (tmp_path / name).write_bytes(b"damaged")
+    with pytest.raises(InputError, match="no checkpoint in .* can be read: delete the folder"):
+        train(tmp_path)
+
+
+def test_a_hostile_checkpoint_never_executes(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    torch.save({"config": {"a": 1}, "objective": Hostile()}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="no checkpoint in"):
+        train(tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_two_trainings_in_one_folder(tmp_path):
+    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another process trains in"):
+        train(tmp_path)
+
+
+SMALL = {"resolution": 32, "epochs": 2, "batch_size": 8, "ready": False, "device": "cpu"}
+
+
+def test_data_files_that_vanish_after_reading_do_not_matter(tmp_path):
+    shutil.copytree(dataset_folder("sample"), tmp_path / "data" / "sample")
+    lab = Laboratory(run_root=str(tmp_path / "run"), data_root=str(tmp_path / "data"), **SMALL)
+    shutil.rmtree(tmp_path / "data")
+    assert lab.student().history.validation_l1.notna().all()
+
+
+def test_output_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    done = kdrecon("run", "--params", TINY, "--out", tmp_path / "file" / "run")
+    assert done.returncode == 2 and "cannot be written" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, capsys):
+    parameters, books = batch.read_parameters(TINY, []), tmp_path / "books"
+    notebook(books, "00_fine", "print('fine')")
+    notebook(books, "01_dying", "import os; os._exit(1)")
+    with pytest.raises(batch.NotebookFailed, match="the kernel of 01_dying died"):
+        batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+    notebook(books, "01_dying", "print('mended')")
+    batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+    printed = capsys.readouterr().out
+    assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_dying: done" in printed
+
+
+RUN = """
+import sys
+from pathlib import Path
+from kdrecon import evaluation
+from kdrecon.laboratory import Laboratory
+from kdrecon.report import write_report
+lab = Laboratory(run_root=sys.argv[1], resolution=32, epochs=2, batch_size=8, ready=False, device="cpu")
+print("started", flush=True)
+for network in (lab.zero_filled(), lab.student(), lab.distilled("at")):
+    evaluation.evaluate(lab, network)
+write_report(Path(sys.argv[1]), evaluation.write_summary(sys.argv[1]))
+"""
+
+
+def start(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd="/"
+    )
+    process.stdout.readline()
+    return process
+
+
+def outcome(folder) -> dict:
+    """Weights and figures of a run: what must not depend on how often it was killed."""
+    files = {path.relative_to(folder): path for path in folder.glob("experiments/**/best_model.pt")}
+    made = {name: torch.load(path, weights_only=True)["model"] for name, path in files.items()}
+    digests = {name: b"".join(t.numpy().tobytes() for t in state.values()) for name, state in made.items()}
+    tables = {path.relative_to(folder): path.read_bytes() for path in folder.glob("**/*.csv") if path.name != "log.csv"}
+    return digests | tables | {"report": (folder / "report.html").exists()}
+
+
+def killed_and_continued(folder, times: int, seconds: float, seed: int = 0) -> int:
+    """Kill a run of that duration at random moments, each time further on, then let it finish; how many kills hit it."""
+    moment, hits = random.Random(seed), 0
+    for _ in range(times):
+        process = start(folder)
+        time.sleep(moment.uniform(0, 2 * seconds / times))  # a killed run continues where it was
+        hits += process.poll() is None
+        process.kill()
+        process.wait()
+    finished = start(folder)
+    assert finished.wait() == 0
+    return hits
+
+
+def test_kills_at_random_moments_change_no_bit(tmp_path):
+    whole, began = start(tmp_path / "whole"), time.perf_counter()
+    assert whole.wait() == 0
+    assert killed_and_continued(tmp_path / "killed", 5, time.perf_counter() - began) >= 2
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_weights_hash_sees_every_tensor():
+    model = objective("supervised").network
+    before = weights_hash(model)
+    with torch.no_grad():
+        model.blocks[-1].convs[-1].bias += 1e-6
+    assert weights_hash(model) != before
