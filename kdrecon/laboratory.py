@@ -17,7 +17,7 @@ from kdrecon.distillation import METHODS
 from kdrecon.errors import InputError, first_line
 from kdrecon.experiments import INITS, STUDENT, TEACHER, TEACHERS, Experiment, Parameters, environment, project_root
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
-from kdrecon.objectives import Distillation, Objective, StudentFriendly, Supervised
+from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.sft import SFT
 from kdrecon.training import differences, fit, resolve_precision, write_json
 
@@ -227,7 +227,7 @@ class Laboratory:
             if experiment.init == "sft":
                 start_from_sft(model, self.sft_teacher().student)
             teacher = self.sft_teacher() if experiment.teacher == "sft" else self.teacher()
-            return Distillation(model, teacher.model, experiment.method)
+            return distil(model, teacher.model, experiment.method)
 
     def _load(self, experiment: Experiment, folder: Path, origin: str) -> Network:
         if folder in self._networks:

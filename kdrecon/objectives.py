@@ -1,5 +1,6 @@
 """What a training run minimises: one class per kind of training, all with the same three calls."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from kdrecon.data import Batch
 from kdrecon.distillation import get_method, select, tap_layers
+from kdrecon.errors import InputError
 from kdrecon.models import DCCNN
 from kdrecon.sft import SFT, sft_loss
 
@@ -30,8 +32,13 @@ class Objective(nn.Module):
     network: nn.Module
     evaluated: DCCNN
 
-    def prepare(self, batch: Batch) -> None:
-        """Called once with the first training batch, before the first step."""
+    def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
+        """Called once, before the first step.
+
+        Args:
+            batch: the first training batch.
+            epoch: the batches of one pass over the training slices, for what is trained before the network; read once.
+        """
 
     def forward(self, batch: Batch) -> Loss:
         raise NotImplementedError
@@ -69,7 +76,7 @@ class StudentFriendly(Objective):
 
 
 class Distillation(Objective):
-    """A student that learns from the image and from a frozen teacher: L = |x - x_S|_1 + w L_KD.
+    """A student that learns from the image and from the maps of a frozen teacher: L = |x - x_S|_1 + w L_KD.
 
     L_KD compares feature maps of teacher and student, both divided by sigma_k, the standard deviation of the
     teacher's map in cascade k on the first training batch (at least 1e-6). The teacher gets no gradient and builds no graph.
@@ -78,22 +85,28 @@ class Distillation(Objective):
         student: the network to train.
         teacher: the frozen network, as many cascades.
         method: key of :data:`kdrecon.distillation.METHODS`.
+        kd_form: "paper" or "released", see :func:`kdrecon.distillation.get_method`; the released forms are not scaled.
+
+    Raises:
+        InputError: no such method or form, or a method without feature maps.
+        ValueError: the numbers of cascades differ.
     """
 
-    def __init__(self, student: DCCNN, teacher: DCCNN, method: str):
+    def __init__(self, student: DCCNN, teacher: DCCNN, method: str, kd_form: str = "paper"):
         super().__init__()
-        if len(student.blocks) != len(teacher.blocks):
-            raise ValueError(
-                f"student has {len(student.blocks)} cascades, teacher {len(teacher.blocks)}: expected equal numbers"
-            )
         self.network = self.evaluated = student
-        self.teacher = teacher.requires_grad_(False)
-        self.method = get_method(method)(cascades=len(student.blocks))
+        self.teacher = _frozen(teacher, student)
+        self.method = get_method(method, kd_form)(cascades=len(student.blocks))
+        if not self.method.taps:
+            raise InputError(f"method {method!r} compares no feature maps: expected kdrecon.objectives.distil to build it")
         self.register_buffer("sigma", torch.ones(len(student.blocks), len(tap_layers(self.method.taps, student.depth))))
 
-    def prepare(self, batch: Batch) -> None:
-        maps = self.teacher_maps(batch)
-        self.sigma.copy_(torch.tensor([[float(tap.float().std()) for tap in cascade] for cascade in maps]).clamp(min=1e-6))
+    def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
+        if self.method.scaled:
+            maps = self.teacher_maps(batch)
+            deviations = [[float(tap.float().std()) for tap in cascade] for cascade in maps]
+            self.sigma.copy_(torch.tensor(deviations).clamp(min=1e-6))
+        self.method.prepare(self._scaled(self.teacher_maps(b)) for b in epoch or [batch])
 
     def forward(self, batch: Batch) -> Loss:
         teacher_maps = self.teacher_maps(batch)
@@ -115,3 +128,73 @@ class Distillation(Objective):
     def _scaled(self, maps: list[list[Tensor]]) -> list:
         scaled = [[tap.float() / sigma for tap, sigma in zip(*pair)] for pair in zip(maps, self.sigma)]
         return [tuple(cascade) if len(cascade) > 1 else cascade[0] for cascade in scaled]
+
+
+class Interactive(Objective):
+    """A student whose cascades practise among those of a frozen teacher (IKD): L = |x - x_rec|_1.
+
+    x_rec is the output of a network drawn anew at each step: every cascade is the student's or the teacher's with
+    probability 1/2, drawn again where none is the student's. Gradients pass through the teacher's cascades to the
+    student's before them; a student cascade that was not drawn does not move. Evaluated are the student's cascades alone.
+    The draws depend on nothing but PyTorch's seed at construction; their state is part of the checkpoint.
+
+    Args:
+        student: the network to train.
+        teacher: the frozen network, as many cascades and the same data fidelity.
+
+    Raises:
+        ValueError: the numbers of cascades or the data-fidelity modes differ.
+
+    Source: Fu et al. 2020 (arXiv 2007.01476), where blocks of a classifier are swapped.
+    """
+
+    def __init__(self, student: DCCNN, teacher: DCCNN):
+        super().__init__()
+        self.network = self.evaluated = student
+        self.teacher = _frozen(teacher, student)
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+
+    def draw(self) -> list[bool]:
+        """For each cascade whether it is the student's; at least one is."""
+        own = torch.zeros(len(self.network.blocks), dtype=torch.bool)
+        while not own.any():
+            own = torch.rand(len(own), generator=self.generator) < 0.5
+        return own.tolist()
+
+    def forward(self, batch: Batch) -> Loss:
+        measurement = self.network.fidelity.measure(batch.y, batch.mask)
+        x = batch.x_u
+        for k, own in enumerate(self.draw()):
+            x, _ = (self.network if own else self.teacher).cascade(k, x, measurement)
+        loss = F.l1_loss(x, batch.x)
+        return Loss(loss, {"reconstruction": loss})
+
+    def get_extra_state(self) -> Tensor:
+        return self.generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.generator.set_state(state)
+
+
+def distil(student: DCCNN, teacher: DCCNN, method: str, **switches) -> Objective:
+    """The objective of a distillation method: :class:`Interactive` for "ikd", else :class:`Distillation`.
+
+    Args:
+        student: the network to train.
+        teacher: the frozen network, as many cascades.
+        method: key of :data:`kdrecon.distillation.METHODS`.
+        **switches: of :class:`Distillation`.
+    """
+    compares_maps = get_method(method, switches.get("kd_form", "paper")).taps
+    return Distillation(student, teacher, method, **switches) if compares_maps else Interactive(student, teacher)
+
+
+def _frozen(teacher: DCCNN, student: DCCNN) -> DCCNN:
+    """The teacher without gradients, if it fits the student."""
+    for name, values in {
+        "cascades": [len(model.blocks) for model in (student, teacher)],
+        "data fidelity": [model.fidelity.mode for model in (student, teacher)],
+    }.items():
+        if values[0] != values[1]:
+            raise ValueError(f"{name} of the student: {values[0]}, of the teacher: {values[1]}; expected the same")
+    return teacher.requires_grad_(False)

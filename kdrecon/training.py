@@ -97,8 +97,9 @@ def fit(
     with _alone(folder), _stop_requested() as stop:
         training = Training(objective, recipe, folder, config)
         if not training.resume():
-            first = train.batch(_order(train, recipe.seed, 0)[: recipe.batch_size])
-            objective.prepare(first)
+            order = _order(train, recipe.seed, 0).split(recipe.batch_size)
+            first = train.batch(order[0])
+            objective.prepare(first, (train.batch(indices) for indices in order))
             write_json(folder / "gradient_norms.json", gradient_norms(objective, first))
         done = len(training.history)
         with SummaryWriter(folder / "summary", purge_step=done + 1) as writer:

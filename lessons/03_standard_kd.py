@@ -43,7 +43,7 @@ from kdrecon import evaluation, plots
 from kdrecon.distillation import METHODS
 from kdrecon.laboratory import weights_hash
 from kdrecon.models import count_parameters, dc_cnn
-from kdrecon.objectives import Distillation
+from kdrecon.objectives import distil
 from kdrecon.training import gradient_norms
 
 # %% tags=["parameters"]
@@ -350,7 +350,7 @@ method = methods[0]
 batch = next(lab.train.subset(batch_size).batches(batch_size))
 torch.manual_seed(seed)
 novice = dc_cnn("D3C5").to(lab.device)
-objective = Distillation(novice, teacher.model, method).to(lab.device)
+objective = distil(novice, teacher.model, method).to(lab.device)
 objective.prepare(batch)
 
 before = weights_hash(teacher.model), weights_hash(novice)
@@ -381,7 +381,7 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 start = {}
 for key in methods:
     torch.manual_seed(seed)
-    objective = Distillation(dc_cnn("D3C5"), teacher.model, key).to(lab.device)
+    objective = distil(dc_cnn("D3C5"), teacher.model, key).to(lab.device)
     objective.prepare(batch)
     terms = {name: float(term.detach()) for name, term in objective(batch).terms.items()}
     gradients = {f"gradient_{name}": norm for name, norm in gradient_norms(objective, batch).items()}

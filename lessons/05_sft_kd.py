@@ -45,7 +45,7 @@ import torch
 from kdrecon import evaluation, metrics, plots
 from kdrecon.laboratory import start_from_sft
 from kdrecon.models import dc_cnn
-from kdrecon.objectives import Distillation
+from kdrecon.objectives import distil
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -152,7 +152,7 @@ batch = next(lab.train.subset(batch_size).batches(batch_size))
 cells = {}
 for teacher_name, frozen in (("standard teacher", teacher), ("SFT teacher", friendly)):
     for start_name, model in (("random start", fresh), ("SFT start", started)):
-        objective = Distillation(copy.deepcopy(model), frozen.model, method).to(lab.device)
+        objective = distil(copy.deepcopy(model), frozen.model, method).to(lab.device)
         objective.prepare(batch)
         with torch.no_grad():
             terms = objective(batch).terms

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kdrecon.data import Slices
 from kdrecon.models import dc_cnn
-from kdrecon.objectives import Distillation, Objective, StudentFriendly, Supervised
+from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.sampling import line_mask, undersample
 from kdrecon.sft import SFT
 
@@ -51,7 +51,7 @@ def objective(kind: str) -> Objective:
     teacher, student = dc_cnn("D5C5"), dc_cnn("D3C5")
     if kind == "supervised":
         return Supervised(student)
-    return StudentFriendly(SFT(teacher, student)) if kind == "sft" else Distillation(student, teacher, kind)
+    return StudentFriendly(SFT(teacher, student)) if kind == "sft" else distil(student, teacher, kind)
 
 
 def weights(network) -> torch.Tensor:

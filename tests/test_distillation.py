@@ -9,7 +9,7 @@ from kdrecon.errors import InputError
 from kdrecon.models import dc_cnn
 from kdrecon.sampling import line_mask, undersample
 
-KEYS = list(METHODS)
+KEYS = [key for key, method in METHODS.items() if method.taps]
 ZERO_AT_EQUALITY = ["at", "fitnets", "cc", "sp", "fsp"]
 CASCADES = 2
 
@@ -140,7 +140,7 @@ def test_the_registry_says_what_a_training_run_needs(key):
 
 
 def test_an_unknown_method():
-    with pytest.raises(InputError, match=r"'attention'.*at, fitnets, cc, fsp, sp") as error:
+    with pytest.raises(InputError, match=rf"'attention'.*{', '.join(METHODS)}") as error:
         get_method("attention")
     assert "\n" not in str(error.value)
 
@@ -259,6 +259,10 @@ def test_the_regressors_of_fitnets():
         ("ends", 4, [1, 3]),
         ("ends", 3, [1, 2]),
         ("ends", 2, [1, 1]),
+        ("middle_before", 5, [3]),
+        ("middle_before", 2, [1]),
+        ("output", 5, [5]),
+        ("output", 3, [3]),
     ],
 )
 def test_tap_layers(taps, depth, layers):
@@ -266,8 +270,8 @@ def test_tap_layers(taps, depth, layers):
 
 
 @pytest.mark.parametrize("name", ["D5C5", "D3C5", "D2C5"])
-@pytest.mark.parametrize("taps", ["middle", "ends"])
-def test_selected_maps_are_those_after_relu(name, taps):
+@pytest.mark.parametrize(("taps", "channels"), [("middle", 32), ("ends", 32), ("middle_before", 32), ("output", 1)])
+def test_selected_maps(name, taps, channels):
     mask = line_mask((17, 15), "4x")
     model, measured = dc_cnn(name), undersample(torch.rand(2, 1, 17, 15), mask)
     _, all_maps = model(*measured, mask, taps=True)
@@ -277,8 +281,16 @@ def test_selected_maps_are_those_after_relu(name, taps):
         layers = tap_layers(taps, model.depth)
         assert len(chosen) == len(layers)
         for j, m in zip(layers, chosen):
-            assert m.shape == (2, 32, 17, 15) and m.min() >= 0
-            assert torch.equal(m, cascade[j - 1].before.relu())
+            assert m.shape == (2, channels, 17, 15)
+            before = cascade[j - 1].before
+            assert torch.equal(m, before.relu() if taps in ("middle", "ends") else before)
+
+
+def test_the_output_tap_is_the_block_output():
+    mask = line_mask((17, 15), "4x")
+    model, (x_u, y) = dc_cnn("D3C5"), undersample(torch.rand(2, 1, 17, 15), mask)
+    _, all_maps = model(x_u, y, mask, taps=True)
+    assert torch.equal(select("output", all_maps)[0][0], model.blocks[0](x_u)[0])
 
 
 @pytest.mark.parametrize("key", KEYS)

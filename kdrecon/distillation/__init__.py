@@ -1,8 +1,16 @@
 """The distillation methods and their registry: METHODS[key]() is a loss (students, teachers) -> scalar."""
 
-from kdrecon.distillation.base import Method, select, tap_layers
+from kdrecon.distillation.base import TAPS, Method, select, tap_layers
 from kdrecon.distillation.features import AttentionTransfer, FitNets, FlowOfSolution
+from kdrecon.distillation.interactive import Interactive
 from kdrecon.distillation.relational import CorrelationCongruence, SimilarityPreserving
+from kdrecon.distillation.released import (
+    ReleasedAttentionTransfer,
+    ReleasedCorrelationCongruence,
+    ReleasedFitNets,
+    ReleasedFlowOfSolution,
+    ReleasedSimilarityPreserving,
+)
 from kdrecon.errors import InputError
 
 METHODS: dict[str, type[Method]] = {
@@ -11,14 +19,35 @@ METHODS: dict[str, type[Method]] = {
     "cc": CorrelationCongruence,
     "fsp": FlowOfSolution,
     "sp": SimilarityPreserving,
+    "ikd": Interactive,
 }
+RELEASED: dict[str, type[Method]] = {
+    "at": ReleasedAttentionTransfer,
+    "fitnets": ReleasedFitNets,
+    "cc": ReleasedCorrelationCongruence,
+    "fsp": ReleasedFlowOfSolution,
+    "sp": ReleasedSimilarityPreserving,
+}
+FORMS = {"paper": METHODS, "released": RELEASED}
 
 
-def get_method(key: str) -> type[Method]:
-    """The method of that key; InputError if there is none."""
+def get_method(key: str, form: str = "paper") -> type[Method]:
+    """The method of that key, as its paper has it or as the code released with SFT-KD-Recon does.
+
+    Args:
+        key: of :data:`METHODS`.
+        form: "paper" or "released".
+
+    Raises:
+        InputError: no such method or form, or a method that has no released form.
+    """
+    if form not in FORMS:
+        raise InputError(f"kd_form {form!r} is unknown: expected one of {', '.join(FORMS)}")
     if key not in METHODS:
         raise InputError(f"method {key!r} is unknown: expected one of {', '.join(METHODS)}")
-    return METHODS[key]
+    if key not in FORMS[form]:
+        raise InputError(f"method {key!r} has no {form} form: expected one of {', '.join(FORMS[form])}, or kd_form 'paper'")
+    return FORMS[form][key]
 
 
-__all__ = ["METHODS", "Method", "get_method", "select", "tap_layers"]
+__all__ = ["FORMS", "METHODS", "RELEASED", "TAPS", "Method", "get_method", "select", "tap_layers"]

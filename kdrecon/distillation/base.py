@@ -1,11 +1,28 @@
-"""What all distillation methods share."""
+"""What all distillation methods share, and which feature maps they look at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from kdrecon.errors import InputError
 from kdrecon.models import Tap
+
+
+class Layer(NamedTuple):
+    """A feature map of a CNN block: number (from 1) of its convolution in a block of depth d, and the side of the ReLU."""
+
+    conv: Callable[[int], int]
+    side: str = "after"
+
+
+TAPS: dict[str, tuple[Layer, ...]] = {
+    "middle": (Layer(lambda d: -(-d // 2)),),
+    "middle_before": (Layer(lambda d: -(-d // 2), "before"),),
+    "ends": (Layer(lambda d: 1), Layer(lambda d: d - 1)),
+    "output": (Layer(lambda d: d),),  # one channel, no ReLU, before data fidelity
+}
 
 
 class Method(nn.Module):
@@ -15,33 +32,50 @@ class Method(nn.Module):
     teacher's map is not done here but before, by :class:`kdrecon.objectives.Distillation`. Half-precision maps become
     float32, also under autocast, and the teacher's maps are detached.
 
-    A new method is a subclass with :meth:`loss` and an entry in :data:`kdrecon.distillation.METHODS`.
+    A new method is a subclass with :meth:`loss` and an entry in :data:`kdrecon.distillation.METHODS`. Parameters of its
+    own are trained with the student, or in :meth:`prepare` and then frozen; they never become part of the student.
 
     Args:
         channels: channels C of the maps, for methods with parameters of their own.
         cascades: number of cascades K, likewise.
 
     Attributes:
-        taps: which convolutions are compared, "middle" or "ends" (see :func:`tap_layers`).
+        taps: which maps are compared, a key of :data:`TAPS`.
+        scaled: whether the maps are divided by the standard deviation of the teacher's.
         min_batch: smallest batch it can compare; a smaller one gives an exact zero, connected to the graph.
+        min_cascades: smallest number of cascades it can compare.
         weight: w in L = |x - x_S|_1 + w L_KD, one constant a method, chosen with benchmarks/method_weights.py.
+
+    Raises:
+        InputError: fewer cascades than min_cascades.
     """
 
     taps = "middle"
+    scaled = True
     min_batch = 1
+    min_cascades = 1
     weight = 1.0
 
     def __init__(self, channels: int = 32, cascades: int = 5):
         super().__init__()
+        if cascades < self.min_cascades:
+            raise InputError(f"{type(self).__name__} on {cascades} cascade(s): expected at least {self.min_cascades}")
+
+    def prepare(self, teachers: Iterable[Sequence]) -> None:
+        """Train what learns before the student, from the teacher's maps, batch by batch, of one epoch."""
 
     def forward(self, students: Sequence, teachers: Sequence) -> Tensor:
-        """Mean loss over cascades of lists of maps (for "ends": of pairs of maps), a scalar."""
+        """The loss of lists over cascades of maps, or of pairs of maps where two layers are compared, a scalar."""
         first = _first(students)
         with torch.autocast(first.device.type, enabled=False):
             if len(first) < self.min_batch:
                 return sum(0.0 * _first([s]).float().sum() for s in students)
-            pairs = enumerate(zip(students, teachers, strict=True))
-            return torch.stack([self.loss(_plain(s), _plain(t, detach=True), k) for k, (s, t) in pairs]).mean()
+            return self.compare([_plain(s) for s in students], [_plain(t, detach=True) for t in teachers])
+
+    def compare(self, students: list, teachers: list) -> Tensor:
+        """Mean of :meth:`loss` over cascades, a scalar."""
+        pairs = enumerate(zip(students, teachers, strict=True))
+        return torch.stack([self.loss(s, t, k) for k, (s, t) in pairs]).mean()
 
     def loss(self, s, t, cascade: int) -> Tensor:
         """The loss of one cascade (number from 0), a scalar."""
@@ -51,14 +85,14 @@ class Method(nn.Module):
 def tap_layers(taps: str, depth: int) -> list[int]:
     """Numbers (from 1) of the convolutions that are compared in a block of the given depth d.
 
-    "middle": conv ceil(d / 2); "ends": conv 1 and conv d - 1.
+    "middle" and "middle_before": conv ceil(d / 2); "ends": conv 1 and conv d - 1; "output": conv d.
     """
-    return {"middle": [-(-depth // 2)], "ends": [1, depth - 1]}[taps]
+    return [layer.conv(depth) for layer in TAPS[taps]]
 
 
 def select(taps: str, maps: list[list[Tap | None]]) -> list[list[Tensor]]:
-    """The compared maps after ReLU of each cascade, from what a network returns with taps=True."""
-    return [[cascade[j - 1].after for j in tap_layers(taps, len(cascade))] for cascade in maps]
+    """The compared maps of each cascade, from what a network returns with taps=True."""
+    return [[getattr(cascade[i.conv(len(cascade)) - 1], i.side) for i in TAPS[taps]] for cascade in maps]
 
 
 def _first(maps: Sequence) -> Tensor:

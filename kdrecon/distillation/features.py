@@ -35,7 +35,7 @@ class FitNets(Method):
     weight = 7e-3
 
     def __init__(self, channels: int = 32, cascades: int = 5):
-        super().__init__()
+        super().__init__(channels, cascades)
         self.regressors = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(cascades))
         for regressor in self.regressors:
             nn.init.dirac_(regressor.weight)

@@ -1,0 +1,105 @@
+"""The losses as the code released with SFT-KD-Recon has them: ``kd_form="released"``.
+
+They are applied to the features as they come, without a scale. The released code compares maps of the image padded by
+5 pixels; here the maps end at the image's border, and on maps of one size the two are equal.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrecon.distillation.base import Method
+from kdrecon.distillation.relational import similarity_matrix
+
+
+class ReleasedAttentionTransfer(Method):
+    """AT of the released code: energy maps of the middle layers, normalised across the batch, not within a map.
+
+    L = mean |q_s - q_t| over batch and pixels, q = sum_c F_c^2 (B, H, W), divided by its L2 norm over the B samples at
+    each pixel. With a batch of one every q is 0 or 1, and the gradient vanishes.
+
+    Source: SFT-KD-Recon, ``train_feature.py``; the paper normalises each map.
+    """
+
+    scaled = False
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        return F.l1_loss(energy_across_batch(s), energy_across_batch(t))
+
+
+class ReleasedFitNets(Method):
+    """FitNets of the released code: the squared output image of cascade 3 alone, no regressor.
+
+    L = mean |q_s - q_t| over batch and pixels, q as in :class:`ReleasedAttentionTransfer` of the one-channel block output
+    before data fidelity. With fewer than three cascades it is that of the last one.
+
+    Source: SFT-KD-Recon, ``train_feature_fitnets.py``; the paper's hint is a hidden layer's 32 channels.
+    """
+
+    taps = "output"
+    scaled = False
+
+    def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
+        return F.l1_loss(*(energy_across_batch(side[:3][-1]) for side in (students, teachers)))
+
+
+class ReleasedFlowOfSolution(Method):
+    """FSP of the released code: one number for each pair of consecutive block outputs o of cascades 1 to 4.
+
+    L = mean over B and three pairs of (g_s - g_t)^2, g_k = mean over pixels of o_k^2 o_{k+1}^2.
+
+    Source: SFT-KD-Recon, ``train_feature_fsp.py``; the paper's Gram matrices are C x C, between hidden layers.
+    """
+
+    taps = "output"
+    scaled = False
+    min_cascades = 2
+
+    def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
+        def flow(outputs: list[Tensor]) -> Tensor:
+            energy = torch.stack([o.square().sum(1) for o in outputs[:4]])  # (K, B, H, W)
+            return (energy[:-1] * energy[1:]).mean((2, 3))
+
+        return F.mse_loss(flow(students), flow(teachers))
+
+
+class ReleasedCorrelationCongruence(Method):
+    """CC of the released code: errors of the block outputs at the same pixel in neighbouring samples of the batch.
+
+    L = mean over cascades, B - 1 neighbours and pixels of delta_b delta_{b+1}, delta = |s - t| (B, 1, H, W).
+
+    Source: SFT-KD-Recon, ``train_feature_cc.py``. A batch of one is NaN there and an exact zero here; the paper compares
+    correlations between samples.
+    """
+
+    taps = "output"
+    scaled = False
+    min_batch = 2
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        delta = (s - t).abs()
+        return (delta[:-1] * delta[1:]).sum(1).mean()
+
+
+class ReleasedSimilarityPreserving(Method):
+    """SP of the released code: the paper's formula, on the block outputs of cascades 1 to 4.
+
+    L = mean over cascades of |G_t - G_s|_F^2 / B^2, G the row-normalised Q Q^T (B, B), Q (B, H W).
+
+    Source: SFT-KD-Recon, ``train_feature_sp.py``, which imports a class that is not there and cannot start.
+    """
+
+    taps = "output"
+    scaled = False
+    min_batch = 2
+
+    def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
+        return super().compare(students[:4], teachers[:4])
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        return F.mse_loss(similarity_matrix(s), similarity_matrix(t))
+
+
+def energy_across_batch(maps: Tensor) -> Tensor:
+    """sum_c F_c^2 of maps (B, C, H, W), of unit L2 norm over the batch at each pixel: (B, H, W)."""
+    return F.normalize(maps.square().sum(1), dim=0)

@@ -1,0 +1,98 @@
+"""A student whose cascades practise among the teacher's."""
+
+from collections import Counter
+
+import pytest
+import torch
+from helpers import slices, weights
+
+from kdrecon.distillation import METHODS
+from kdrecon.errors import InputError
+from kdrecon.models import dc_cnn
+from kdrecon.objectives import Distillation, Interactive, distil
+from kdrecon.training import Recipe, fit
+
+
+def interactive(seed=0) -> Interactive:
+    torch.manual_seed(seed)
+    return distil(dc_cnn("D3C5"), dc_cnn("D5C5"), "ikd")
+
+
+def batch():
+    return slices().batch(torch.arange(3))
+
+
+def test_the_key_builds_the_objective():
+    assert isinstance(interactive(), Interactive)
+    assert isinstance(distil(dc_cnn("D3C5"), dc_cnn("D5C5"), "at"), Distillation)
+    with pytest.raises(InputError, match="'ikd' compares no feature maps"):
+        Distillation(dc_cnn("D3C5"), dc_cnn("D5C5"), "ikd")
+
+
+def test_every_choice_but_the_pure_teacher_is_equally_likely():
+    made, n = interactive(), 6200
+    draws = Counter(tuple(made.draw()) for _ in range(n))
+    assert len(draws) == 31 and (False,) * 5 not in draws
+    expected = n / 31
+    chi_squared = sum((count - expected) ** 2 / expected for count in draws.values())
+    assert chi_squared < 59.7  # 0.999 quantile with 30 degrees of freedom
+
+
+def test_draws_follow_the_seed_and_nothing_else():
+    first, second, other = interactive(), interactive(), interactive(1)
+    sequence = [first.draw() for _ in range(20)]
+    torch.rand(7)
+    assert [second.draw() for _ in range(20)] == sequence
+    assert [other.draw() for _ in range(20)] != sequence
+
+
+@pytest.mark.parametrize("own", [(True,) * 5, (True, False, True, False, False), (False, False, False, False, True)])
+def test_the_loss_is_that_of_the_drawn_network(own, monkeypatch):
+    made, data = interactive(), batch()
+    monkeypatch.setattr(made, "draw", lambda: own)
+    x = data.x_u
+    for k, student in enumerate(own):  # cascade by cascade, with the public layers
+        model = made.network if student else made.teacher
+        x = model.fidelity(model.blocks[k](x)[0], data.y, data.mask)
+    loss = made(data)
+    torch.testing.assert_close(loss.total, (x - data.x).abs().mean())
+    assert torch.equal(loss.total, loss.terms["reconstruction"])
+    loss.total.backward()
+    assert all((block.convs[0].weight.grad is not None) == student for block, student in zip(made.network.blocks, own))
+    assert all(p.grad is None for p in made.teacher.parameters())
+
+
+def test_the_student_alone_is_evaluated():
+    made, data = interactive(), batch()
+    student = made.network(data.x_u, data.y, data.mask)
+    assert torch.equal(made.validate(data), (student - data.x).abs().mean())
+    assert set(made.network.state_dict()) == set(dc_cnn("D3C5").state_dict())
+
+
+def test_networks_that_do_not_fit():
+    for teacher, message in ((dc_cnn("D5C4"), "cascades"), (dc_cnn("D5C5", fidelity="hermitian"), "data fidelity")):
+        for key in ("ikd", "at"):
+            with pytest.raises(ValueError, match=f"{message} of the student: .*expected the same"):
+                distil(dc_cnn("D3C5"), teacher, key)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
+    train, validation = slices(), slices(2, seed=1)
+
+    def run(folder, epochs):
+        made = interactive()
+        torch.manual_seed(folder == "cut")  # whatever else draws random numbers in the process
+        recipe = Recipe(epochs=epochs, batch_size=2, precision="fp32")
+        fit(made, train, validation, recipe, tmp_path / folder, {"a": 1})
+        return made
+
+    monkeypatch.setattr(Recipe, "lr_step", 1)
+    whole = run("whole", 3)
+    run("cut", 2)
+    resumed = run("cut", 3)
+    assert torch.equal(weights(whole.network), weights(resumed.network))
+    assert [whole.draw() for _ in range(5)] == [resumed.draw() for _ in range(5)]
+
+
+def test_registered_like_any_method():
+    assert METHODS["ikd"].min_batch == 1 and METHODS["ikd"].weight > 0
