@@ -1,6 +1,7 @@
 """Reconstruct, score, tabulate: every figure is a slice's, averaged over slices only in the tables."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -13,9 +14,10 @@ from kdrecon.data import Slices
 from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
+from kdrecon.presets import Switches
 from kdrecon.training import write_json
 
-ROLES = ("zero_filled", "teacher", "student", "sft_teacher")
+ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 
 
 @torch.no_grad()
@@ -131,16 +133,29 @@ def epochs_note(networks: dict[str, Network]) -> str:
     return f"Note: only rows with equal epochs compare. {parts}."
 
 
+def gradient_ratio(record: dict) -> float | str:
+    """|grad w L_KD| / |grad L_rec| at the first training step of a distilled student, from its run record.
+
+    "" for other networks, where the two are not trained together, or where the record does not hold them.
+    """
+    norms = record.get("gradient_norms", {})
+    if not {"distillation", "reconstruction"} <= norms.keys():
+        return ""
+    return norms["distillation"] / norms["reconstruction"]
+
+
 def _row(record: dict, table: pd.DataFrame) -> dict:
     config = record["config"]
     row = {key: config[key] for key in ("dataset", "acceleration", "resolution")}
     row |= {"model": config["role"], "network": config["model"], "parameters": record["parameters"]}
     row |= {key: config[key] for key in ("teacher", "teacher_origin", "method", "init", "seed")}
     row |= {key: config[key] for key in ("epochs", "batch_size", "lr")}
+    switches = {name: default for name, default in asdict(Switches()).items() if name != "student_init"}
+    row |= switches | {name: config[name] for name in switches if name in config}
     row |= {"split": record["evaluation"]["split"], "n": len(table)}
     for name in METRICS:
         row |= {name: table[name].mean(), f"{name}_sd": table[name].std()}
-    return row | {"origin": record.get("origin", "")}
+    return row | {"gradient_ratio": gradient_ratio(record), "origin": record.get("origin", "")}
 
 
 def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray) -> None:

@@ -13,9 +13,9 @@ import torch
 from kdrecon import __version__
 from kdrecon.distillation import METHODS, get_method
 from kdrecon.errors import InputError
+from kdrecon.presets import Switches
 from kdrecon.training import Recipe
 
-TEACHER, STUDENT = "D5C5", "D3C5"
 RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150}
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
@@ -44,6 +44,8 @@ class Parameters:
             or datasets/ for other names.
         run_root: folder that receives experiments/, absolute or seen from the repository; "" is runs/lab.
         ready: open on the networks that ship with the repository where they fit, instead of training them.
+        preset: named set of switches, key of :data:`kdrecon.presets.PRESETS`.
+        switches: switches of :class:`kdrecon.presets.Switches` on top of the preset, name -> value.
     """
 
     dataset: str = "sample"
@@ -58,6 +60,8 @@ class Parameters:
     data_root: str = ""
     run_root: str = ""
     ready: bool = True
+    preset: str = "paper"
+    switches: dict = field(default_factory=dict)
 
     @classmethod
     def from_mapping(cls, values: dict) -> "Parameters":
@@ -87,15 +91,27 @@ class Parameters:
                 raise InputError(f"{name} {getattr(self, name)!r}: expected a plain name, such as 'sample' or '4x'")
         if not self.methods:
             raise InputError(f"methods = []: expected at least one of {', '.join(METHODS)}")
+        chosen = self.chosen
         for key in self.methods:
-            if (least := get_method(key).min_batch) > self.batch_size:
+            method = get_method(key, chosen.kd_form)
+            if method.min_batch > self.batch_size:
                 raise InputError(
                     f"batch_size = {self.batch_size} with method {key!r}: it compares the samples of a batch and "
-                    f"needs at least {least}; raise batch_size or drop the method"
+                    f"needs at least {method.min_batch}; raise batch_size or drop the method"
+                )
+            if not method.taps and (chosen.schedule != "joint" or chosen.alpha):
+                raise InputError(
+                    f"method {key!r} has a single loss term: expected schedule 'joint' and alpha 0, found "
+                    f"{chosen.schedule!r} and {chosen.alpha}; drop the method or the switches"
                 )
         if len(set(self.methods)) < len(self.methods):
             raise InputError(f"methods {self.methods}: expected each method once")
         return self
+
+    @property
+    def chosen(self) -> Switches:
+        """The switches of the preset and those on top of it."""
+        return Switches.of(self.preset, self.switches)
 
     @property
     def torch_device(self) -> torch.device:
@@ -117,12 +133,12 @@ class Experiment:
 
     Attributes:
         model: architecture, such as "D3C5"; "zero_filled" for the baseline.
-        role: "zero_filled", "teacher", "sft_teacher" or "student".
+        role: "zero_filled", "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
         teacher: for a distilled student "standard" or "sft", else "".
         method: key of the distillation method, else "".
         init: first weights of the network: "random" or "sft" (the student blocks of the SFT training).
         teacher_origin: "" where the teacher was trained in this run, "ready" where it came with the repository.
-        fidelity, imitation: switches, see kdrecon.fidelity and kdrecon.sft.
+        switches: those that make a difference to this network.
     """
 
     dataset: str
@@ -138,8 +154,14 @@ class Experiment:
     method: str = ""
     init: str = "random"
     teacher_origin: str = ""
-    fidelity: str = "real"
-    imitation: str = "paper"
+    switches: Switches = Switches()
+
+    @classmethod
+    def from_record(cls, config: dict) -> "Experiment":
+        """The experiment of a run record; switches that the record does not know are those of the paper."""
+        switches = {f.name: config[f.name] for f in fields(Switches) if f.name in config}
+        own = {f.name: config[f.name] for f in fields(cls) if f.name != "switches"}
+        return cls(**own, switches=Switches(**switches))
 
     @property
     def model_type(self) -> str:
@@ -150,24 +172,26 @@ class Experiment:
 
     def folder(self, run_root: Path) -> Path:
         """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed."""
-        place = run_root / "experiments" / self.dataset / f"acc_{self.acceleration}"
-        if self.role == "zero_filled":
-            return place / f"zero_filled_resolution-{self.resolution}"
-        preset = {
+        paper = {
             "resolution": RESOLUTION.get(self.dataset),
             **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr")},
             "init": "sft" if self.teacher == "sft" else "random",
-            **{
-                name: Experiment.__dataclass_fields__[name].default
-                for name in ("teacher_origin", "fidelity", "imitation")
-            },
+            "teacher_origin": "",
         }
-        switches = "".join(f"_{k}-{getattr(self, k)}" for k, v in preset.items() if getattr(self, k) != v)
-        return place / f"{self.model}_{self.model_type}{switches}_seed-{self.seed}"
+        name, seed = f"{self.model}_{self.model_type}", f"_seed-{self.seed}"
+        changed = {key: getattr(self, key) for key, value in paper.items() if getattr(self, key) != value}
+        if self.role == "zero_filled":
+            name, seed, changed = "zero_filled", "", {"resolution": self.resolution}
+        changed |= self.switches.changed()
+        suffix = "".join(f"_{key}-{'true' if value is True else value}" for key, value in changed.items())
+        return run_root / "experiments" / self.dataset / f"acc_{self.acceleration}" / f"{name}{suffix}{seed}"
 
     def record(self) -> dict:
-        """The identifying values as a dict, for config.json and the checkpoints."""
-        return asdict(self)
+        """The identifying values with all switches as one dict, for config.json and the checkpoints."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "switches"}
+        switches = asdict(self.switches)
+        del switches["student_init"]  # init says it
+        return own | switches
 
 
 def environment() -> dict[str, str]:
@@ -199,14 +223,17 @@ def _typed(name: str, value, expected):
             pass
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if expected is dict and value is None:
+        value = {}
     if isinstance(expected, types.GenericAlias):
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
     else:
         fits = type(value) is expected
     if not fits:
-        wanted = {str: "text", int: "an integer", float: "a number", bool: "true or false"}.get(
-            expected, "a list of names"
-        )
+        wanted = {
+            str: "text", int: "an integer", float: "a number", bool: "true or false",
+            dict: "switches and values, such as {fidelity: hermitian}",
+        }.get(expected, "a list of names")  # fmt: skip
         extra = f", such as [{', '.join(METHODS)}]" if isinstance(expected, types.GenericAlias) else ""
         raise InputError(f"{name} = {value!r}: expected {wanted}{extra}")
     return value

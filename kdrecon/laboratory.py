@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import math
 import pickle
 import shutil
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +14,9 @@ import torch
 from torch import nn
 
 from kdrecon import data
-from kdrecon.distillation import METHODS
+from kdrecon.distillation import get_method
 from kdrecon.errors import InputError, first_line
-from kdrecon.experiments import INITS, STUDENT, TEACHER, TEACHERS, Experiment, Parameters, environment, project_root
+from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment, project_root
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.sft import SFT
@@ -61,10 +62,10 @@ class Laboratory:
 
     def __init__(self, **parameters):
         self.parameters = p = Parameters.from_mapping(parameters)
-        self.device = p.torch_device
+        self.device, self.switches = p.torch_device, p.chosen
         self._networks: dict[Path, Network] = {}
         self.train, self.validation = self._split("train"), self._split("validation")
-        tested = data.has_split(p.dataset, "test", p.acceleration, data_root=self._data_root)
+        tested = data.has_split(p.dataset, "test", p.acceleration, self._data_root, self.switches.mask_type)
         self.evaluation_split = "test" if tested else "validation"
         self.test = self._split("test") if tested else self.validation
         self.mask = self.train.mask
@@ -75,15 +76,15 @@ class Laboratory:
 
     def teacher(self, ready: bool | None = None) -> Network:
         """The teacher trained alone (D5C5). ready=False trains it here even where a ready one ships."""
-        return self._network(self._experiment(TEACHER, "teacher"), ready)
+        return self._network(self._experiment("teacher"), ready)
 
     def student(self, ready: bool | None = None) -> Network:
         """The student trained alone (D3C5): what distillation has to beat."""
-        return self._network(self._experiment(STUDENT, "student"), ready)
+        return self._network(self._experiment("student"), ready)
 
     def sft_teacher(self, ready: bool | None = None) -> Network:
         """The student-friendly teacher (D5C5), trained with unfolded D3C5 branches; .student holds their blocks."""
-        return self._network(self._experiment(TEACHER, "sft_teacher"), ready)
+        return self._network(self._experiment("sft_teacher"), ready)
 
     def distilled(
         self, method: str, teacher: str = "standard", init: str | None = None, ready: bool | None = None
@@ -93,29 +94,45 @@ class Laboratory:
         Args:
             method: key of :data:`kdrecon.distillation.METHODS`.
             teacher: "standard" (trained alone: Std-KD) or "sft" (SFT-KD).
-            init: "random" or "sft" (blocks S2 to S5 of the SFT training, S1 fresh); by default the paper's choice,
-                random for the standard teacher and sft for the SFT teacher.
-            ready: as in :meth:`teacher`.
+            init: "random" or "sft" (blocks S2 to S5 of the SFT training, S1 fresh); by default what the switch
+                student_init says, in the paper random for the standard teacher and sft for the SFT teacher.
+            ready: as in :meth:`teacher`, of the student; what it learns from is ready where the parameters say so.
         """
-        for value, known, name in (
-            (method, METHODS, "method"),
-            (teacher, TEACHERS, "teacher"),
-            (init, INITS, "init"),
-        ):
+        for value, known, name in ((teacher, TEACHERS, "teacher"), (init, INITS, "init")):
             if value is not None and value not in known:
                 raise InputError(f"{name} {value!r} is unknown: expected one of {', '.join(known)}")
-        init = init or ("sft" if teacher == "sft" else "random")
-        chosen = self.sft_teacher(ready) if teacher == "sft" else self.teacher(ready)
-        experiment = replace(
-            self._experiment(STUDENT, "student"),
-            teacher=teacher, method=method, init=init,
-            teacher_origin="ready" if read_record(chosen.folder).get("origin") == "ready" else "",
-        )  # fmt: skip
-        return self._network(experiment, ready)
+        replace(self.parameters, methods=[method]).check()
+        matched = "sft" if teacher == "sft" else "random"
+        init = init or {"matched": matched}.get(self.switches.student_init, self.switches.student_init)
+        chosen = self.sft_teacher() if teacher == "sft" else self.teacher()
+        origin = "ready" if read_record(chosen.folder).get("origin") == "ready" else ""
+        return self._network(self._experiment("student", teacher, method, init, origin), ready)
+
+    def control(self, network: Network) -> Network:
+        """A student trained alone, without any teacher, for as many steps as lie behind a distilled student.
+
+        The steps are those of :meth:`student_steps`, rounded up to whole epochs; the schedule is stretched over them.
+        """
+        epochs = math.ceil(self.student_steps(network) / self._steps(1, self.parameters.batch_size))
+        return self._network(replace(self._experiment("control"), epochs=epochs), ready=False)
+
+    def student_steps(self, network: Network) -> int:
+        """Optimiser steps that have moved the weights of a student: of its own training, in all stages of it, and, where
+        it started from them, of the SFT training that made its blocks.
+
+        Counted are steps, not their cost: a step of SFT runs the teacher and four branch blocks as well, a step of
+        distillation the teacher's forward pass. S1, which the SFT training does not touch, has seen fewer.
+        """
+        e = network.experiment
+        steps = self._steps(e.epochs, e.batch_size) * (2 if e.method and e.switches.schedule == "two_stage" else 1)
+        return steps + (self.student_steps(self.sft_teacher()) if e.init == "sft" else 0)
+
+    def _steps(self, epochs: int, batch_size: int) -> int:
+        return epochs * math.ceil(len(self.train) / batch_size)
 
     def zero_filled(self) -> Network:
         """The baseline without a network."""
-        experiment = replace(self._experiment("zero_filled", "zero_filled"), epochs=0)
+        experiment = replace(self._experiment("zero_filled"), epochs=0)
         folder = experiment.folder(self.parameters.run_folder)
         folder.mkdir(parents=True, exist_ok=True)
         if not read_record(folder):
@@ -131,33 +148,36 @@ class Laboratory:
 
     def _split(self, split: str) -> data.Slices:
         p = self.parameters
-        return data.load_split(p.dataset, split, p.acceleration, p.resolution, self._data_root).to(self.device)
+        return data.load_split(
+            p.dataset, split, p.acceleration, p.resolution, self._data_root, self.switches.mask_type
+        ).to(self.device)
 
-    def _experiment(self, model: str, role: str) -> Experiment:
-        p = self.parameters
+    def _experiment(
+        self, role: str, teacher: str = "", method: str = "", init: str = "random", teacher_origin: str = ""
+    ) -> Experiment:
+        p, s = self.parameters, self.switches
+        model = {
+            "zero_filled": "zero_filled", "teacher": s.teacher_network, "sft_teacher": s.teacher_network
+        }.get(role, s.student_network)  # fmt: skip
         return Experiment(
-            p.dataset,
-            p.acceleration,
-            self.train.x.shape[-1],
-            p.epochs,
-            p.batch_size,
-            p.lr,
-            p.seed,
-            model,
-            role,
-        )
+            p.dataset, p.acceleration, self.train.x.shape[-1], p.epochs, p.batch_size, p.lr, p.seed,
+            model, role, teacher, method, init, teacher_origin, s.acting_on(role, teacher, init),
+        )  # fmt: skip
 
     def _config(self, experiment: Experiment) -> dict:
         config = {**experiment.record(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}
-        return config | ({"weight": METHODS[experiment.method].weight} if experiment.method else {})
+        if experiment.method:
+            config["weight"] = get_method(experiment.method, experiment.switches.kd_form).weight
+        return config
 
     def _network(self, experiment: Experiment, ready: bool | None) -> Network:
         folder = experiment.folder(self.parameters.run_folder)
         record = read_record(folder)
         if record.get("finished"):
-            if record["config"] != self._config(experiment):
+            found, expected = record["config"], self._config(experiment)
+            if Experiment.from_record(found).record() | found != expected:
                 raise InputError(
-                    f"{folder} holds another configuration ({differences(record['config'], self._config(experiment))}): "
+                    f"{folder} holds another configuration ({differences(found, expected)}): "
                     "choose another run_root, or delete the folder to train anew"
                 )
             return self._load(experiment, folder, "loaded")
@@ -172,10 +192,10 @@ class Laboratory:
             return None
         record = json.loads(path.read_text())
         free = ("epochs", "batch_size", "lr", "seed", "teacher_origin")
-        if any(record["config"].get(key) != value for key, value in self._config(wanted).items() if key not in free):
+        experiment = Experiment.from_record(record["config"])
+        found = experiment.record() | record["config"]
+        if any(found.get(key) != value for key, value in self._config(wanted).items() if key not in free):
             return None
-        identity = (field.name for field in fields(Experiment))
-        experiment = Experiment(**{name: record["config"][name] for name in identity})
         folder = experiment.folder(self.parameters.run_folder)
         if not read_record(folder).get("finished"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +207,7 @@ class Laboratory:
     def _train(self, experiment: Experiment, folder: Path) -> Network:
         config = self._config(experiment)
         objective = self._objective(experiment).to(self.device)
-        recipe = self.parameters.recipe
+        recipe = replace(self.parameters.recipe, epochs=experiment.epochs)
         record = {
             "config": config,
             "finished": False,
@@ -200,14 +220,20 @@ class Laboratory:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", record)
         title = f"{experiment.model} {experiment.model_type}"
-        started = time.perf_counter()
+        started, seconds = time.perf_counter(), 0.0
+        if experiment.method and experiment.switches.schedule == "two_stage":
+            features = self._objective(experiment, "features").to(self.device)
+            history = fit(features, self.train, self.validation, recipe, folder / "features", config, f"{title}, features")
+            objective.network.load_state_dict(features.network.state_dict())
+            seconds = history.seconds.sum()
         history = fit(objective, self.train, self.validation, recipe, folder, config, title)
         best = history.loc[history.validation_l1.idxmin()]
         record |= {
             "finished": True,
-            "seconds": round(float(history.seconds.sum()), 2),
+            "seconds": round(float(seconds + history.seconds.sum()), 2),
             "best_epoch": int(best.epoch),
             "validation_l1": float(best.validation_l1),
+            "gradient_norms": read_json(folder / "gradient_norms.json"),
         }
         write_json(folder / "config.json", record)
         print(
@@ -216,25 +242,32 @@ class Laboratory:
         )
         return self._load(experiment, folder, "trained")
 
-    def _objective(self, experiment: Experiment) -> Objective:
+    def _build(self, model: str) -> DCCNN:
+        return dc_cnn(model, self.switches.fidelity, self.switches.residual)
+
+    def _objective(self, experiment: Experiment, stage: str = "") -> Objective:
+        e, switches = experiment, experiment.switches
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(experiment.seed)
-            model = dc_cnn(experiment.model, experiment.fidelity)
-            if experiment.role == "sft_teacher":
-                return StudentFriendly(SFT(model, dc_cnn(STUDENT, experiment.fidelity)), experiment.imitation)
-            if not experiment.method:
+            torch.manual_seed(e.seed)
+            model = self._build(e.model)
+            if e.role == "sft_teacher":
+                return StudentFriendly(
+                    SFT(model, self._build(switches.student_network)), switches.imitation, switches.sft_terms
+                )
+            if not e.method:
                 return Supervised(model)
-            if experiment.init == "sft":
+            if e.init == "sft":
                 start_from_sft(model, self.sft_teacher().student)
-            teacher = self.sft_teacher() if experiment.teacher == "sft" else self.teacher()
-            return distil(model, teacher.model, experiment.method)
+            teacher = self.sft_teacher() if e.teacher == "sft" else self.teacher()
+            stage = stage or ("reconstruction" if switches.schedule == "two_stage" else "joint")
+            return distil(model, teacher.model, e.method, kd_form=switches.kd_form, alpha=switches.alpha, stage=stage)
 
     def _load(self, experiment: Experiment, folder: Path, origin: str) -> Network:
         if folder in self._networks:
             return self._networks[folder]
-        model, student = dc_cnn(experiment.model, experiment.fidelity), None
+        model, student = self._build(experiment.model), None
         if experiment.role == "sft_teacher":
-            student = dc_cnn(STUDENT, experiment.fidelity)
+            student = self._build(experiment.switches.student_network)
         load_network(SFT(model, student) if student else model, folder / "best_model.pt", self.device)
         if origin != "trained":
             source = "ready network" if origin == "ready" else "loaded from this run"
@@ -307,5 +340,9 @@ def weights_hash(model: nn.Module) -> str:
 
 def read_record(folder: Path) -> dict:
     """The run record config.json of an experiment folder; empty where there is none."""
-    path = folder / "config.json"
+    return read_json(folder / "config.json")
+
+
+def read_json(path: Path) -> dict:
+    """The contents of a JSON file; empty where there is none."""
     return json.loads(path.read_text()) if path.exists() else {}

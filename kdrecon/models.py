@@ -113,12 +113,21 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
         the network with PyTorch's default initialisation.
 
     Raises:
+        InputError: see :func:`network_shape`.
+    """
+    return DCCNN(*network_shape(name), fidelity, residual)
+
+
+def network_shape(name: str) -> tuple[int, int]:
+    """Convolutions of a block and cascades, (d, c), of the network called DdCc.
+
+    Raises:
         InputError: the name is not of that form, with d of at least 2 and c of at least 1.
     """
-    match = re.fullmatch(r"D(\d+)C(\d+)", name)
+    match = re.fullmatch(r"D(\d+)C(\d+)", str(name))
     if not match or int(match[1]) < 2 or int(match[2]) < 1:
         raise InputError(f"network name {name!r}: expected DdCc with d >= 2 and c >= 1, such as 'D5C5' or 'D3C5'")
-    return DCCNN(int(match[1]), int(match[2]), fidelity, residual)
+    return int(match[1]), int(match[2])
 
 
 def count_parameters(model: nn.Module) -> int:

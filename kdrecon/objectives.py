@@ -66,17 +66,19 @@ class StudentFriendly(Objective):
     The best epoch is chosen by the teacher's validation L1 alone.
     """
 
-    def __init__(self, sft: SFT, imitation: str = "paper"):
+    def __init__(self, sft: SFT, imitation: str = "paper", terms: str = "all"):
         super().__init__()
-        self.network, self.evaluated, self.imitation = sft, sft.teacher, imitation
+        self.network, self.evaluated, self.imitation, self.terms = sft, sft.teacher, imitation, terms
 
     def forward(self, batch: Batch) -> Loss:
-        loss = sft_loss(batch.x, *self.network(batch.x_u, batch.y, batch.mask), imitation=self.imitation)
+        loss = sft_loss(batch.x, *self.network(batch.x_u, batch.y, batch.mask), self.imitation, self.terms)
         return Loss(loss.total, {"teacher": loss.teacher, "student": loss.student, "imitation": loss.imitation})
 
 
 class Distillation(Objective):
-    """A student that learns from the image and from the maps of a frozen teacher: L = |x - x_S|_1 + w L_KD.
+    """A student that learns from the image and from a frozen teacher.
+
+    L = (1 - alpha) |x - x_S|_1 + alpha |x_T - x_S|_1 + w L_KD, each |.|_1 a mean over pixels and batch.
 
     L_KD compares feature maps of teacher and student, both divided by sigma_k, the standard deviation of the
     teacher's map in cascade k on the first training batch (at least 1e-6). The teacher gets no gradient and builds no graph.
@@ -86,16 +88,26 @@ class Distillation(Objective):
         teacher: the frozen network, as many cascades.
         method: key of :data:`kdrecon.distillation.METHODS`.
         kd_form: "paper" or "released", see :func:`kdrecon.distillation.get_method`; the released forms are not scaled.
+        alpha: weight of the imitation of the teacher's output, 0 to 1. SFT-KD-Recon: 0; KD-MRI: 0.5.
+        stage: "joint" for all terms together; "features" for w L_KD alone, "reconstruction" for all but that.
 
     Raises:
         InputError: no such method or form, or a method without feature maps.
-        ValueError: the numbers of cascades differ.
+        ValueError: the numbers of cascades differ, or the stage is unknown.
     """
 
-    def __init__(self, student: DCCNN, teacher: DCCNN, method: str, kd_form: str = "paper"):
+    STAGES = ("joint", "features", "reconstruction")
+
+    def __init__(
+        self, student: DCCNN, teacher: DCCNN, method: str,
+        kd_form: str = "paper", alpha: float = 0.0, stage: str = "joint",
+    ):  # fmt: skip
         super().__init__()
+        if stage not in self.STAGES:
+            raise ValueError(f"stage {stage!r} is unknown: expected one of {', '.join(self.STAGES)}")
         self.network = self.evaluated = student
         self.teacher = _frozen(teacher, student)
+        self.alpha, self.stage = alpha, stage
         self.method = get_method(method, kd_form)(cascades=len(student.blocks))
         if not self.method.taps:
             raise InputError(f"method {method!r} compares no feature maps: expected kdrecon.objectives.distil to build it")
@@ -109,11 +121,17 @@ class Distillation(Objective):
         self.method.prepare(self._scaled(self.teacher_maps(b)) for b in epoch or [batch])
 
     def forward(self, batch: Batch) -> Loss:
-        teacher_maps = self.teacher_maps(batch)
+        with torch.no_grad():
+            x_teacher, teacher_maps = self._reconstruct(self.teacher, batch)
         x_student, maps = self._reconstruct(self.network, batch)
-        reconstruction = F.l1_loss(x_student, batch.x)
-        distillation = self.method.weight * self.method(self._scaled(maps), self._scaled(teacher_maps))
-        return Loss(reconstruction + distillation, {"reconstruction": reconstruction, "distillation": distillation})
+        terms = {}
+        if self.stage != "features":
+            terms["reconstruction"] = (1 - self.alpha) * F.l1_loss(x_student, batch.x)
+            if self.alpha:
+                terms["imitation"] = self.alpha * F.l1_loss(x_student, x_teacher)
+        if self.stage != "reconstruction":
+            terms["distillation"] = self.method.weight * self.method(self._scaled(maps), self._scaled(teacher_maps))
+        return Loss(sum(terms.values()), terms)
 
     @torch.no_grad()
     def teacher_maps(self, batch: Batch) -> list[list[Tensor]]:
@@ -183,10 +201,16 @@ def distil(student: DCCNN, teacher: DCCNN, method: str, **switches) -> Objective
         student: the network to train.
         teacher: the frozen network, as many cascades.
         method: key of :data:`kdrecon.distillation.METHODS`.
-        **switches: of :class:`Distillation`.
+        **switches: of :class:`Distillation`; "ikd" has one loss term and takes the defaults alone.
+
+    Raises:
+        InputError: no such method or form, or another stage or alpha for "ikd".
     """
-    compares_maps = get_method(method, switches.get("kd_form", "paper")).taps
-    return Distillation(student, teacher, method, **switches) if compares_maps else Interactive(student, teacher)
+    if get_method(method, switches.get("kd_form", "paper")).taps:
+        return Distillation(student, teacher, method, **switches)
+    if switches.get("stage", "joint") != "joint" or switches.get("alpha", 0):
+        raise InputError(f"method {method!r} has a single loss term: expected schedule 'joint' and alpha 0")
+    return Interactive(student, teacher)
 
 
 def _frozen(teacher: DCCNN, student: DCCNN) -> DCCNN:

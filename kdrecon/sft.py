@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from kdrecon.models import DCCNN
 
+IMITATIONS = ("paper", "released")
+TERMS = ("all", "without_student", "without_imitation")
+
 
 class SFTLoss(NamedTuple):
     """The three terms of the SFT loss and their sum, scalars."""
@@ -73,7 +76,9 @@ class SFT(nn.Module):
         return x_teacher, branches.unflatten(0, (n - 1, batch))
 
 
-def sft_loss(x: Tensor, x_teacher: Tensor, x_branches: Tensor, imitation: str = "paper") -> SFTLoss:
+def sft_loss(
+    x: Tensor, x_teacher: Tensor, x_branches: Tensor, imitation: str = "paper", terms: str = "all"
+) -> SFTLoss:
     """L_SFT = L_T + L_S + L_imit, each |.|_1 a mean over pixels and batch, with unit weights.
 
     L_T = |x - x_T|_1, L_S = mean over branches of |x - x_S,i|_1, L_imit = mean over branches of |x_T - x_S,i|_1.
@@ -85,20 +90,23 @@ def sft_loss(x: Tensor, x_teacher: Tensor, x_branches: Tensor, imitation: str = 
         x_branches: (N - 1, B, 1, H, W).
         imitation: "paper"; or "released", where the mean is divided once more by the number of elements B H W, as
             the released code does, which leaves the term without influence.
+        terms: "all"; for an ablation "without_student" or "without_imitation", where that term is zero.
 
     Returns:
         the terms teacher, student, imitation and their total.
 
     Raises:
-        ValueError: unknown imitation form.
+        ValueError: unknown imitation form or terms.
 
     Source: SFT-KD-Recon, eqs. 3 to 6.
     """
-    if imitation not in ("paper", "released"):
+    if imitation not in IMITATIONS:
         raise ValueError(f"imitation {imitation!r} is unknown: expected 'paper' or 'released'")
+    if terms not in TERMS:
+        raise ValueError(f"terms {terms!r} are unknown: expected one of {', '.join(TERMS)}")
     teacher = F.l1_loss(x_teacher, x)
-    student = (x_branches - x).abs().mean()
-    imit = (x_branches - x_teacher).abs().mean()
+    student = (x_branches - x).abs().mean() * (terms != "without_student")
+    imit = (x_branches - x_teacher).abs().mean() * (terms != "without_imitation")
     if imitation == "released":
         imit = imit / x.numel()
     return SFTLoss(teacher, student, imit, teacher + student + imit)

@@ -118,6 +118,9 @@ BAD = {
     "notebook number": (["--only", "33"], "--only 33: expected the number of a notebook"),
     "run_root": (["-p", "run_root=here"], "name the folder with --out"),
     "broken YAML": (["-p", "methods=[at"], "is not valid YAML"),
+    "unknown preset": (["-p", "preset=papers"], "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
+    "unknown switch": (["-p", "switches={fidelty: real}"], "switch 'fidelty' is unknown: expected one of teacher_network"),
+    "unknown value": (["-p", "switches={fidelity: exact}"], "switch fidelity = 'exact': expected one of real, hermitian"),
 }
 
 

@@ -1,10 +1,11 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from kdrecon.errors import InputError
 from kdrecon.experiments import Experiment, Parameters, environment, project_root
+from kdrecon.presets import PRESETS, Switches
 
 TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
 
@@ -26,6 +27,16 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("device", "tpu", "device 'tpu': expected 'auto', 'cpu' or 'cuda'"),
         ("dataset", "../sample", "dataset '../sample': expected a plain name"),
         ("ready", "yes", "ready = 'yes': expected true or false"),
+        ("preset", "papers", "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
+        ("switches", "hermitian", "switches = 'hermitian': expected switches and values, such as {fidelity: hermitian}"),
+        ("switches", {"fidelty": "real"}, "switch 'fidelty' is unknown: expected one of teacher_network, student_network"),
+        ("switches", {"fidelity": "exact"}, "switch fidelity = 'exact': expected one of real, hermitian"),
+        ("switches", {"residual": "yes"}, "switch residual = 'yes': expected true or false"),
+        ("switches", {"alpha": 1.5}, "switch alpha = 1.5: expected a number from 0 to 1"),
+        ("switches", {"alpha": "half"}, "switch alpha = 'half': expected a number from 0 to 1"),
+        ("switches", {"kd_form": "thesis"}, "switch kd_form = 'thesis': expected one of paper, released"),
+        ("switches", {"student_network": "D1C5"}, "network name 'D1C5': expected DdCc with d >= 2"),
+        ("switches", {"student_network": "D3C4"}, "student_network 'D3C4': expected as many cascades"),
     ],
 )
 def test_bad_parameters(name, value, message):
@@ -43,6 +54,42 @@ def test_batches_too_small_for_a_method():
     with pytest.raises(InputError, match="batch_size = 1 with method 'sp'.*at least 2"):
         Parameters.from_mapping({"batch_size": 1, "methods": ["at", "sp"]})
     assert Parameters.from_mapping({"batch_size": 1, "methods": ["at"]}).batch_size == 1
+
+
+def test_switches_on_top_of_a_preset():
+    chosen = Parameters.from_mapping({"preset": "kd_mri", "switches": {"alpha": "2e-1", "fidelity": "hermitian"}}).chosen
+    assert chosen == Switches(fidelity="hermitian", residual=True, schedule="two_stage", alpha=0.2)
+    assert Parameters.from_mapping({"switches": None}).chosen == Parameters().chosen == Switches()
+    assert Switches.of("as_released", {"schedule": "joint"}) == Switches(imitation="released", kd_form="released")
+    assert len({Switches.of(preset) for preset in PRESETS}) == len(PRESETS) == 3
+
+
+def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():
+    everything = Switches(
+        "D4C5", "D2C5", "hermitian", True, "gaussian", "released", "without_student", "random", "released", "two_stage", 0.5
+    )  # fmt: skip
+    base = {"fidelity": "hermitian", "residual": True, "mask_type": "gaussian"}
+    distillation = base | {"teacher_network": "D4C5", "kd_form": "released", "schedule": "two_stage", "alpha": 0.5}
+    sft = {"imitation": "released", "sft_terms": "without_student"}
+    for network, expected in {
+        ("zero_filled",): {"mask_type": "gaussian"},
+        ("teacher",): base,
+        ("student",): base,
+        ("control",): base,
+        ("sft_teacher",): base | sft | {"student_network": "D2C5"},
+        ("student", "standard", "random"): distillation,
+        ("student", "standard", "sft"): distillation | sft,
+        ("student", "sft", "random"): distillation | sft,
+    }.items():
+        assert everything.acting_on(*network).changed() == expected
+
+
+def test_methods_that_a_variant_does_not_have():
+    with pytest.raises(InputError, match="method 'ikd' has no released form"):
+        Parameters.from_mapping({"methods": ["at", "ikd"], "switches": {"kd_form": "released"}})
+    for switches in ({"schedule": "two_stage"}, {"alpha": 0.5}):
+        with pytest.raises(InputError, match="method 'ikd' has a single loss term: expected schedule 'joint' and alpha 0"):
+            Parameters.from_mapping({"methods": ["ikd"], "switches": switches})
 
 
 def test_default_places():
@@ -65,7 +112,11 @@ def test_the_paper_preset_has_the_released_folder_names():
         "D3C5_sftkd-at_seed-0": sft_at,
         "D3C5_sftkd-at_init-random_seed-1": replace(sft_at, init="random", seed=1),
         "D5C5_teacher_resolution-120_epochs-12_seed-0": replace(TEACHER, resolution=120, epochs=12),
-        "D5C5_teacher_fidelity-hermitian_seed-0": replace(TEACHER, fidelity="hermitian"),
+        "D5C5_teacher_fidelity-hermitian_seed-0": replace(TEACHER, switches=Switches(fidelity="hermitian")),
+        "D5C5_teacher_residual-true_seed-0": replace(TEACHER, switches=Switches(residual=True)),
+        "D3C5_control_epochs-300_seed-0": replace(student, role="control", epochs=300),
+        "D3C5_kd-at_schedule-two_stage_alpha-0.5_seed-0": replace(at, switches=Switches(schedule="two_stage", alpha=0.5)),
+        "zero_filled_resolution-240": replace(TEACHER, role="zero_filled"),
         "D3C5_kd-at_teacher_origin-ready_seed-0": replace(at, teacher_origin="ready"),
     }
     for name, experiment in expected.items():
@@ -76,10 +127,17 @@ def test_two_different_experiments_never_share_a_folder():
     other = {
         "dataset": "mrbrain", "acceleration": "5x", "resolution": 120, "epochs": 3, "batch_size": 2, "lr": 1e-4, "seed": 1,
         "model": "D3C5", "role": "student", "method": "at", "init": "sft", "teacher_origin": "ready",
-        "fidelity": "hermitian", "imitation": "released",
     }  # fmt: skip
-    folders = {TEACHER.folder(Path("r")), *(replace(TEACHER, **{k: v}).folder(Path("r")) for k, v in other.items())}
-    assert len(folders) == len(other) + 1
+    switches = {
+        "teacher_network": "D4C5", "student_network": "D2C5", "fidelity": "hermitian", "residual": True,
+        "mask_type": "gaussian", "imitation": "released", "sft_terms": "without_student", "schedule": "two_stage",
+        "alpha": 0.1, "kd_form": "released",
+    }  # fmt: skip
+    assert switches.keys() == asdict(Switches()).keys() - {"student_init"}  # which is the field init
+    experiments = [TEACHER, *(replace(TEACHER, **{k: v}) for k, v in other.items())]
+    experiments += [replace(TEACHER, switches=Switches(**{k: v})) for k, v in switches.items()]
+    assert len({e.folder(Path("r")) for e in experiments}) == len(experiments)
+    assert all(Experiment.from_record(e.record()) == e for e in experiments)
 
 
 def test_environment_names_versions():
