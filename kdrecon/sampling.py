@@ -54,10 +54,12 @@ def published_mask(family: str, acceleration: str) -> Tensor:
     return _from_lines(tuple(entry["shape"]), entry["axis"], entry["lines"])
 
 
-def line_mask(shape: tuple[int, int], acceleration: str | float, axis: int = 0, seed: int = 0) -> Tensor:
+def line_mask(
+    shape: tuple[int, int], acceleration: str | float, axis: int = 0, seed: int = 0, centre: int | None = None
+) -> Tensor:
     """Random Cartesian line mask of the same kind as the published brain and cardiac masks.
 
-    A contiguous centre block of round(10 N / 150) lines; the rest is drawn without replacement from a normal density
+    A contiguous block of lines round DC; the rest is drawn without replacement from a normal density
     of standard deviation 0.2 N around DC, truncated to the N lines of k-space; round(N / acceleration) lines in all.
 
     Args:
@@ -65,13 +67,17 @@ def line_mask(shape: tuple[int, int], acceleration: str | float, axis: int = 0, 
         acceleration: "4x" or 4.0: how many times fewer lines than N are sampled.
         axis: the array axis along which lines are chosen (phase encoding).
         seed: equal seeds give equal masks.
+        centre: lines of the centre block, at most all there are; by default round(10 N / 150).
 
     Returns:
         mask (H, W), bool, DC at [0, 0].
+
+    Raises:
+        InputError: the acceleration is no factor of at least 1, or centre is negative.
     """
     n = shape[axis]
     budget = round(n / _factor(acceleration))
-    centre = min(round(10 * n / 150), budget)
+    centre = min(_centre(centre, n), budget)
     offsets = np.arange(n) - n // 2
     block = (offsets >= -(centre // 2)) & (offsets < centre - centre // 2)
     density = np.where(block, 0.0, np.exp(-0.5 * (offsets / (0.2 * n)) ** 2))
@@ -81,25 +87,31 @@ def line_mask(shape: tuple[int, int], acceleration: str | float, axis: int = 0, 
     return _from_lines(shape, axis, lines)
 
 
-def gaussian_mask(shape: tuple[int, int], acceleration: str | float, seed: int = 0) -> Tensor:
+def gaussian_mask(
+    shape: tuple[int, int], acceleration: str | float, seed: int = 0, centre: int | None = None
+) -> Tensor:
     """Random 2-D mask: points drawn without replacement from a normal density around DC (0.2 N along each axis).
 
-    A fully sampled centre square of round(10 N / 150) points a side and round(H W / acceleration) points in all.
+    A fully sampled centre square and round(H W / acceleration) points in all, more only if the square alone has more.
     Two phase-encoding directions, as in a 3-D scan.
 
     Args:
         shape: (H, W) of k-space.
         acceleration: "4x" or 4.0.
         seed: equal seeds give equal masks.
+        centre: side of the centre square; by default round(10 N / 150), along each axis.
 
     Returns:
         mask (H, W), bool, DC at [0, 0].
+
+    Raises:
+        InputError: the acceleration is no factor of at least 1, or centre is negative.
     """
     height, width = shape
     budget = round(height * width / _factor(acceleration))
     rows, columns = (np.arange(n) - n // 2 for n in shape)
-    centre = [(o >= -(c // 2)) & (o < c - c // 2) for o, c in ((o, round(10 * len(o) / 150)) for o in (rows, columns))]
-    block = np.outer(*centre)
+    sides = ((o, _centre(centre, len(o))) for o in (rows, columns))
+    block = np.outer(*((o >= -(c // 2)) & (o < c - c // 2) for o, c in sides))
     density = np.exp(-0.5 * ((rows[:, None] / (0.2 * height)) ** 2 + (columns[None] / (0.2 * width)) ** 2))
     density = np.where(block, 0.0, density)
     rng = np.random.default_rng(seed)
@@ -192,6 +204,12 @@ def _factor(acceleration: str | float) -> float:
             f"acceleration {acceleration!r} is not a factor: expected a number of at least 1, such as '4x'"
         )
     return factor
+
+
+def _centre(centre: int | None, n: int) -> int:
+    if centre is not None and centre < 0:
+        raise InputError(f"centre = {centre}: expected a number of lines of at least 0; leave it out for the usual number")
+    return round(10 * n / 150) if centre is None else centre
 
 
 def _from_lines(shape: tuple[int, int], axis: int, lines) -> Tensor:

@@ -270,8 +270,27 @@ zero_filled[["psnr", "ssim", "nmse", "hfn"]].agg(["mean", "std"]).round(4)
 widgets.undersampling_figure(x, acceleration=4.0, mask_type="line", seed=0)
 plt.show()
 
+# %% [markdown]
+# *Try:* drag the acceleration from 1 to 12. Set the centre lines to 0: what happens to the contrast? Switch from random
+# to regular lines at 4-fold and count the heads. Change the seed: how much does luck matter?
+
 # %%
 widgets.undersampling_explorer(x)
+
+# %% [markdown]
+# The other way round: what does a region of k-space hold? A brush keeps it or erases it. A sample and its mirror image
+# belong together in a real image, so the brush takes both.
+
+# %%
+widgets.brush_figure(x, keep=True, region="disc", size=8)
+plt.show()
+
+# %% [markdown]
+# *Try:* keep a disc of size 1 at row 6, column 0: one pair of samples is one pattern of stripes. Which way do they run?
+# Move it further out. Then erase instead: which of the two, the middle or a disc at the edge, is missed more?
+
+# %%
+widgets.kspace_brush(x)
 
 # %% [markdown]
 # ## Summary

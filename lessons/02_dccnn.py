@@ -37,7 +37,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from kdrecon import evaluation, metrics, plots
+from kdrecon import evaluation, metrics, plots, widgets
 from kdrecon.fidelity import DataFidelity
 from kdrecon.fourier import fft2, ifft2
 from kdrecon.models import count_parameters, dc_cnn
@@ -236,6 +236,21 @@ plt.show()
 # *What to see:* the network is trained on its last image only. Nothing asks the images on the way to be
 # good, and some may be worse than the one before: they are messages to the next block, not results.
 #
+# One cascade in detail: what goes in, what the CNN proposes, and what data fidelity makes of it.
+
+# %%
+models = {"teacher": teacher.model, "student": student.model}
+widgets.cascade_figure(models, batch, "teacher", cascade=1)
+plt.show()
+
+# %% [markdown]
+# *Try:* step through the cascades of both networks. A proposal may be far too bright or too dark, look at its colour bar:
+# the block leaves to data fidelity what data fidelity knows better.
+
+# %%
+widgets.cascade_stepper(models, batch)
+
+# %% [markdown]
 # ## How far did they get?
 
 # %%

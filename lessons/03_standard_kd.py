@@ -39,7 +39,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from kdrecon import evaluation, plots
+from kdrecon import evaluation, plots, widgets
 from kdrecon.distillation import METHODS
 from kdrecon.laboratory import weights_hash
 from kdrecon.models import count_parameters, dc_cnn
@@ -454,6 +454,24 @@ print(f"Plain student: {table.psnr.mean():.2f} dB, standard deviation over slice
 if gaps:
     above = f"{sum(g > 0 for g in gaps)} of {len(gaps)} above it"
     print(f"Std-KD minus plain student: {min(gaps):+.2f} to {max(gaps):+.2f} dB; {above}.")
+
+# %% [markdown]
+# ## Where do they look now?
+#
+# Attention maps again, of the plain and of the distilled students, on slices that no network has seen.
+
+# %%
+students = {name: network.model for name, network in {"student": student, **distilled}.items()}
+unseen = lab.test.subset(3)
+widgets.attention_figure(teacher.model, students, unseen, name, cascade=2)
+plt.show()
+
+# %% [markdown]
+# *Try:* is the distance to the teacher smaller for the student of AT than for the plain one? In every cascade? In the
+# layers that AT did not compare, too?
+
+# %%
+widgets.attention_viewer(teacher.model, students, unseen)
 
 # %% [markdown]
 # ## Reading it honestly

@@ -42,7 +42,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdrecon import evaluation, metrics, plots
+from kdrecon import evaluation, metrics, plots, widgets
 from kdrecon.models import count_parameters
 
 # %% tags=["parameters"]
@@ -219,6 +219,23 @@ for name in names:
     np.testing.assert_allclose(
         metrics.psnr(batch.x[0, 0].cpu().numpy(), images[name]), scores[name].psnr[row], rtol=1e-3
     )
+
+# %% [markdown]
+# One slice is one slice. Here are more of them, first as a figure.
+
+# %%
+some = lab.test.subset(6)
+target = some.x[:, 0].cpu().numpy()
+reconstructions = {name: evaluation.reconstruct(network.model, some) for name, network in networks.items()}
+widgets.reconstruction_figure(target, reconstructions, "student")
+plt.show()
+
+# %% [markdown]
+# *Try:* narrow the window until grey matter fills it, as a radiologist would: which errors become visible, which vanish?
+# Raise the residue gain: a small gain flatters every network.
+
+# %%
+widgets.reconstruction_browser(target, reconstructions)
 
 # %% [markdown]
 # ## What does it cost?

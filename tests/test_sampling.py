@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from helpers import SIZES, random_image
@@ -115,3 +116,20 @@ def test_undersample():
 def test_undersample_refuses_another_size():
     with pytest.raises(ValueError, match=r"mask of \(20, 24\).*equal sizes"):
         sampling.undersample(torch.rand(1, 1, 24, 20), torch.ones(20, 24, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("centre", [0, 1, 7, 30])
+def test_the_number_of_centre_lines_can_be_chosen(centre):
+    mask = sampling.line_mask((120, 60), "4x", centre=centre)
+    lines = np.flatnonzero(np.fft.fftshift(mask[:, 0].numpy())) - 60
+    assert len(lines) == 30 and set(range(-(centre // 2), centre - centre // 2)) <= set(lines)
+    square = np.fft.fftshift(sampling.gaussian_mask((40, 50), 4, centre=centre).numpy())
+    assert square[20 - centre // 2 : 20 + centre - centre // 2, 25 - centre // 2 : 25 + centre - centre // 2].all()
+
+
+def test_more_centre_lines_than_lines_are_all_of_them_and_fewer_than_none_are_refused():
+    assert sampling.line_mask((40, 40), 4, centre=25).sum() == 10 * 40
+    assert torch.equal(sampling.line_mask((150, 150), 4), sampling.line_mask((150, 150), 4, centre=10))
+    for make in (sampling.line_mask, sampling.gaussian_mask):
+        with pytest.raises(InputError, match="centre = -1: expected"):
+            make((40, 40), 4, centre=-1)
