@@ -1,19 +1,22 @@
-"""Command line of data_prep."""
+"""From raw scans to the volume files that kdrecon reads: python -m data_prep NAME SOURCE --out datasets."""
 
+import inspect
+import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
 
 from data_prep import pipeline, sample
-from data_prep.sunnybrook import Sunnybrook
+from data_prep.pipeline import Options
+from data_prep.registry import SOURCES
+from kdrecon.data import ROOT
 from kdrecon.errors import InputError
-from kdrecon.experiments import project_root
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-Accelerations = Annotated[list[str], typer.Option("--acceleration", "-a", help="4x, 5x or 8x; repeat for several")]
+Out = Annotated[Path, typer.Option(help="folder that receives the data set")]
 
 
 @app.command("sample")
@@ -21,26 +24,64 @@ def sample_command(
     source: Annotated[
         Path | None, typer.Argument(help="folder with the two source packages; downloaded if left out")
     ] = None,
-    out: Annotated[Path, typer.Option(help="folder that receives sample/")] = project_root() / "data_prep" / "samples",
+    out: Annotated[Path, typer.Option(help="folder that receives sample/")] = ROOT / "data_prep" / "samples",
 ) -> None:
     """Rebuild the embedded sample from the two public packages it was taken from, byte for byte."""
     sample.build(source, out)
 
 
-@app.command("sunnybrook")
-def sunnybrook_command(
-    source: Annotated[Path, typer.Argument(help="folder that holds Train/Images/**.png")],
-    out: Annotated[Path, typer.Option(help="folder that receives sunnybrook/")] = project_root() / "datasets",
-    acceleration: Accelerations = ["4x"],  # noqa: B006
-    split: Annotated[str, typer.Option(help="patients to train, validate and test with")] = "20,4,6",
-    seed: Annotated[int, typer.Option(help="of the random split")] = 0,
+def prepare_command(
+    kind: type,
+    source: dict,
+    out: Out = ROOT / "datasets",
+    name: Annotated[str, typer.Option(help="of the data set and its folder; the source's own unless given")] = "",
+    acceleration: Annotated[
+        list[str], typer.Option("--acceleration", "-a", help="4x, 5x, 8x, ...; repeat it for several")
+    ] = ["4x"],  # noqa: B006
+    mask: Annotated[str, typer.Option(help="line or gaussian")] = "line",
+    size: Annotated[str, typer.Option(help="central crop: HEIGHTxWIDTH, one number, or keep")] = "",
+    slices: Annotated[str, typer.Option(help="of each volume: START:STOP or START:STOP:STEP")] = "",
+    foreground: Annotated[float, typer.Option(help="least share of bright pixels of a slice that is kept")] = 0.01,
+    split: Annotated[str, typer.Option(help="official, a ratio train,validation,test, or a CSV file")] = "",
+    seed: Annotated[int, typer.Option(help="of a random split")] = 0,
+    keep_names: Annotated[bool, typer.Option("--keep-names", help="instead of running numbers")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without unusable files")] = False,
+    jobs: Annotated[int, typer.Option(help="processes; 0 is one a processor")] = 0,
 ) -> None:
-    """Short-axis cardiac cine frames of the Sunnybrook Cardiac Data as PNG: split by patient, central 150 x 150."""
-    pipeline.prepare(Sunnybrook(source), out, acceleration, split, seed)
+    options = Options(
+        name, tuple(acceleration), mask, size, slices, foreground, split, seed, keep_names, skip_bad, jobs
+    )
+    bad = pipeline.prepare(kind(**source), out, options)
+    if bad:
+        print(f"left out, {len(bad)} unusable:", *bad, sep="\n  ", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def add_command(name: str, kind: type) -> None:
+    """Offer a source as a command: its fields as argument and options, then the options that all sources share."""
+    hints = get_type_hints(kind, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    folder = Annotated[Path, typer.Argument(help=f"folder with {kind.layout}")]
+    own = [inspect.Parameter("source", keyword, annotation=folder)]
+    own += [inspect.Parameter(f.name, keyword, annotation=hints[f.name], default=f.default) for f in fields(kind)[1:]]
+    shared = [p.replace(kind=keyword) for p in list(inspect.signature(prepare_command).parameters.values())[2:]]
+
+    def command(source: Path, **values) -> None:
+        chosen = {f.name: values.pop(f.name) for f in fields(kind)[1:]}
+        prepare_command(kind, {"folder": source, **chosen}, **values)
+
+    command.__signature__ = inspect.Signature([*own, *shared])
+    command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}
+    app.command(name, help=kind.__doc__)(command)
+
+
+for name, kind in SOURCES.items():
+    add_command(name, kind)
 
 
 def main() -> None:
     """Run the command line; what the user got wrong is one line on stderr and exit status 2."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that work in progress is tidied up
     try:
         app()
     except InputError as error:

@@ -1,144 +1,374 @@
-"""The steps that every source goes through: read, crop, split by subject, undersample, write, show."""
+"""From a source to a prepared data set, volume by volume, in several processes, to be continued where it stopped."""
 
+import contextlib
 import csv
+import errno
+import hashlib
+import json
+import os
+import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Sequence
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, fields, replace
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
 
+import h5py
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from data_prep import sheet, steps
+from data_prep.source import Scan, Source, each_once
 from kdrecon.data import SPLITS, write_volume
-from kdrecon.errors import InputError
-from kdrecon.sampling import FAMILY, mask_for, undersample
+from kdrecon.errors import InputError, first_line
+
+COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
 
 
-class Source(Protocol):
-    """A data set as its users have it. A new one is a class with these attributes and two methods.
+@dataclass(frozen=True)
+class Options:
+    """What happens to the volumes of a source. The fields are options of the command line.
 
     Attributes:
-        name: data set name, which also decides the family of masks.
-        size: side of the central crop; 0 keeps the size.
-        attributes: what is known of all volumes alike, such as the voxel size.
+        name: of the data set and its folder; "" for the source's own.
+        accelerations: factors such as "4x"; a file a volume is written for each.
+        mask: "line" or "gaussian".
+        size: "" for the source's own crop, "keep", or HEIGHTxWIDTH.
+        slices: START:STOP or START:STOP:STEP of each volume; "" for all.
+        foreground: least share of bright pixels in a slice that is not dropped as empty; 0 drops none.
+        split: "official", a ratio such as "8,1,1", or a CSV file; "" for the source's own.
+        seed: of a random split.
+        keep_names: write subjects and file names instead of running numbers.
+        skip_bad: go on without files that cannot be used.
+        jobs: processes; 0 for one a processor.
     """
 
-    name: str
-    size: int
-    attributes: dict
+    name: str = ""
+    accelerations: tuple[str, ...] = ("4x",)
+    mask: str = "line"
+    size: str = ""
+    slices: str = ""
+    foreground: float = 0.01
+    split: str = ""
+    seed: int = 0
+    keep_names: bool = False
+    skip_bad: bool = False
+    jobs: int = 0
 
-    def subjects(self) -> Sequence[str]:
-        """All subjects, in a fixed order."""
 
-    def read(self, subject: str) -> tuple[np.ndarray, list[str]]:
-        """Images (S, H, W) of one subject and the names of the files they came from."""
+class CannotWrite(InputError):
+    """The output cannot be written; nothing is to be gained by going on."""
 
 
-def prepare(source: Source, out: Path, accelerations: Iterable[str], split: str, seed: int) -> Path:
-    """Write a data set in the layout kdrecon reads, one volume file a subject and acceleration.
+@dataclass(frozen=True)
+class Task:
+    """One volume on its way: everything a worker process needs."""
+
+    source: Source
+    scan: Scan
+    options: Options
+    folder: Path
+    split: str
+    number: int
+    subject: str
+    size: tuple[int, ...]  # of the crop; () keeps the size
+    expected: tuple[int, ...]  # size of the other volumes; () for the first one
+
+    def path(self, acceleration: str) -> Path:
+        return self.folder / self.split / f"acc_{acceleration}" / f"{self.number}.h5"
+
+
+def prepare(source: Source, out: Path, options: Options) -> list[str]:
+    """Write a data set in the layout kdrecon reads, one volume file a volume and acceleration.
 
     {out}/{name}/{split}/acc_{4x}/{n}.h5 with volfs (H, W, S) float32 scaled to [0, 1], img_volus_{4x} and
-    kspace_volus_{4x}; {out}/{name}/manifest.csv and contact_sheet.png. The folder gets its name when it is complete
-    and then replaces an older one; equal input and seed give equal bytes.
+    kspace_volus_{4x}; beside them manifest.csv, contact_sheet.png and summary.txt. Work goes on in a hidden folder
+    beside it, which a second call continues; it gets its name when it is complete, and then replaces an older one.
+    Equal input, options and seed give equal bytes.
 
     Args:
         source: where the scans come from.
         out: folder of the prepared data sets.
-        accelerations: such as ["4x", "5x"].
-        split: numbers of subjects "train,validation,test"; they must add up to all subjects.
-        seed: of the random assignment of subjects.
+        options: what happens to them.
 
     Returns:
-        the folder {out}/{name}.
+        what was left out under ``skip_bad``: a message a file.
 
     Raises:
-        InputError: an unusable source file, numbers that do not add up, or an acceleration without a mask.
+        InputError: a file that cannot be used (without ``skip_bad``), options that do not fit, or a folder that cannot
+            be written. Volumes that were finished by then are kept for the next call.
     """
-    assignment = split_subjects(source.subjects(), split, seed)
-    for acceleration in accelerations:
-        mask_for(source.name, acceleration, (source.size, source.size))
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=f".{source.name}-") as scratch:
-        rows = _write(source, Path(scratch) / source.name, accelerations, assignment)
-        if (out / source.name).exists():
-            shutil.rmtree(out / source.name)
-        (Path(scratch) / source.name).rename(out / source.name)
-    counts = ", ".join(
-        f"{sum(r[3] for r in rows if r[0] == p)} slices of {_count(rows, p)} subjects {p}" for p in SPLITS
-    )
-    print(f"{out / source.name}: {counts}")
-    return out / source.name
+    name = options.name or source.dataset
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(f"name {name!r}: expected a plain name for the data set, such as {source.dataset}")
+    options = replace(options, name=name, split=options.split or source.split)
+    size = _size(options.size, source.size)
+    steps.parse_slices(options.slices)
+    for acceleration in options.accelerations:
+        steps.choose_mask(name, acceleration, size or (64, 64), options.mask)
+    bad: list[str] = []
+
+    def leave_out(error: InputError) -> None:
+        if not options.skip_bad:
+            raise error
+        bad.append(str(error))
+
+    scans = []
+    for found in each_once(source.scans()):
+        leave_out(found) if isinstance(found, InputError) else scans.append(found)
+    if not scans:
+        raise InputError(f"{source.folder} holds no scan for this reader: expected {source.layout}; check the path")
+    subjects = sorted({scan.subject for scan in scans}, key=steps.natural)
+    splits = steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
+    _check_target(out / name)
+    with _workplace(out, name, _plan(source, options, scans)) as work:
+        tasks = _tasks(source, scans, options, work, subjects, splits, size)
+        rows = []
+        with contextlib.closing(_run(tasks, options.jobs or os.cpu_count() or 1)) as results:
+            for task, result in results:
+                leave_out(result) if isinstance(result, InputError) else rows.append(_row(task, result))
+        rows.sort(key=lambda row: (SPLITS.index(row["split"]), row["volume"]))
+        if {"train", "validation"} - {row["split"] for row in rows if row["slices"]}:
+            raise InputError(
+                f"{source.folder} leaves no volume to train or none to validate with, after {len(bad)} unusable files "
+                f"({', '.join(bad[:1]) or 'all too small'}): expected at least one each; repair files, or choose --size"
+            )
+        with open(work / "manifest.csv", "w", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
+            table.writeheader()
+            table.writerows(row for row in rows if row["slices"])
+        sheet.draw(work, rows, options.accelerations)
+        text = sheet.summary(name, rows, options, source.published, len(bad))
+        (work / "summary.txt").write_text(text)
+    print(f"{out / name}\n{text}", end="")
+    return bad
 
 
-def split_subjects(subjects: Sequence[str], split: str, seed: int) -> dict[str, tuple[str, int]]:
-    """Assign each subject to a split and a number in it (from 1), at random under the seed."""
+def convert(task: Task) -> dict:
+    """Read one volume, take it through all steps and write its files; the attributes of the files.
+
+    Raises:
+        InputError: the scan cannot be used.
+        CannotWrite: the files cannot be written.
+    """
+    where, options = str(task.scan.files[0]), task.options
     try:
-        sizes = [int(part) for part in split.split(",")]
-    except ValueError:
-        sizes = []
-    if len(sizes) != 3 or min(sizes) < 0 or sizes[0] < 1 or sizes[1] < 1 or sum(sizes) != len(subjects):
+        volume = task.source.read(task.scan)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a library raises on a damaged file
         raise InputError(
-            f"split {split!r}: expected three numbers train,validation,test that add up to the {len(subjects)} subjects "
-            "found, at least one each to train and to validate"
+            f"{where} cannot be read ({type(error).__name__}: {first_line(error)}): expected an intact file; get it again, "
+            "or go on without it: --skip-bad"
+        ) from error
+    images, negative = steps.check_images(volume.images[steps.parse_slices(options.slices)], where)
+    keep = steps.not_empty(images, options.foreground)
+    if not keep.any():
+        raise InputError(
+            f"{where} has only empty slices: expected some; choose other --slices, or a lower --foreground"
         )
-    order = np.random.default_rng(seed).permutation(len(subjects))
-    parts = np.repeat(SPLITS, sizes)
-    assigned = {subjects[i]: str(parts[rank]) for rank, i in enumerate(order)}
-    numbers = dict.fromkeys(SPLITS, 0)
-    for subject in subjects:
-        numbers[assigned[subject]] += 1
-        assigned[subject] = (assigned[subject], numbers[assigned[subject]])
-    return assigned
+    images, counts = images[keep], {"empty_slices": int((~keep).sum()), "negative_voxels": negative}
+    if task.size and task.source.small == "skip" and any(n < m for n, m in zip(images.shape[1:], task.size)):
+        return {"slices": 0, "small_slices": len(images), **counts}
+    images = steps.centred(images, task.size) if task.size else images
+    if task.expected and images.shape[1:] != task.expected:
+        raise InputError(
+            f"{where} has slices of {images.shape[1:]}, the first volume of {task.expected}: expected one size; "
+            f"crop or pad all with --size {task.expected[0]}x{task.expected[1]}, or leave the file out"
+        )
+    scale = images.max()
+    if not scale > 0:
+        raise InputError(
+            f"{where} is black in the central {images.shape[1:]}: expected an image; choose a larger --size"
+        )
+    images /= scale
+    shown = task.scan.files if len(task.scan.files) <= 30 else task.scan.files[:1]
+    names = [path.relative_to(task.source.folder).as_posix() for path in shown]
+    attributes = {
+        "dataset": options.name,
+        "subject": task.subject,
+        "split": task.split,
+        "source": names if options.keep_names else [task.scan.label or "volume"],
+        "voxel_size_mm": np.array(volume.voxel_size_mm) if volume.voxel_size_mm else "unknown",
+        "slices": len(images),
+        "small_slices": 0,
+        **counts,
+    }
+    extra = {} if volume.raw is None else {"raw": volume.raw[steps.parse_slices(options.slices)][keep] / scale}
+    try:
+        for acceleration in options.accelerations:
+            arrays, mask = steps.measured(images, options.name, acceleration, options.mask)
+            write_volume(task.path(acceleration), images, attributes | {"mask": mask}, **arrays, **extra)
+    except OSError as error:
+        raise _cannot_write(task.folder.parent, error) from error
+    return attributes
 
 
-def centred(images: np.ndarray, size: int, centre: tuple[int, int] | None = None) -> np.ndarray:
-    """Crop or zero-pad images (S, H, W) to (S, size, size) about a centre (row, column), by default the middle."""
-    for axis, middle in zip((1, 2), centre or [n // 2 for n in images.shape[1:]]):
-        before = size // 2 - middle
-        images = np.take(images, range(max(-before, 0), min(size - before, images.shape[axis])), axis=axis)
-        pad = [(0, 0)] * 3
-        pad[axis] = (max(before, 0), size - max(before, 0) - images.shape[axis])
-        images = np.pad(images, pad)
-    return images
+def _tasks(source: Source, scans, options: Options, work: Path, subjects, splits, size) -> list[Task]:
+    digits = len(str(len(subjects)))
+    tasks, numbers = [], dict.fromkeys(SPLITS, 0)
+    for scan in sorted(scans, key=lambda scan: steps.natural(scan.subject)):
+        if part := splits.get(scan.subject):
+            numbers[part] += 1
+            shown = scan.subject if options.keep_names else f"s{subjects.index(scan.subject) + 1:0{digits}d}"
+            tasks.append(Task(source, scan, options, work, part, numbers[part], shown, size, size))
+    return tasks
 
 
-def contact_sheet(examples: list[tuple[str, np.ndarray]], path: Path) -> None:
-    """One slice of every subject on a page, to be looked at."""
-    columns = 6
-    rows = -(-len(examples) // columns)
-    figure = Figure(figsize=(2 * columns, 2.3 * rows), layout="constrained")
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.set_axis_off()
-    for axes, (title, image) in zip(figure.axes, examples):
-        axes.imshow(image, cmap="gray", vmin=0)
-        axes.set_title(title, fontsize=8)
-    figure.savefig(path, dpi=100)
+def _run(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, dict | InputError]]:
+    """Results as they come. The first volume that can be used is done alone, where it decides the size of the others."""
+    with tqdm(total=len(tasks), unit="volume", desc=tasks[0].options.name) as bar:
+        expected = tasks[0].size
+        while tasks and not expected:
+            task, *tasks = tasks
+            result = _result(task)
+            if isinstance(result, dict):
+                with h5py.File(task.path(task.options.accelerations[0])) as file:
+                    expected = file["volfs"].shape[:2]
+            bar.update()
+            yield task, result
+        tasks = [replace(task, expected=expected) for task in tasks]
+        if jobs == 1 or len(tasks) < 2:
+            for task in tasks:
+                result = _result(task)
+                bar.update()
+                yield task, result
+            return
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_worker) as pool:
+            todo, running = iter(tasks), {}
+            try:
+                while True:
+                    for task in todo:
+                        running[pool.submit(_result, task)] = task
+                        if len(running) >= 2 * jobs:
+                            break
+                    if not running:
+                        break
+                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                        bar.update()
+                        yield running.pop(done), _outcome(done)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
-def _write(source: Source, folder: Path, accelerations: Iterable[str], assignment: dict) -> list[list]:
-    rows, examples = [], []
-    for subject, (part, number) in tqdm(assignment.items(), desc=source.name, unit="subject"):
-        images, files = source.read(subject)
-        images = centred(images, source.size) if source.size else images
-        images = images.astype(np.float32) / images.max()
-        attributes = {"dataset": source.name, "subject": subject, "split": part, "source": files, **source.attributes}
-        for acceleration in accelerations:
-            mask = mask_for(source.name, acceleration, images.shape[1:])
-            x_u, y = undersample(torch.from_numpy(images), mask)
-            arrays = {f"img_volus_{acceleration}": x_u, f"kspace_volus_{acceleration}": y}
-            arrays = {name: np.moveaxis(array.numpy(), 0, 2) for name, array in arrays.items()}
-            named = attributes | {"mask": f"{FAMILY[source.name]} {acceleration}"}
-            write_volume(folder / part / f"acc_{acceleration}" / f"{number}.h5", images, named, **arrays)
-        rows.append([part, number, subject, len(images), "subject", f"{len(files)} files"])
-        examples.append((f"{subject}\n{part}", images[len(images) // 2]))
-    with open(folder / "manifest.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["split", "volume", "subject", "slices", "split_by", "source"], *rows])
-    contact_sheet(examples, folder / "contact_sheet.png")
-    return rows
+def _worker() -> None:
+    """A worker computes with one thread, and leaves Ctrl-C to the parent: what it is at, it finishes."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _count(rows: list, part: str) -> int:
-    return sum(row[0] == part for row in rows)
+def _result(task: Task) -> dict | InputError:
+    """The outcome of a task: its attributes, from its files where they are finished, or why it cannot be used."""
+    try:
+        paths = [task.path(acceleration) for acceleration in task.options.accelerations]
+        if all(path.exists() for path in paths):
+            with h5py.File(paths[0]) as file:
+                return dict(file.attrs)
+        return convert(task)
+    except CannotWrite:
+        raise
+    except InputError as error:
+        return error
+
+
+def _outcome(done: Future) -> dict | InputError:
+    try:
+        return done.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker process was ended from outside, often for lack of memory: expected it to finish; run the same command "
+            "again with --jobs 1, finished volumes are kept"
+        ) from None
+
+
+def _row(task: Task, result: dict) -> dict:
+    counts = {name: int(result[name]) for name in ("slices", "small_slices", "empty_slices", "negative_voxels")}
+    source = result.get("source", [""])[0] if task.options.keep_names else task.scan.label
+    row = {"split": task.split, "volume": task.number, "subject": task.subject, "split_by": "subject", "source": source}
+    return row | counts
+
+
+def _size(text: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    if text in ("", "keep"):
+        return () if text else default
+    parts = text.lower().split("x")
+    if not all(part.isdigit() and int(part) >= 8 for part in parts) or len(parts) > 2:
+        raise InputError(f"size {text!r}: expected keep, one number, or HEIGHTxWIDTH, at least 8 each, such as 256x256")
+    return int(parts[0]), int(parts[-1])
+
+
+def _plan(source: Source, options: Options, scans: list[Scan]) -> str:
+    """Fingerprint of everything that the volumes depend on: a continued run must do the same."""
+    done = {k: v for k, v in asdict(options).items() if k not in ("jobs", "skip_bad")}
+    own = {f.name: str(getattr(source, f.name)) for f in fields(source)}
+    files = [(scan.subject, scan.split, scan.label, [_stamp(path) for path in scan.files]) for scan in scans]
+    return hashlib.sha256(json.dumps([done, own, files]).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> tuple:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _check_target(folder: Path) -> None:
+    """Refuse to replace a folder that is no prepared data set."""
+    if folder.exists() and not (folder / "manifest.csv").exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is there and is no prepared data set: expected a name that is free; choose --name")
+
+
+@contextlib.contextmanager
+def _workplace(out: Path, name: str, plan: str) -> Iterator[Path]:
+    """A hidden folder beside the data set to be, with what an earlier run of the same plan has finished.
+
+    It takes the data set's place when the work is complete; otherwise it stays if it holds finished volumes.
+    """
+    work, target = out / f".{name}.partial", out / name
+    lock = FileLock(work / "lock", timeout=0)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{target} is being prepared by another process: expected to be alone; wait for it") from None
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+    try:
+        _clear(work, plan)
+        yield work
+        for name in ("plan", "lock"):
+            (work / name).unlink(missing_ok=True)
+        replaced = out / f".{target.name}.replaced"
+        if target.exists():
+            target.rename(replaced)
+        work.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+    finally:
+        lock.release()
+        if work.exists() and not any(work.rglob("*.h5")):
+            shutil.rmtree(work)
+        elif work.exists():
+            tqdm.write(f"finished volumes are kept in {work}: the same command continues there", file=sys.stderr)
+
+
+def _clear(work: Path, plan: str) -> None:
+    """Empty a workplace unless it was left by the same plan; half-written files go in any case."""
+    same = (work / "plan").exists() and (work / "plan").read_text() == plan
+    for path in work.iterdir():
+        if path.is_dir() and not same:
+            shutil.rmtree(path)
+    for path in work.rglob("*.partial"):
+        path.unlink()
+    (work / "plan").write_text(plan)
+
+
+def _cannot_write(folder: Path, error: OSError) -> CannotWrite:
+    reason = os.strerror(error.errno) if error.errno else first_line(error)
+    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose another --out"
+    return CannotWrite(f"{folder} cannot be written ({reason}): expected a folder with room; {remedy}")

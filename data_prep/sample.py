@@ -18,7 +18,7 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 
-from data_prep.pipeline import centred
+from data_prep.steps import centred
 from kdrecon.data import write_volume
 from kdrecon.errors import InputError
 
@@ -92,7 +92,7 @@ def build(source: Path | None, out: Path) -> None:
             "levels": np.array(slab.levels),
             "voxel_size_mm": np.ones(3),
         }
-        write_volume(out / "sample" / slab.split / "1.h5", images, attributes)
+        write_volume(out / "sample" / slab.split / "1.h5", images, attributes, level=9)
         name = slab.package.name.split("-")[0]
         (out / f"LICENCE-{name}.txt").write_bytes(licence)
         rows.append([slab.split, 1, slab.subject, len(images), slab.split_by, slab.package.name])

@@ -1,6 +1,11 @@
+import errno
 import os
+import re
+import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -8,20 +13,42 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import trees
 
-from data_prep import pipeline, sample
+from data_prep import pipeline, sample, steps
+from data_prep.__main__ import main
+from data_prep.nifti import ACDC, Nifti
+from data_prep.pipeline import Options, prepare
 from data_prep.sunnybrook import Sunnybrook
 from kdrecon import data
 from kdrecon.errors import InputError
 from kdrecon.experiments import project_root
+from kdrecon.fourier import ifft2
 from kdrecon.sampling import published_mask
 
 SAMPLES = project_root() / "data_prep" / "samples"
 REAL_SUNNYBROOK = Path(os.environ.get("KDRECON_SUNNYBROOK", project_root().parent / "shared" / "data" / "sunnybrook"))
 
 
-def data_prep(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "data_prep", *arguments], capture_output=True, text=True, cwd="/")
+def data_prep(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "data_prep", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def scans(root: Path, people: int = 5, **options) -> Path:
+    """A folder of NIfTI scans, one a person."""
+    for number in range(1, people + 1):
+        trees.nifti(root / f"scan{number}.nii.gz", trees.picture(2, (40, 48), seed=number, **options))
+    return root
+
+
+ONE = Options(jobs=1, split="3,1,1", name="own")
 
 
 def test_the_embedded_sample():
@@ -74,31 +101,35 @@ def test_a_missing_or_wrong_package_is_refused(tmp_path):
 def test_centred_puts_the_centre_in_the_middle(shape):
     images = np.zeros((1, *shape))
     images[0, 3, 2] = 1
-    assert pipeline.centred(images, 8, centre=(3, 2))[0, 4, 4] == 1
-    assert pipeline.centred(images, 8).shape == (1, 8, 8)
-
-
-def sunnybrook_tree(root: Path, patients: int = 4, size: int = 160) -> Path:
-    rng = np.random.default_rng(0)
-    folder = root / "Train" / "Images" / "Part1"
-    folder.mkdir(parents=True)
-    for patient in range(1, patients + 1):
-        for frame in (7, 20):
-            grey = rng.uniform(0.1, 1, (size, size, 1)).repeat(3, 2)
-            matplotlib.image.imsave(folder / f"SC-HF-I-{patient:02d}-IM-0001-{frame:04d}.dcm.png", grey)
-    return root
+    assert steps.centred(images, 8, centre=(3, 2))[0, 4, 4] == 1
+    assert steps.centred(images, (8, 6)).shape == (1, 8, 6)
 
 
 def test_sunnybrook(tmp_path):
-    source = sunnybrook_tree(tmp_path / "source")
-    done = data_prep("sunnybrook", str(source), "--out", str(tmp_path), "--split", "2,1,1", "-a", "4x", "-a", "8x")
+    source = trees.sunnybrook_png(tmp_path / "source")
+    done = data_prep(
+        "sunnybrook",
+        source,
+        "--out",
+        tmp_path,
+        "--split",
+        "2,1,1",
+        "-a",
+        "4x",
+        "-a",
+        "8x",
+        "--keep-names",
+        "--jobs",
+        "1",
+    )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "sunnybrook"
     manifest = pd.read_csv(folder / "manifest.csv")
     assert manifest.split.value_counts().to_dict() == {"train": 2, "validation": 1, "test": 1}
     assert manifest.subject.nunique() == 4 and (manifest.slices == 2).all()
     assert (folder / "contact_sheet.png").stat().st_size > 1000
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    assert "4 slices in 2 volumes of 2 subjects" in (folder / "summary.txt").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["source", "sunnybrook"]
     slices = data.load_split("sunnybrook", "train", "8x", data_root=str(tmp_path))
     assert slices.x.shape == (4, 1, 150, 150) and len(set(slices.subject)) == 2
     assert (slices.mask == published_mask("cardiac", "8x")).all()
@@ -106,67 +137,403 @@ def test_sunnybrook(tmp_path):
         y = np.moveaxis(file["kspace_volus_8x"][:], 2, 0)
         np.testing.assert_allclose(y, slices.y[:2, 0].numpy(), atol=1e-5)
         assert file["img_volus_8x"].shape == (150, 150, 2) and file.attrs["split"] == "train"
-        first = matplotlib.image.imread(source / "Train" / "Images" / "Part1" / file.attrs["source"][0])
+        first = matplotlib.image.imread(source / file.attrs["source"][0])
         images = np.moveaxis(file["volfs"][:], 2, 0)
     assert np.corrcoef(images[0].ravel(), first[5:155, 5:155, 0].ravel())[0, 1] > 0.9999
 
 
-def test_the_split_is_by_patient_and_depends_on_the_seed():
+def test_acdc(tmp_path, capsys):
+    source = trees.acdc(tmp_path / "acdc")
+    prepare(ACDC(source), tmp_path, Options(accelerations=("4x", "5x"), jobs=1))
+    printed = capsys.readouterr().out
+    assert "train:      12 slices (the paper reports 1841) in 4 volumes of 2 subjects" in printed
+    assert "validation: 6 slices (the paper reports 1076) in 2 volumes of 1 subjects" in printed
+    slices = data.load_split("cardiac", "train", "5x", data_root=str(tmp_path))
+    assert slices.x.shape == (12, 1, 150, 150) and set(slices.subject) == {"s1", "s2"}
+    assert torch.equal(slices.mask, published_mask("cardiac", "5x"))
+    expected = trees.picture(seed=11)[:, 5:155, 1:151]
+    np.testing.assert_allclose(slices.x[:3, 0].numpy(), expected / expected.max(), atol=1e-6)
+
+
+def test_acdc_takes_a_frame_from_the_cine_where_the_frame_file_is_missing(tmp_path):
+    source = trees.acdc(tmp_path / "acdc")
+    prepare(ACDC(source), tmp_path / "1", Options(jobs=1))
+    for path in source.rglob("*_frame03.nii.gz"):
+        path.unlink()
+    prepare(ACDC(source), tmp_path / "2", Options(jobs=1))
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_acdc_leaves_out_and_counts_what_is_smaller_than_the_crop(tmp_path, capsys):
+    source = trees.acdc(tmp_path / "acdc", training=3)
+    trees.nifti(source / "training" / "patient002" / "patient002_frame03.nii.gz", trees.picture(5, (160, 149)))
+    prepare(ACDC(source), tmp_path, Options(jobs=1))
+    assert "5 slices of 1 volumes smaller than the crop" in capsys.readouterr().out
+    manifest = pd.read_csv(tmp_path / "cardiac" / "manifest.csv")
+    assert len(manifest) == 7 and len(list(tmp_path.glob("cardiac/*/acc_4x/*.h5"))) == 7
+    data.check_manifest(tmp_path / "cardiac")
+
+
+@pytest.mark.parametrize("mask", ["line", "gaussian"])
+def test_k_space_under_a_full_mask_gives_the_image_back(mask, tmp_path):
+    prepare(Nifti(scans(tmp_path / "in")), tmp_path, Options(("full"), ("1x",), mask, split="3,1,1", jobs=1))
+    with h5py.File(tmp_path / "full" / "train" / "acc_1x" / "1.h5") as file:
+        x, x_u, y = (np.moveaxis(file[name][:], 2, 0) for name in ("volfs", "img_volus_1x", "kspace_volus_1x"))
+        assert file["mask_1x"][:].all() and x.max() == 1
+    assert np.abs(ifft2(torch.from_numpy(y)).numpy() - x).max() < 1e-6 and np.abs(x_u - x).max() < 1e-6
+    assert data.load_split("full", "train", "1x", data_root=str(tmp_path)).mask.all()
+
+
+@pytest.mark.parametrize("mask", ["line", "gaussian"])
+def test_the_mask_that_was_measured_with_is_the_one_that_is_read(mask, tmp_path):
+    options = Options("own", ("3x", "4x"), mask, split="3,1,1", jobs=1)
+    prepare(Nifti(scans(tmp_path / "in")), tmp_path, options)
+    for acceleration in ("3x", "4x"):
+        slices = data.load_split("own", "train", acceleration, data_root=str(tmp_path))
+        assert bool(slices.mask.all(1).any()) == (mask == "line")
+        with h5py.File(tmp_path / "own" / "train" / f"acc_{acceleration}" / "1.h5") as file:
+            assert torch.equal(torch.from_numpy(file[f"kspace_volus_{acceleration}"][:, :, 0]) != 0, slices.mask)
+
+
+def test_equal_input_and_seed_give_equal_bytes_with_any_number_of_processes(tmp_path):
+    source = scans(tmp_path / "in")
+    for folder, options in {"1": ONE, "2": pipeline.replace(ONE, jobs=2), "3": pipeline.replace(ONE, seed=1)}.items():
+        prepare(Nifti(source), tmp_path / folder, options)
+    one, two, other = (contents(tmp_path / folder) for folder in "123")
+    assert len(one) == 8 and one == two and one.keys() == other.keys()
+    assert one["own/train/acc_4x/1.h5"] != other["own/train/acc_4x/1.h5"]
+
+
+def test_empty_slices_are_dropped_and_counted(tmp_path):
+    for number in range(1, 6):
+        images = trees.picture(4, (40, 48), seed=number)
+        images[0] = 0
+        images[3] *= 0.01
+        trees.nifti(tmp_path / "in" / f"{number}.nii", images)
+    prepare(Nifti(tmp_path / "in"), tmp_path, ONE)
+    manifest = pd.read_csv(tmp_path / "own" / "manifest.csv")
+    assert (manifest.slices == 2).all() and (manifest.empty_slices == 2).all()
+    assert "10 empty slices" in (tmp_path / "own" / "summary.txt").read_text()
+
+
+def test_slices_and_size_can_be_chosen(tmp_path):
+    source = scans(tmp_path / "in")
+    prepare(Nifti(source), tmp_path, pipeline.replace(ONE, slices="1:", size="32x60"))
+    assert data.load_split("own", "train", "4x", data_root=str(tmp_path)).x.shape == (3, 1, 32, 60)
+
+
+def test_small_negative_values_of_interpolation_become_zero(tmp_path):
+    source = scans(tmp_path / "in")
+    images = trees.picture(2, (40, 48))
+    images[0, :2] = -5
+    trees.nifti(source / "scan1.nii.gz", images)
+    prepare(Nifti(source), tmp_path, ONE)
+    assert "96 slightly negative voxels" in (tmp_path / "own" / "summary.txt").read_text()
+    assert pd.read_csv(tmp_path / "own" / "manifest.csv").negative_voxels.sum() == 96
+
+
+def test_names_stay_inside_unless_they_are_asked_for(tmp_path):
+    for number in range(1, 6):
+        trees.nifti(tmp_path / "in" / f"Doe_Jane_{number}.nii.gz", trees.picture(2, (40, 48), seed=number))
+    prepare(Nifti(tmp_path / "in"), tmp_path / "hidden", ONE)
+    assert not any(b"Doe" in content or b"1970" in content for content in contents(tmp_path / "hidden").values())
+    prepare(Nifti(tmp_path / "in"), tmp_path / "kept", pipeline.replace(ONE, keep_names=True))
+    manifest = pd.read_csv(tmp_path / "kept" / "own" / "manifest.csv")
+    assert sorted(manifest.subject) == [f"Doe_Jane_{n}" for n in range(1, 6)]
+    assert not any(b"1970" in content for content in contents(tmp_path / "kept").values())
+
+
+def test_the_split_is_by_subject_and_depends_on_the_seed():
     subjects = [f"p{i}" for i in range(30)]
-    one, again, other = (pipeline.split_subjects(subjects, "20,4,6", seed) for seed in (0, 0, 1))
+    one, again, other = (steps.split_subjects(subjects, {}, "20,4,6", seed) for seed in (0, 0, 1))
     assert one == again != other
-    numbers = [n for part, n in one.values() if part == "train"]
-    assert sorted(numbers) == list(range(1, 21))
+    assert [list(one.values()).count(part) for part in data.SPLITS] == [20, 4, 6]
 
 
-@pytest.mark.parametrize("split", ["20,4", "3,1,1", "0,2,2", "a,b,c", "5,-1,0"])
-def test_a_split_that_does_not_add_up(split):
-    with pytest.raises(InputError, match="expected three numbers train,validation,test that add up to the 4 subjects"):
-        pipeline.split_subjects(list("abcd"), split, 0)
+@pytest.mark.parametrize(
+    ("n", "ratio", "counts"),
+    [(10, "8,1,1", [8, 1, 1]), (3, "8,1,1", [1, 1, 1]), (7, "2,1,0", [5, 2, 0]), (2, "1,1,0", [1, 1, 0])],
+)
+def test_a_ratio_leaves_no_part_empty(n, ratio, counts):
+    assigned = steps.split_subjects([f"p{i}" for i in range(n)], {}, ratio, 0)
+    assert [list(assigned.values()).count(part) for part in data.SPLITS] == counts
 
 
-def break_source(case: str, root: Path) -> Path:
-    if case == "missing":
-        return root / "nowhere"
-    if case == "empty":
-        root.mkdir()
-        return root
-    sunnybrook_tree(root, size=100 if case == "small" else 160)
-    path = next(root.rglob("*.png"))
-    if case == "unreadable":
-        path.write_bytes(b"no picture")
-    elif case == "unnamed":
-        path.rename(path.with_name("heart.png"))
-    return root
+def test_a_split_given_as_a_list(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("subject,split\nscan1,validation\nscan3,train\nscan2,train\n")
+    prepare(Nifti(scans(tmp_path / "in")), tmp_path, pipeline.replace(ONE, split=str(path), keep_names=True))
+    manifest = pd.read_csv(tmp_path / "own" / "manifest.csv").set_index("subject").split.to_dict()
+    assert manifest == {"scan2": "train", "scan3": "train", "scan1": "validation"}
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("20,4", "expected official, a CSV file, or a ratio"),
+        ("0,2,2", "expected official, a CSV file, or a ratio"),
+        ("a,b,c", "expected official, a CSV file, or a ratio"),
+        ("5,-1,0", "expected official, a CSV file, or a ratio"),
+        ("official", "has none for train"),
+        ("nowhere.csv", "nowhere.csv cannot be read"),
+    ],
+)
+def test_a_split_that_cannot_be_made(split, message):
+    with pytest.raises(InputError, match=message):
+        steps.split_subjects(list("abcd"), dict.fromkeys("abcd", ""), split, 0)
+
+
+@pytest.mark.parametrize("row", ["x,train", "a,tests", "a,test\na,train"])
+def test_a_list_that_does_not_fit(row, tmp_path):
+    (tmp_path / "split.csv").write_text(f"subject,split\n{row}\n")
+    with pytest.raises(InputError, match=r"split.csv line \d says subject .*such as 'a'"):
+        steps.split_subjects(list("abcd"), {}, str(tmp_path / "split.csv"), 0)
+
+
+# --- what can go wrong -------------------------------------------------------------------------------------------
+
+
+def spoil(case: str, root: Path) -> None:
+    """Make scan2.nii.gz of a folder of five scans unusable."""
+    path = root / "scan2.nii.gz"
+    images = trees.picture(2, (40, 48))
+    match case:
+        case "truncated gzip":
+            path.write_bytes(path.read_bytes()[:-400])
+        case "zero bytes":
+            path.write_bytes(b"")
+        case "2-D":
+            trees.nifti(path, np.ones((40, 48)))
+        case "5-D":
+            trees.nifti(path, np.ones((8, 8, 2, 2, 2)))
+        case "not finite":
+            images[1, 2, 3] = np.nan
+            trees.nifti(path, images, dtype=np.float32)
+        case "constant":
+            trees.nifti(path, images * 0 + 7)
+        case "negative":
+            trees.nifti(path, images - 900)
+        case "mixed sizes":
+            trees.nifti(path, trees.picture(2, (48, 48)))
+        case "duplicate subject":
+            trees.nifti(root / "scan1.nii", images)
+            path.unlink()
+        case "symlink loop":
+            (root / "loop").symlink_to(root)
+            path.unlink()
+        case "dangling link":
+            path.unlink()
+            path.symlink_to(root / "gone.nii.gz")
+        case "link to itself":
+            path.unlink()
+            path.symlink_to(path)
+
+
+SPOILT = {
+    "truncated gzip": "scan2.nii.gz cannot be read .EOFError.*get it again",
+    "zero bytes": "scan2.nii.gz cannot be read .*get it again",
+    "2-D": r"scan2.nii.gz is 2-dimensional int16 \(40, 48\): expected numbers in three dimensions, or four",
+    "5-D": "scan2.nii.gz is 5-dimensional.* leave the file out",
+    "not finite": "scan2.nii.gz holds 1 voxels that are NaN or infinite: expected none; repair",
+    "constant": "scan2.nii.gz is constant .7 everywhere.: expected an image; leave the file out",
+    "negative": "scan2.nii.gz spans -.*: expected magnitudes, not negative",
+    "mixed sizes": r"scan2.nii.gz has slices of \(48, 48\), the first volume of \(40, 48\).*--size 40x48",
+    "duplicate subject": "scan1.nii.gz is subject 'scan1' again, after .*scan1.nii: .*remove one of them",
+    "symlink loop": "loop is a link back to .*: expected no circles; remove the link",
+    "dangling link": "scan2.nii.gz is a link that leads nowhere .*remove the link",
+    "link to itself": "scan2.nii.gz is a link that leads nowhere .*remove the link",
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_an_unusable_file_is_named_and_can_be_left_out(case, tmp_path):
+    source = Nifti(scans(tmp_path / "in"))
+    spoil(case, tmp_path / "in")
+    options = pipeline.replace(ONE, split="2,1,1")
+    with pytest.raises(InputError, match=SPOILT[case]) as caught:
+        prepare(source, tmp_path / "out", options)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("out/own")) and not list(tmp_path.rglob("*.h5.partial"))
+    (bad,) = prepare(source, tmp_path / "out", pipeline.replace(options, skip_bad=True))
+    assert bad == str(caught.value)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["own"]
+    assert len(pd.read_csv(tmp_path / "out" / "own" / "manifest.csv")) == 4
+    assert data.load_split("own", "train", "4x", data_root=str(tmp_path / "out"))
+    assert "1 unusable files" in (tmp_path / "out" / "own" / "summary.txt").read_text()
+    assert not list((tmp_path / "out").rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ES: 3\n", "Info.cfg has no number for ED"),
+        ("ED: 1\nES: two\n", "Info.cfg has no number for ES: expected a line such as 'ES: 12'"),
+    ],
+)
+def test_a_missing_key_in_acdc(text, message, tmp_path):
+    source = trees.acdc(tmp_path / "acdc", training=3)
+    (source / "training" / "patient002" / "Info.cfg").write_text(text)
+    with pytest.raises(InputError, match=message):
+        prepare(ACDC(source), tmp_path, Options(jobs=1))
+    assert len(prepare(ACDC(source), tmp_path, Options(jobs=1, skip_bad=True))) == 1
+    assert len(pd.read_csv(tmp_path / "cardiac" / "manifest.csv")) == 7
+
+
+def test_an_acdc_patient_in_both_parts(tmp_path):
+    source = trees.acdc(tmp_path / "acdc")
+    (source / "training" / "patient001").rename(source / "testing" / "patient101" / "patient001")
+    (source / "testing" / "patient101" / "patient001").rename(source / "testing" / "patient001")
+    trees.acdc(source, training=1, testing=0)
+    with pytest.raises(InputError, match="is subject 'patient001' again, after .*testing.*: expected each once"):
+        prepare(ACDC(source), tmp_path, Options(jobs=1))
 
 
 @pytest.mark.parametrize(
     ("case", "message"),
     [
         ("missing", "is not a folder: expected"),
-        ("empty", "holds no Train/Images"),
-        ("small", "expected a frame of at least 150 x 150"),
+        ("empty", "holds no scan for this reader: expected Train/Images"),
         ("unreadable", "cannot be read"),
         ("unnamed", "expected a name that begins with the patient"),
     ],
 )
 def test_an_unusable_source_is_refused(case, message, tmp_path):
+    root = tmp_path / "in"
+    if case == "empty":
+        root.mkdir()
+    elif case != "missing":
+        trees.sunnybrook_png(root)
+        path = next(root.rglob("*.png"))
+        path.write_bytes(b"no picture") if case == "unreadable" else path.rename(path.with_name("heart.png"))
     with pytest.raises(InputError, match=message) as caught:
-        pipeline.prepare(Sunnybrook(break_source(case, tmp_path / "in")), tmp_path / "out", ["4x"], "2,1,1", 0)
+        prepare(Sunnybrook(root), tmp_path / "out", Options(split="2,1,1", jobs=1))
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("out/*")) or case == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"accelerations": ("0.5x",)}, "acceleration '0.5x': expected a factor of at least 1"),
+        ({"accelerations": ("fast",)}, "acceleration 'fast': expected a factor"),
+        ({"mask": "radial"}, "mask type 'radial' is unknown: expected one of line, gaussian"),
+        ({"size": "12x13x14"}, "size '12x13x14': expected keep, one number, or HEIGHTxWIDTH"),
+        ({"size": "big"}, "size 'big': expected keep"),
+        ({"slices": "3"}, "slices '3': expected START:STOP"),
+        ({"slices": "9:"}, "expected real slices"),
+        ({"name": "../x"}, "name '../x': expected a plain name"),
+    ],
+)
+def test_options_that_do_not_fit(options, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        prepare(Nifti(scans(tmp_path / "in")), tmp_path / "out", pipeline.replace(ONE, **options))
     assert not list(tmp_path.glob("out/*"))
 
 
 def test_the_command_line_says_what_is_wrong(tmp_path):
-    done = data_prep("sunnybrook", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"))
+    done = data_prep("sunnybrook", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_real_sunnybrook(tmp_path):
+def test_the_exit_status_tells_that_something_was_left_out(tmp_path, monkeypatch, capsys):
+    spoil("constant", scans(tmp_path / "in"))
+    arguments = ["nifti", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--split", "2,1,1", "--jobs", "1"]
+    for extra, status in ([], 2), (["--skip-bad"], 1):
+        monkeypatch.setattr("sys.argv", ["data_prep", *arguments, *extra])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == status
+    assert re.search(r"left out, 1 unusable:\n  .*scan2.nii.gz is constant", capsys.readouterr().err)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    source = Nifti(scans(tmp_path / "in"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="file/out cannot be written .Not a directory.*choose another --out"):
+        prepare(source, tmp_path / "file" / "out", ONE)
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere: the permission itself cannot be tested")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    with pytest.raises(InputError, match="closed cannot be written .Permission denied.*choose another --out"):
+        prepare(source, tmp_path / "closed", ONE)
+
+
+def test_a_disk_that_is_full_half_way_and_a_second_call_that_continues(tmp_path):
+    source = scans(tmp_path / "in")
+    trees.nifti(source / "scan3.nii.gz", np.random.default_rng(0).uniform(1, 30000, (40, 40, 48)))
+    arguments = [
+        "nifti",
+        source,
+        "--out",
+        tmp_path / "out",
+        "--name",
+        "own",
+        "--split",
+        "3,1,1",
+        "--jobs",
+        "1",
+        "--skip-bad",
+    ]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # noqa: E731
+    done = data_prep(*arguments, preexec_fn=limit)
+    assert done.returncode == 2, done.stderr
+    assert f"error: {tmp_path / 'out'} cannot be written ({os.strerror(errno.EFBIG)})" in done.stderr
+    assert "free some space" in done.stderr and "the same command continues there" in done.stderr
+    (work,) = (tmp_path / "out").iterdir()
+    kept = {p: p.stat().st_mtime_ns for p in work.rglob("*.h5")}
+    assert len(kept) == 2 and work.name == ".own.partial" and not list(work.rglob("*.partial"))
+    assert data_prep(*arguments).returncode == 0
+    own = tmp_path / "out" / "own"
+    assert {own / path.relative_to(work): t for path, t in kept.items()}.items() <= {
+        p: p.stat().st_mtime_ns for p in own.rglob("*.h5")
+    }.items()
+    prepare(Nifti(source), tmp_path / "again", ONE)
+    assert contents(tmp_path / "again" / "own") == contents(own)
+
+
+def test_other_options_begin_anew(tmp_path, monkeypatch):
+    source = scans(tmp_path / "in")
+    spoil("constant", source)
+    with pytest.raises(InputError, match="constant"):
+        prepare(Nifti(source), tmp_path / "out", ONE)
+    assert list((tmp_path / "out" / ".own.partial").rglob("*.h5"))
+    trees.nifti(source / "scan2.nii.gz", trees.picture(2, (40, 48)))
+    prepare(Nifti(source), tmp_path / "out", pipeline.replace(ONE, size="32"))
+    assert {h5py.File(p)["volfs"].shape[:2] for p in (tmp_path / "out").rglob("*.h5")} == {(32, 32)}
+
+
+def test_interrupted_and_continued(tmp_path):
+    source = scans(tmp_path / "in", people=30)
+    command = [sys.executable, "-m", "data_prep", "nifti", source, "--out", tmp_path / "out", "--name", "own", "--jobs", "1"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    work = tmp_path / "out" / ".own.partial"
+    while not list(work.rglob("*.h5")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in printed and "the same command continues there" in printed
+    assert not (tmp_path / "out" / "own").exists() and 0 < len(list(work.rglob("*.h5"))) < 30
+    assert not list(work.rglob("*.partial"))
+    prepare(Nifti(source), tmp_path / "out", Options(name="own", jobs=1))
+    prepare(Nifti(source), tmp_path / "again", Options(name="own", jobs=1))
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="own is there and is no prepared data set"):
+        prepare(Nifti(scans(tmp_path / "in")), tmp_path, ONE)
+    assert (tmp_path / "own" / "thesis.tex").exists()
+
+
+def test_real_sunnybrook():
     if not REAL_SUNNYBROOK.is_dir():
         pytest.skip(f"no Sunnybrook data at {REAL_SUNNYBROOK}; set KDRECON_SUNNYBROOK")
     source = Sunnybrook(REAL_SUNNYBROOK)
-    assert len(source.subjects()) == 30 and sum(map(len, source.files.values())) == 526
-    images, _ = source.read("SC-HF-I-01")
+    found = list(source.scans())
+    assert len(found) == 30 and sum(len(scan.files) for scan in found) == 526
+    images = source.read(found[0]).images
     assert images.shape == (18, 256, 256) and images.max() <= 1

@@ -1,0 +1,162 @@
+"""Readers of NIfTI scans: ACDC, MRBrainS, and any folder or BIDS tree."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import nibabel
+import numpy as np
+import typer
+
+from data_prep.source import Scan, Volume, find, subject_of
+from data_prep.steps import natural
+from kdrecon.errors import InputError
+
+PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
+
+
+def read_nifti(path: Path, plane: str = "acquired") -> Volume:
+    """A NIfTI scan as upright slices.
+
+    Slices run along the third stored axis ("acquired"), or along the anatomical axis of a plane. As on a DICOM viewer,
+    rows run down to posterior or inferior and columns to the patient's left, or to posterior in sagittal slices, as
+    nearly as the axes of the scan allow: axes are exchanged and flipped, nothing is interpolated. Of a four-dimensional
+    scan all time points are used, one after the other.
+
+    Raises:
+        InputError: not three- or four-dimensional, complex or colour data, or an unknown plane.
+    """
+    if plane != "acquired" and plane not in PLANES:
+        raise InputError(f"plane {plane!r}: expected acquired, {', '.join(PLANES)}")
+    image = nibabel.load(path)
+    if image.ndim not in (3, 4) or image.get_data_dtype().kind not in "iuf":
+        raise InputError(
+            f"{path} is {image.ndim}-dimensional {image.get_data_dtype()} {image.shape}: expected numbers in three "
+            "dimensions, or four with time; leave the file out"
+        )
+    data = np.asanyarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], -1)
+    axes = nibabel.io_orientation(image.affine)  # of each stored axis: anatomical axis (R, A, S), and its sign
+    if np.isnan(axes).any():
+        raise InputError(f"{path} has an affine matrix that names no directions: expected one; repair the header")
+    anatomy, signs = axes[:, 0].astype(int), axes[:, 1]
+    through = 2 if plane == "acquired" else int(np.flatnonzero(anatomy == PLANES[plane])[0])
+    in_plane = [axis for axis in range(3) if axis != through]
+    if plane == "acquired":
+        across, down = in_plane  # columns are the first stored axis, as in DICOM
+    else:
+        across, down = sorted(in_plane, key=lambda axis: anatomy[axis])
+    for axis, wanted in ((down, -1), (across, -1), (through, 1)):  # 1 is to the right, to anterior, upwards
+        if signs[axis] != wanted:
+            data = np.flip(data, axis)
+    data = data.transpose(3, through, down, across)
+    sizes = nibabel.affines.voxel_sizes(image.affine)
+    return Volume(data.reshape(-1, *data.shape[2:]), tuple(float(sizes[axis]) for axis in (down, across, through)))
+
+
+@dataclass(frozen=True)
+class ACDC:
+    """ACDC short-axis cardiac cine: end-diastolic and end-systolic frames of 100 + 50 patients, central 150 x 150."""
+
+    folder: Path
+    dataset: ClassVar[str] = "cardiac"
+    size: ClassVar[tuple] = (150, 150)
+    small: ClassVar[str] = "skip"
+    split: ClassVar[str] = "official"
+    published: ClassVar[dict] = {"train": 1841, "validation": 1076}
+    layout: ClassVar[str] = "patientNNN/Info.cfg with patientNNN_frameNN.nii.gz, or patientNNN_4d.nii.gz, beside it"
+
+    def scans(self) -> Iterator[Scan | InputError]:
+        for path in find(self.folder, lambda path: path.name == "Info.cfg"):
+            yield from [path] if isinstance(path, InputError) else self._patient(path)
+
+    def _patient(self, info: Path) -> Iterator[Scan | InputError]:
+        values = dict(re.findall(r"^\s*(\w+)\s*:\s*(\S+)", info.read_text(errors="replace"), re.MULTILINE))
+        name = info.parent.name
+        number = re.search(r"\d+$", name)
+        testing = "testing" in info.parts or (number and int(number[0]) > 100)
+        for label in ("ED", "ES"):
+            if not values.get(label, "").isdigit():
+                yield InputError(f"{info} has no number for {label}: expected a line such as '{label}: 12'; add it")
+                continue
+            frame = int(values[label])
+            single = [info.parent / f"{name}_frame{frame:02d}.nii{gz}" for gz in (".gz", "")]
+            cine = [info.parent / f"{name}_4d.nii{gz}" for gz in (".gz", "")]
+            if path := next((path for path in single + cine if path.exists()), None):
+                files = (path,) if path in single else (path, info)
+                yield Scan(name, files, label, "validation" if testing else "train")
+            else:
+                yield InputError(f"{single[0]} does not exist, nor {cine[0].name}: expected one of them; get it again")
+
+    def read(self, scan: Scan) -> Volume:
+        volume = read_nifti(scan.files[0])
+        if len(scan.files) == 1:
+            return volume
+        frames, slices = nibabel.load(scan.files[0]).shape[3], nibabel.load(scan.files[0]).shape[2]
+        frame = int(re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", scan.files[1].read_text(), re.MULTILINE)[1])
+        if not 1 <= frame <= frames:
+            raise InputError(
+                f"{scan.files[1]} says {scan.label}: {frame}: expected a frame from 1 to {frames}; correct it"
+            )
+        return volume._replace(images=volume.images[(frame - 1) * slices : frame * slices])
+
+
+@dataclass(frozen=True)
+class MRBrainS:
+    """MRBrainS T1-weighted brain scans, 2013 or 2018, 240 x 240: five volumes to train and two to validate with."""
+
+    folder: Path
+    dataset: ClassVar[str] = "mrbrain"
+    size: ClassVar[tuple] = (240, 240)
+    small: ClassVar[str] = "pad"
+    split: ClassVar[str] = "official"
+    published: ClassVar[dict] = {"train": 240, "validation": 96}
+    layout: ClassVar[str] = "TrainingData/N/T1.nii (2013) or training/N/pre/reg_T1.nii.gz (2018)"
+
+    def scans(self) -> Iterator[Scan | InputError]:
+        found: dict[str, list[Scan]] = {"": []}
+        for path in find(self.folder, lambda path: bool(re.fullmatch(r"(reg_)?T1\.nii(\.gz)?", path.name))):
+            if isinstance(path, InputError):
+                yield path
+            elif path.name.startswith("reg_") and path.parent.name == "pre":
+                found[""].append(Scan(path.parents[1].name, (path,), "T1"))
+            elif path.name.startswith("T1") and path.parents[1].name in ("TrainingData", "TestData"):
+                kind = "training" if path.parents[1].name == "TrainingData" else "test"
+                found.setdefault(kind, []).append(Scan(f"{kind}-{path.parent.name}", (path,), "T1"))
+        for kind, scans in found.items():
+            for rank, scan in enumerate(sorted(scans, key=lambda scan: natural(scan.subject))):
+                position = rank + (5 if kind == "test" else 0)
+                part = "train" if position < 5 else "validation" if position < 7 else "test"
+                yield Scan(scan.subject, scan.files, scan.label, part)
+
+    def read(self, scan: Scan) -> Volume:
+        return read_nifti(scan.files[0])
+
+
+@dataclass(frozen=True)
+class Nifti:
+    """Any folder of NIfTI scans, or a BIDS tree. Label maps and anything that is no magnitude image have to stay out."""
+
+    folder: Path
+    match: Annotated[str, typer.Option(help="file names to use; *_T1w.nii* in a BIDS tree unless given")] = ""
+    plane: Annotated[str, typer.Option(help="slices to cut: acquired, axial, coronal or sagittal")] = "acquired"
+    subject: Annotated[str, typer.Option(help="regular expression that finds the subject in a path")] = ""
+    dataset: ClassVar[str] = "nifti"
+    size: ClassVar[tuple] = ()
+    small: ClassVar[str] = "pad"
+    split: ClassVar[str] = "8,1,1"
+    published: ClassVar[dict] = {}
+    layout: ClassVar[str] = "*.nii or *.nii.gz, at any depth"
+
+    def scans(self) -> Iterator[Scan | InputError]:
+        bids = (self.folder / "dataset_description.json").exists()
+        match = self.match or ("*_T1w.nii*" if bids else "*.nii*")
+        for path in find(self.folder, lambda path: path.match(match) and path.name.endswith((".nii", ".nii.gz"))):
+            if isinstance(path, Path) and bids and "derivatives" in path.relative_to(self.folder).parts:
+                continue
+            subject = path if isinstance(path, InputError) else subject_of(path, self.folder, self.subject)
+            yield subject if isinstance(subject, InputError) else Scan(subject, (path,))
+
+    def read(self, scan: Scan) -> Volume:
+        return read_nifti(scan.files[0], self.plane)

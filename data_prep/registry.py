@@ -1,0 +1,12 @@
+"""The sources that can be prepared, by the name of their command."""
+
+from data_prep.nifti import ACDC, MRBrainS, Nifti
+from data_prep.source import Source
+from data_prep.sunnybrook import Sunnybrook
+
+SOURCES: dict[str, type[Source]] = {
+    "acdc": ACDC,
+    "mrbrains": MRBrainS,
+    "sunnybrook": Sunnybrook,
+    "nifti": Nifti,
+}

@@ -1,0 +1,103 @@
+"""What to look at after a preparation: the contact sheet and the summary."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from matplotlib.figure import Figure
+
+from data_prep.steps import choose_mask
+from kdrecon.data import SPLITS
+
+COLUMNS = 8
+SHOWN = {"train": 24, "validation": 16, "test": 16}
+
+
+def draw(folder: Path, rows: list[dict], accelerations: tuple[str, ...]) -> None:
+    """Write {folder}/contact_sheet.png: one volume with what was measured of it, and a slice of volumes of each split.
+
+    Args:
+        folder: of the prepared data set.
+        rows: of its manifest.
+        accelerations: those it holds.
+    """
+    rows = [row for row in rows if row["slices"]]
+    parts = [(part, _spread([row for row in rows if row["split"] == part], SHOWN[part])) for part in SPLITS]
+    parts = [(part, chosen) for part, chosen in parts if chosen]
+    lines = [-(-len(chosen) // COLUMNS) for _, chosen in parts]
+    figure = Figure(figsize=(1.7 * COLUMNS, 3.2 + sum(1.95 * n + 0.3 for n in lines)), layout="constrained")
+    top, *others = figure.subfigures(len(parts) + 1, 1, height_ratios=[3.2, *(1.95 * n + 0.3 for n in lines)])
+    _draw_measured(top, folder, rows[0], accelerations)
+    for (part, chosen), line, area in zip(parts, lines, others):
+        total = [row for row in rows if row["split"] == part]
+        people = len({row["subject"] for row in total})
+        slices = sum(row["slices"] for row in total)
+        count = f"{len(chosen)} of {len(total)}" if len(chosen) < len(total) else f"all {len(total)}"
+        area.suptitle(
+            f"{part}: {slices} slices of {people} subjects; middle slice of {count} volumes", x=0.01, ha="left"
+        )
+        tiles = area.subplots(line, COLUMNS, squeeze=False).ravel()
+        for axes in tiles:
+            axes.set_axis_off()
+        for axes, row in zip(tiles, chosen):
+            with h5py.File(_path(folder, row, accelerations[0])) as file:
+                axes.imshow(file["volfs"][:, :, row["slices"] // 2], cmap="gray", vmin=0)
+            axes.set_title(f"{row['volume']}.h5, subject {row['subject']}", fontsize=7)
+    figure.savefig(folder / "contact_sheet.png", dpi=80, metadata={"Software": None})
+
+
+def summary(name: str, rows: list[dict], options, published: dict[str, int], bad: int) -> str:
+    """What a preparation came to, as text: counts a split beside the published ones, what was dropped, what was chosen."""
+    lines = []
+    for part in SPLITS:
+        kept = [row for row in rows if row["split"] == part and row["slices"]]
+        slices, people = sum(row["slices"] for row in kept), len({row["subject"] for row in kept})
+        paper = f" (the paper reports {published[part]})" if part in published else ""
+        lines.append(f"{part + ':':12s}{slices} slices{paper} in {len(kept)} volumes of {people} subjects")
+    small = [row for row in rows if row["small_slices"]]
+    dropped = {
+        "empty slices": sum(row["empty_slices"] for row in rows),
+        f"slices of {len(small)} volumes smaller than the crop": sum(row["small_slices"] for row in small),
+        "unusable files": bad,
+    }
+    lines.append("left out:   " + ", ".join(f"{count} {what}" for what, count in dropped.items()))
+    if negative := sum(row["negative_voxels"] for row in rows):
+        lines.append(f"set to 0:   {negative} slightly negative voxels")
+    seed = "" if options.split == "official" or options.split.endswith(".csv") else f", seed {options.seed}"
+    lines.append(f"split:      {Path(options.split).name}, by subject{seed}")
+    lines.append(f"data set:   {name} at {', '.join(options.accelerations)}, {options.mask} masks")
+    return "\n".join(lines) + "\n"
+
+
+def _draw_measured(figure, folder: Path, row: dict, accelerations: tuple[str, ...]) -> None:
+    """Target of the first volume; mask and zero-filled image of each acceleration."""
+    shown = accelerations[: (COLUMNS - 1) // 2]
+    tiles = figure.subplots(1, 1 + 2 * len(shown))
+    tiles = np.atleast_1d(tiles)
+    figure.suptitle(f"{row['split']}/{row['volume']}.h5: fully sampled, and what is measured of it", x=0.01, ha="left")
+    for axes in tiles:
+        axes.set_axis_off()
+    middle = row["slices"] // 2
+    for i, acceleration in enumerate(shown):
+        with h5py.File(_path(folder, row, acceleration)) as file:
+            x, x_u = (file[name][:, :, middle] for name in ("volfs", f"img_volus_{acceleration}"))
+            dataset, kind = file.attrs["dataset"], str(file.attrs["mask"])
+        mask, _, _ = choose_mask(dataset, acceleration, x.shape, "gaussian" if kind.startswith("gaussian") else "line")
+        share = f"{float(mask.float().mean()):.1%}"
+        for axes, image, title in (
+            (tiles[2 * i + 1], np.fft.fftshift(mask.numpy()), f"mask {kind}\n{share} sampled, DC in the middle"),
+            (tiles[2 * i + 2], x_u, f"zero-filled {acceleration}"),
+            (tiles[0], x, "target"),
+        ):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest" if "mask" in title else None)
+            axes.set_title(title, fontsize=8)
+
+
+def _spread(rows: list[dict], number: int) -> list[dict]:
+    """At most this many of the rows, evenly spaced."""
+    keep = np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).round().astype(int))
+    return [rows[i] for i in keep]
+
+
+def _path(folder: Path, row: dict, acceleration: str) -> Path:
+    return folder / row["split"] / f"acc_{acceleration}" / f"{row['volume']}.h5"

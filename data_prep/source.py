@@ -1,0 +1,139 @@
+"""What a reader of raw scans has to offer, and what all readers share: finding files, naming subjects."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from data_prep.steps import natural
+from kdrecon.errors import InputError
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One volume to be: where it lies and whose it is.
+
+    Attributes:
+        subject: who was scanned, as the source calls them; leaves the program only with --keep-names.
+        files: what is read for it.
+        label: what tells the volumes of a subject apart, without a person's name: "ED", "T1", "series 2".
+        split: the data set's own split, "" where it has none.
+    """
+
+    subject: str
+    files: tuple[Path, ...]
+    label: str = ""
+    split: str = ""
+
+
+class Volume(NamedTuple):
+    """A scan that was read.
+
+    Attributes:
+        images: magnitudes (S, H, W), real, in any scale; row 0 is shown on top.
+        voxel_size_mm: (row to row, column to column, slice to slice); empty where it is unknown.
+        raw: the measured k-space (S, coils, H, W), complex64, unshifted and orthonormal, in the scale of the images,
+            where a source has it and is asked for it.
+    """
+
+    images: np.ndarray
+    voxel_size_mm: tuple[float, ...] = ()
+    raw: np.ndarray | None = None
+
+
+class Source(Protocol):
+    """A data set as its users have it. A new one is a dataclass of about 40 lines with these members.
+
+    Its fields are its options: ``folder`` first, then what only this source needs; the command line offers them.
+
+    Attributes:
+        dataset: default name of the prepared data set; it decides the family of published masks.
+        size: (height, width) of the central crop; () keeps the size.
+        small: what happens to smaller images: "pad" with zeros or "skip".
+        split: default split, see :func:`data_prep.steps.split_subjects`.
+        published: slices of each split that the paper reports, to be printed beside the counts.
+        layout: what is looked for in the folder, for messages.
+    """
+
+    folder: Path
+    dataset: str
+    size: tuple[int, ...]
+    small: str
+    split: str
+    published: dict[str, int]
+    layout: str
+
+    def scans(self) -> Iterator[Scan | InputError]:
+        """All volumes in a fixed order; what is unusable comes as the error that names it."""
+
+    def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
+
+
+def find(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path | InputError]:
+    """All files below a folder that fit, in natural order; symbolic links are followed, except in circles.
+
+    A link that leads nowhere, or back to a folder that is being searched anyway, comes as an InputError.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: expected the one that holds the scans; check the path")
+    root = folder.resolve()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders.sort(key=natural)
+        for name in list(folders):
+            path = Path(parent) / name
+            if path.is_symlink() and (path.resolve().is_relative_to(root) or root.is_relative_to(path.resolve())):
+                folders.remove(name)
+                yield InputError(f"{path} is a link back to {path.resolve()}: expected no circles; remove the link")
+        for name in sorted((name for name in names if not name.startswith(".")), key=natural):
+            path = Path(parent) / name
+            if fits(path):
+                try:
+                    path.stat()
+                    yield path
+                except OSError as error:
+                    reason = error.strerror.lower()
+                    yield InputError(
+                        f"{path} is a link that leads nowhere ({reason}): expected a file; remove the link"
+                    )
+
+
+def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:
+    """Who was scanned, from the path of a file below the source folder.
+
+    With a pattern (a regular expression): its first group, or all it matches. Without: the BIDS entity sub-...; else
+    the first folder below the source, so that all scans in a person's folder stay together; else the file's stem.
+    """
+    relative = path.relative_to(folder)
+    if pattern:
+        if match := re.search(pattern, relative.as_posix()):
+            return match[1] if match.re.groups else match[0]
+        return InputError(
+            f"{path} does not match --subject {pattern!r}: expected every file to; choose another pattern"
+        )
+    if match := re.search(r"\bsub-([A-Za-z0-9]+)", relative.as_posix()):
+        return f"sub-{match[1]}"
+    return relative.parts[0] if len(relative.parts) > 1 else path.name.split(".")[0]
+
+
+def each_once(scans: Iterable[Scan | InputError]) -> Iterator[Scan | InputError]:
+    """The scans, but where a subject has the same label twice, the second as an InputError; or one in two splits."""
+    seen: dict[tuple[str, str], Scan] = {}
+    splits: dict[str, Scan] = {}
+    for scan in scans:
+        if isinstance(scan, Scan):
+            twin = seen.setdefault((scan.subject, scan.label or str(scan.files[0]).removesuffix(".gz")), scan)
+            other = splits.setdefault(scan.subject, scan)
+            if twin is not scan or other.split != scan.split:
+                first = twin if twin is not scan else other
+                why = "again" if twin is not scan else f"in {scan.split} and in {first.split}"
+                yield InputError(
+                    f"{scan.files[0]} is subject {scan.subject!r} {why}, after {first.files[0]}: expected each once; "
+                    "remove one of them"
+                )
+                continue
+        yield scan

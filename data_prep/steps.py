@@ -1,0 +1,198 @@
+"""What happens to every volume between reading and writing: choose slices, crop or pad, scale, undersample, split."""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdrecon.data import SPLITS
+from kdrecon.errors import InputError
+from kdrecon.sampling import (
+    ACCELERATIONS,
+    FAMILY,
+    MASK_TYPES,
+    gaussian_mask,
+    line_mask,
+    mask_for,
+    published_mask,
+    undersample,
+)
+
+
+def natural(text: str) -> list:
+    """Sorting key under which patient2 comes before patient10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+
+
+def check_images(images: np.ndarray, where: str) -> tuple[np.ndarray, int]:
+    """Check that images are finite, not constant magnitudes; return them as float32 with small negatives set to 0.
+
+    Interpolation leaves small negative values behind, which become 0 where they are above -10 % of the maximum.
+
+    Args:
+        images: (S, H, W), real.
+        where: name of the file, for the message.
+
+    Returns:
+        images (S, H, W), float32, not negative, and how many voxels were negative.
+
+    Raises:
+        InputError: not real (S, H, W), not finite, constant, or negative beyond 10 % of the maximum.
+    """
+    if images.ndim != 3 or 0 in images.shape or np.iscomplexobj(images):
+        raise InputError(
+            f"{where} holds {images.dtype} {images.shape}: expected real slices (S, H, W); leave the file out"
+        )
+    if bad := int((~np.isfinite(images)).sum()):
+        raise InputError(f"{where} holds {bad} voxels that are NaN or infinite: expected none; repair the scan")
+    low, high = float(images.min()), float(images.max())
+    if low == high:
+        raise InputError(f"{where} is constant ({low:g} everywhere): expected an image; leave the file out")
+    if low < -0.1 * max(high, 0):
+        raise InputError(
+            f"{where} spans {low:g} to {high:g}: expected magnitudes, not negative; is it a phase image, or not MR?"
+        )
+    negative = int((images < 0).sum())
+    return np.maximum(images.astype(np.float32), 0), negative
+
+
+def parse_slices(text: str) -> slice:
+    """The slices to use, as "START:STOP" or "START:STOP:STEP" counted from 0; "" for all.
+
+    Raises:
+        InputError: other text.
+    """
+    parts = text.split(":") if text else ["", ""]
+    if not 2 <= len(parts) <= 3 or not all(re.fullmatch(r"-?\d*", part) for part in parts) or parts[2:] == ["0"]:
+        raise InputError(f"slices {text!r}: expected START:STOP or START:STOP:STEP, such as 40:140 or ::2")
+    return slice(*(int(part) if part else None for part in parts))
+
+
+def not_empty(images: np.ndarray, foreground: float) -> np.ndarray:
+    """Which slices show something: (S,), bool.
+
+    A slice is empty where less than the given share of its pixels exceeds a tenth of the volume's 99th percentile.
+    """
+    bright = images > 0.1 * np.percentile(images, 99)
+    return bright.mean((1, 2)) >= foreground
+
+
+def centred(images: np.ndarray, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> np.ndarray:
+    """Crop or zero-pad images (S, H, W) to a size (height, width) about a centre (row, column), by default the middle."""
+    sizes = (size, size) if isinstance(size, int) else size
+    for axis, length, middle in zip((1, 2), sizes, centre or [n // 2 for n in images.shape[1:]]):
+        before = length // 2 - middle
+        images = np.take(images, range(max(-before, 0), min(length - before, images.shape[axis])), axis=axis)
+        pad = [(0, 0)] * 3
+        pad[axis] = (max(before, 0), length - max(before, 0) - images.shape[axis])
+        images = np.pad(images, pad)
+    return images
+
+
+def choose_mask(dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str) -> tuple[Tensor, str, bool]:
+    """The mask (H, W) of a data set, what to call it, and whether it has to be stored to be found again on reading.
+
+    Published line masks where they fit, generated ones otherwise, as in :func:`kdrecon.sampling.mask_for`; any other
+    factor, such as "3x" or "1x" (everything is sampled), and Gaussian masks are generated and stored.
+    """
+    if mask_type not in MASK_TYPES:
+        raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
+    if not re.fullmatch(r"\d+(\.\d+)?x", acceleration) or float(acceleration[:-1]) < 1:
+        raise InputError(f"acceleration {acceleration!r}: expected a factor of at least 1 such as 4x, 5x, 8x or 2.5x")
+    if mask_type == "gaussian":
+        return gaussian_mask(shape, acceleration), f"gaussian {acceleration}, generated", True
+    if acceleration not in ACCELERATIONS:
+        axis = 1 if FAMILY.get(dataset) == "knee" else 0
+        return line_mask(shape, acceleration, axis), f"line {acceleration}, generated", True
+    mask, family = mask_for(dataset, acceleration, shape), FAMILY.get(dataset)
+    if family and torch.equal(mask, published_mask(family, acceleration)):
+        return mask, f"{family} {acceleration}, published", False
+    return mask, f"line {acceleration}, generated", False
+
+
+def measured(images: np.ndarray, dataset: str, acceleration: str, mask_type: str) -> tuple[dict, str]:
+    """What a volume file holds beside volfs: img_volus and kspace_volus (H, W, S), the mask where needed; its name."""
+    mask, name, store = choose_mask(dataset, acceleration, images.shape[1:], mask_type)
+    x_u, y = undersample(torch.from_numpy(images), mask)
+    arrays = {f"img_volus_{acceleration}": x_u, f"kspace_volus_{acceleration}": y}
+    arrays = {key: np.moveaxis(array.numpy(), 0, 2) for key, array in arrays.items()}
+    return arrays | ({f"mask_{acceleration}": mask.numpy()} if store else {}), name
+
+
+def split_subjects(subjects: Sequence[str], official: dict[str, str], split: str, seed: int) -> dict[str, str]:
+    """Assign each subject to a split.
+
+    Args:
+        subjects: all subjects, in a fixed order.
+        official: the data set's own split of each subject; "" where it has none.
+        split: "official"; or the ratio "train,validation,test" of a random assignment, such as "8,1,1" or numbers of
+            subjects; or a CSV file with the columns subject and split, which leaves out the subjects it does not name.
+        seed: of the random assignment.
+
+    Returns:
+        "train", "validation" or "test" of each subject that is used.
+
+    Raises:
+        InputError: no subject to train or to validate with, or a split that cannot be read.
+    """
+    if split == "official":
+        assigned = {s: official[s] for s in subjects if official[s]}
+        remedy = "the data set's own split needs both; give a ratio instead, such as --split 8,1,1"
+    elif split.endswith(".csv"):
+        assigned, remedy = _from_list(Path(split), subjects), "add subjects to the list"
+    else:
+        assigned, remedy = _at_random(subjects, split, seed), "more subjects are needed, or another ratio"
+    for part in SPLITS[:2]:
+        if part not in assigned.values():
+            counts = ", ".join(f"{sum(v == p for v in assigned.values())} {p}" for p in SPLITS)
+            raise InputError(
+                f"split {split!r} of {len(subjects)} subjects has none for {part} ({counts}): expected at least one each to "
+                f"train and to validate; {remedy}"
+            )
+    return assigned
+
+
+def _at_random(subjects: Sequence[str], split: str, seed: int) -> dict[str, str]:
+    try:
+        weights = [float(part) for part in split.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != 3 or not all(0 <= weight < float("inf") for weight in weights) or not min(weights[:2]) > 0:
+        raise InputError(
+            f"split {split!r}: expected official, a CSV file, or a ratio train,validation,test with something to train and "
+            "to validate, such as 8,1,1"
+        )
+    shares = np.array(weights) / sum(weights) * len(subjects)
+    sizes = np.floor(shares + 1e-9).astype(int)
+    for i in np.argsort(sizes - shares, kind="stable")[: len(subjects) - sizes.sum()]:
+        sizes[i] += 1
+    for i in range(3):  # a part that is asked for is not left empty, where there are subjects enough
+        if weights[i] and not sizes[i] and sizes.max() > 1:
+            sizes[sizes.argmax()] -= 1
+            sizes[i] = 1
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    parts = np.repeat(SPLITS, sizes)
+    return {subjects[i]: str(part) for i, part in sorted(zip(order, parts), key=lambda pair: pair[0])}
+
+
+def _from_list(path: Path, subjects: Iterable[str]) -> dict[str, str]:
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): expected a CSV file with subject,split") from None
+    assigned: dict[str, str] = {}
+    known = set(subjects)
+    for line, row in enumerate(rows, 2):
+        subject, part = row.get("subject"), row.get("split")
+        if subject not in known or part not in SPLITS or assigned.get(subject, part) != part:
+            raise InputError(
+                f"{path} line {line} says subject {subject!r}, split {part!r}: expected the columns subject and split, one "
+                f"of the subjects found (such as {min(known)!r}), one of {', '.join(SPLITS)}, each subject in one split"
+            )
+        assigned[subject] = part
+    return assigned
