@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from kdrecon.data import Slices
+from kdrecon.distillation import METHODS, TAPS
 from kdrecon.models import dc_cnn
 from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.sampling import line_mask, undersample
@@ -57,3 +58,22 @@ def objective(kind: str) -> Objective:
 def weights(network) -> torch.Tensor:
     """All parameters as one vector."""
     return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def maps(key, *shape, seed=0, dtype=torch.float32, cascades=2) -> list:
+    """Random maps in the form the method wants: a list over cascades of maps, or of pairs of maps."""
+    generator = torch.Generator().manual_seed(seed)
+    count = len(TAPS[METHODS[key].taps])
+    made = [[torch.randn(shape, generator=generator, dtype=dtype) for _ in range(count)] for _ in range(cascades)]
+    return [tuple(cascade) if count > 1 else cascade[0] for cascade in made]
+
+
+def flat(tensors) -> list[Tensor]:
+    """The maps of all cascades in one list."""
+    return [t for cascade in tensors for t in (cascade if isinstance(cascade, tuple) else (cascade,))]
+
+
+def method(key, channels=4, cascades=2):
+    """A distillation method for few channels and cascades, always with the same first weights of its own."""
+    torch.manual_seed(0)
+    return METHODS[key](channels=channels, cascades=cascades)

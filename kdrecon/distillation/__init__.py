@@ -1,9 +1,22 @@
 """The distillation methods and their registry: METHODS[key]() is a loss (students, teachers) -> scalar."""
 
 from kdrecon.distillation.base import TAPS, Method, select, tap_layers
-from kdrecon.distillation.features import AttentionTransfer, FitNets, FlowOfSolution
+from kdrecon.distillation.features import (
+    ActivationBoundaries,
+    AttentionTransfer,
+    FitNets,
+    FlowOfSolution,
+    NeuronSelectivity,
+    SoftmaxDivergence,
+)
 from kdrecon.distillation.interactive import Interactive
-from kdrecon.distillation.relational import CorrelationCongruence, SimilarityPreserving
+from kdrecon.distillation.learned import FactorTransfer, VariationalInformation
+from kdrecon.distillation.relational import (
+    CorrelationCongruence,
+    ProbabilisticTransfer,
+    RelationalDistillation,
+    SimilarityPreserving,
+)
 from kdrecon.distillation.released import (
     ReleasedAttentionTransfer,
     ReleasedCorrelationCongruence,
@@ -11,6 +24,7 @@ from kdrecon.distillation.released import (
     ReleasedFlowOfSolution,
     ReleasedSimilarityPreserving,
 )
+from kdrecon.distillation.spectral import SingularVectors
 from kdrecon.errors import InputError
 
 METHODS: dict[str, type[Method]] = {
@@ -19,6 +33,14 @@ METHODS: dict[str, type[Method]] = {
     "cc": CorrelationCongruence,
     "fsp": FlowOfSolution,
     "sp": SimilarityPreserving,
+    "kl": SoftmaxDivergence,
+    "pkt": ProbabilisticTransfer,
+    "ab": ActivationBoundaries,
+    "ft": FactorTransfer,
+    "vid": VariationalInformation,
+    "kdsvd": SingularVectors,
+    "nst": NeuronSelectivity,
+    "rkd": RelationalDistillation,
     "ikd": Interactive,
 }
 RELEASED: dict[str, type[Method]] = {
@@ -46,7 +68,8 @@ def get_method(key: str, form: str = "paper") -> type[Method]:
     if key not in METHODS:
         raise InputError(f"method {key!r} is unknown: expected one of {', '.join(METHODS)}")
     if key not in FORMS[form]:
-        raise InputError(f"method {key!r} has no {form} form: expected one of {', '.join(FORMS[form])}, or kd_form 'paper'")
+        known = ", ".join(FORMS[form])
+        raise InputError(f"method {key!r} has no {form} form: expected one of {known}, or kd_form 'paper'")
     return FORMS[form][key]
 
 

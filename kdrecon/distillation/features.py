@@ -1,5 +1,6 @@
 """Methods that compare feature maps, or statistics of them, sample by sample."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -61,6 +62,56 @@ class FlowOfSolution(Method):
         return F.mse_loss(gram_matrix(*s), gram_matrix(*t))
 
 
+class SoftmaxDivergence(Method):
+    """KL: where in the image each channel is strong, as a probability over pixels.
+
+    L = mean over B and C of sum_n p_t log(p_t / p_s), p = softmax over the N = H W pixels of a channel.
+
+    Source: Hinton et al. 2015, in the channel-wise form of Shu et al. 2021. Hinton's softmax runs over classes, which an
+    image does not have: over one channel it would be constant. Shu et al. soften with a temperature and multiply by its
+    square; here the temperature is 1, in units of the map's scale.
+    """
+
+    weight = 2e-2
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        log_s, log_t = (maps.flatten(2).log_softmax(2) for maps in (s, t))
+        return F.kl_div(log_s, log_t, reduction="sum", log_target=True) / (s.shape[0] * s.shape[1])
+
+
+class ActivationBoundaries(Method):
+    """AB: the student's neurons should fire where the teacher's do, by a margin m = 1; how strongly is left open.
+
+    L = mean over B, C, N of [t > 0] (m - s)_+^2 + [t <= 0] (m + s)_+^2, of the maps before ReLU (B, C, H, W). It is not
+    zero at s = t, unless every |t| is at least m.
+
+    Source: Heo et al. 2019, the piecewise differentiable loss. There it is a sum over neurons, a 1x1 convolution with batch
+    normalisation connects networks of different width, and the transfer is a stage of its own.
+    """
+
+    taps = "middle_before"
+    weight = 1e-3
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        return torch.where(t > 0, 1 - s, 1 + s).relu().square().mean()
+
+
+class NeuronSelectivity(Method):
+    """NST: the channels of both networks should be drawn from one distribution of patterns, in whatever order.
+
+    L = mean (t_c . t_c')^2 + mean (s_c . s_c')^2 - 2 mean (s_c . t_c')^2 over the C^2 pairs of channels, then over B: the
+    squared maximum mean discrepancy with kernel k(a, b) = (a . b)^2. The channels are vectors of N pixels of unit L2 norm.
+
+    Source: Huang & Wang 2017, with the polynomial kernel of degree d = 2 and c = 0.
+    """
+
+    weight = 2e-2
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        s, t = (F.normalize(pixels_by_channels(maps), dim=1) for maps in (s, t))
+        return ((t.mT @ t).square() + (s.mT @ s).square() - 2 * (s.mT @ t).square()).mean()
+
+
 def attention_map(maps: Tensor) -> Tensor:
     """q = sum_c F_c^2, flattened and of unit norm: (B, C, H, W) -> (B, H W)."""
     return F.normalize(maps.square().sum(1).flatten(1), dim=1)
@@ -68,5 +119,10 @@ def attention_map(maps: Tensor) -> Tensor:
 
 def gram_matrix(first: Tensor, last: Tensor) -> Tensor:
     """G = F_a^T F_b / N of two maps (B, C, H, W) -> (B, C, C), N = H W."""
-    a, b = (maps.movedim(1, -1).flatten(1, 2) for maps in (first, last))
+    a, b = pixels_by_channels(first), pixels_by_channels(last)
     return a.mT @ b / a.shape[1]
+
+
+def pixels_by_channels(maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W) as matrices (B, N, C), N = H W: the order in which channels-last maps lie in memory."""
+    return maps.movedim(1, -1).flatten(1, 2)

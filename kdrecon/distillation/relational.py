@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,6 +41,43 @@ class CorrelationCongruence(Method):
         return (correlation_matrix(t) - correlation_matrix(s)).square().mean()
 
 
+class ProbabilisticTransfer(Method):
+    """PKT: each sample sees the others as a probability distribution of likeness; the student should see the same.
+
+    L = mean_i sum_j p_t log((p_t + e) / (p_s + e)), p = row-normalised (1 + f_i . f_j) / 2 (B, B), f the maps flattened to
+    (B, C N) and of unit norm, e = 1e-7.
+
+    Source: Passalis & Tefas 2018, with the cosine kernel. The paper leaves out j = i; its authors' code keeps it, and so
+    does this, because with a batch of two nothing else could differ.
+    """
+
+    min_batch = 2
+    weight = 5.0
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        p_s, p_t = (F.normalize((1 + cosines(maps)) / 2, p=1, dim=1) for maps in (s, t))
+        return (p_t * ((p_t + 1e-7) / (p_s + 1e-7)).log()).sum(1).mean()
+
+
+class RelationalDistillation(Method):
+    """RKD: distances and angles between samples should be the same up to scale.
+
+    L = mean over B^2 of h(d_t / mean d_t - d_s / mean d_s) + 2 mean over B^3 of h(a_t - a_s), where d_ij = |q_i - q_j|,
+    a_ijk is the cosine of the angle at q_j between q_i and q_k (0 where it has no meaning), q are the maps flattened to
+    (B, C N), mean d runs over pairs of different samples, and h is the Huber loss with threshold 1.
+
+    Source: Park et al. 2019, distance-wise and angle-wise loss in the authors' ratio of 1 to 2. There q are the embeddings
+    of an image, and the losses are sums. Under the roots stands 1e-12, which keeps the gradient finite.
+    """
+
+    min_batch = 3
+    weight = 0.2
+
+    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+        (d_s, angles_s), (d_t, angles_t) = distances_and_angles(s), distances_and_angles(t)
+        return F.smooth_l1_loss(d_s, d_t) + 2 * F.smooth_l1_loss(angles_s, angles_t)
+
+
 def similarity_matrix(maps: Tensor) -> Tensor:
     """Row-normalised Q Q^T of maps (B, C, H, W): (B, B)."""
     return F.normalize(products(maps), dim=1)
@@ -47,10 +85,30 @@ def similarity_matrix(maps: Tensor) -> Tensor:
 
 def correlation_matrix(maps: Tensor, gamma: float = 0.4) -> Tensor:
     """Gaussian-kernel correlation of maps (B, C, H, W), Taylor-expanded to second order: (B, B)."""
+    cosine = cosines(maps)
+    return math.exp(-2 * gamma) * sum((2 * gamma) ** p / math.factorial(p) * cosine**p for p in range(3))
+
+
+def distances_and_angles(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances between samples over their mean (B, B), and cosines of the angles at j between i and k (B, B, B), [j, i, k].
+
+    All follow from the inner products between samples, here of maps (B, C, H, W) without their mean, which cancels.
+    """
+    product = products(maps - maps.mean(0))
+    squared = product.diagonal() + product.diagonal()[:, None] - 2 * product
+    different = 1 - torch.eye(len(maps), dtype=product.dtype, device=product.device)
+    d = (squared.clamp(min=0) + 1e-12).sqrt() * different
+    angles = product + product.diagonal()[:, None, None] - product[:, :, None] - product[:, None, :]
+    inverse = different / (d + 1 - different)  # of the distance, 0 on the diagonal
+    angles = angles * inverse[:, :, None] * inverse[:, None, :]
+    return d / (d.sum() / different.sum()), angles
+
+
+def cosines(maps: Tensor) -> Tensor:
+    """Cosine of the angle between samples, of maps (B, C, H, W): (B, B)."""
     product = products(maps)
     norm = product.diagonal().clamp(min=1e-24).sqrt()
-    cosine = product / (norm[:, None] * norm)
-    return math.exp(-2 * gamma) * sum((2 * gamma) ** p / math.factorial(p) * cosine**p for p in range(3))
+    return product / (norm[:, None] * norm)
 
 
 def products(maps: Tensor) -> Tensor:
