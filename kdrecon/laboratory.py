@@ -130,6 +130,10 @@ class Laboratory:
     def _steps(self, epochs: int, batch_size: int) -> int:
         return epochs * math.ceil(len(self.train) / batch_size)
 
+    def new_student(self) -> DCCNN:
+        """An untrained student (D3C5) with the first weights that the seed gives it."""
+        return self._objective(self._experiment("student")).network.to(self.device)
+
     def zero_filled(self) -> Network:
         """The baseline without a network."""
         experiment = replace(self._experiment("zero_filled"), epochs=0)

@@ -1,9 +1,10 @@
-"""DC-CNN: a cascade of small convolutional networks, each followed by a data-fidelity layer."""
+"""DC-CNN and DC-UNet: a cascade of small convolutional networks, each followed by a data-fidelity layer."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +12,7 @@ from kdrecon.errors import InputError
 from kdrecon.fidelity import DataFidelity, Measurement
 
 CHANNELS = 32
+UNET, UNET_CASCADES = "DC-UNet", 5
 
 
 class Tap(NamedTuple):
@@ -50,30 +52,66 @@ class CNNBlock(nn.Module):
         return (x + z if self.residual else z), kept
 
 
+class UNetBlock(nn.Module):
+    """A U-Net of two scales, 32 channels at full and 64 at half resolution, with a skip connection; 'same' convolutions.
+
+    1 -> 32 | half: 32 -> 64 -> 64 | full: 32 + 64 -> 32 -> 1, all 3x3, a ReLU after each but the last. Down by the maximum
+    over 2x2 (an odd side counts its last row alone), up by repetition, cropped to the size before.
+
+    Its tapped convolutions are the three at full resolution, so that it counts as a block of depth 3: the middle one
+    gives the last map of 32 channels. SFT-KD-Recon distils from a network of this name and does not define it; this is ours.
+
+    Args:
+        residual: add the block's input to its output.
+    """
+
+    def __init__(self, residual: bool = False):
+        super().__init__()
+        c = CHANNELS
+        self.convs = nn.ModuleList(nn.Conv2d(*widths, 3, padding=1) for widths in ((1, c), (3 * c, c), (c, 1)))
+        self.coarse = nn.ModuleList(nn.Conv2d(*widths, 3, padding=1) for widths in ((c, 2 * c), (2 * c, 2 * c)))
+        self.residual = residual
+
+    def forward(self, x: Tensor, taps: bool | Container[int] = False) -> tuple[Tensor, list[Tap | None]]:
+        """Output image (B, 1, H, W) and a list over the three full-resolution convolutions of maps (B, C, H, W)."""
+        h, w = x.shape[-2:]
+        first, last, output = self.convs
+        a = first(x)
+        skip = F.relu(a)
+        z = F.max_pool2d(skip, 2, ceil_mode=True)
+        for conv in self.coarse:
+            z = F.relu(conv(z))
+        b = last(torch.cat([skip, F.interpolate(z, scale_factor=2)[..., :h, :w]], dim=1))
+        z = F.relu(b)
+        c = output(z)
+        kept = [
+            Tap(*pair) if taps is True or (taps and j in taps) else None
+            for j, pair in enumerate(((a, skip), (b, z), (c, c)))
+        ]
+        return (x + c if self.residual else c), kept
+
+
 class DCCNN(nn.Module):
     """c cascades of a CNN block and data fidelity, x_k = DF(CNN_k(x_{k-1}), y), from the zero-filled image x_0 = x_u.
 
     Args:
-        depth: convolutions of each block, d.
-        cascades: number of cascades, c.
+        name: of the architecture, see :func:`dc_cnn`.
+        blocks: one a cascade, :class:`CNNBlock` or :class:`UNetBlock`.
         fidelity: "real" or "hermitian" (see :class:`kdrecon.fidelity.DataFidelity`).
-        residual: residual connection round each CNN block.
 
     Source: Schlemper et al. 2018; architecture table of SFT-KD-Recon.
     """
 
-    def __init__(self, depth: int, cascades: int = 5, fidelity: str = "real", residual: bool = False):
+    def __init__(self, name: str, blocks: Iterable[nn.Module], fidelity: str = "real"):
         super().__init__()
-        self.blocks = nn.ModuleList(CNNBlock(depth, residual) for _ in range(cascades))
+        self.name = name
+        self.blocks = nn.ModuleList(blocks)
         self.fidelity = DataFidelity(fidelity)
 
     @property
     def depth(self) -> int:
+        """Tapped convolutions of a block."""
         return len(self.blocks[0].convs)
-
-    @property
-    def name(self) -> str:
-        return f"D{self.depth}C{len(self.blocks)}"
 
     def forward(self, x_u: Tensor, y: Tensor, mask: Tensor, taps: bool | Container[int] = False):
         """Reconstruct a batch.
@@ -105,9 +143,10 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
     """The DC-CNN called DdCc: c cascades of d convolutions; D5C5 is the paper's teacher, D3C5 its student.
 
     Args:
-        name: such as "D5C5" (141,765 parameters), "D4C5" (95,525), "D3C5" (49,285), "D2C5" (3,045).
+        name: such as "D5C5" (141,765 parameters), "D4C5" (95,525), "D3C5" (49,285), "D2C5" (3,045); or "DC-UNet" (418,565),
+            five cascades of :class:`UNetBlock`.
         fidelity: "real" or "hermitian".
-        residual: residual connection round each CNN block.
+        residual: residual connection round each block.
 
     Returns:
         the network with PyTorch's default initialisation.
@@ -115,18 +154,24 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
     Raises:
         InputError: see :func:`network_shape`.
     """
-    return DCCNN(*network_shape(name), fidelity, residual)
+    depth, cascades = network_shape(name)
+    blocks = (UNetBlock(residual) if name == UNET else CNNBlock(depth, residual) for _ in range(cascades))
+    return DCCNN(name, blocks, fidelity)
 
 
 def network_shape(name: str) -> tuple[int, int]:
-    """Convolutions of a block and cascades, (d, c), of the network called DdCc.
+    """Tapped convolutions of a block and cascades, (d, c), of a network by its name: "D5C5" -> (5, 5).
 
     Raises:
-        InputError: the name is not of that form, with d of at least 2 and c of at least 1.
+        InputError: the name is neither "DC-UNet" nor DdCc with d of at least 2 and c of at least 1.
     """
+    if name == UNET:
+        return 3, UNET_CASCADES
     match = re.fullmatch(r"D(\d+)C(\d+)", str(name))
     if not match or int(match[1]) < 2 or int(match[2]) < 1:
-        raise InputError(f"network name {name!r}: expected DdCc with d >= 2 and c >= 1, such as 'D5C5' or 'D3C5'")
+        raise InputError(
+            f"network name {name!r}: expected DdCc with d >= 2 and c >= 1, such as 'D5C5' or 'D3C5', or {UNET!r}"
+        )
     return int(match[1]), int(match[2])
 
 

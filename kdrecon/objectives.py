@@ -114,6 +114,8 @@ class Distillation(Objective):
         self.register_buffer("sigma", torch.ones(len(student.blocks), len(tap_layers(self.method.taps, student.depth))))
 
     def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
+        if self.stage == "reconstruction":
+            return
         if self.method.scaled:
             maps = self.teacher_maps(batch)
             deviations = [[float(tap.float().std()) for tap in cascade] for cascade in maps]
@@ -121,8 +123,9 @@ class Distillation(Objective):
         self.method.prepare(self._scaled(self.teacher_maps(b)) for b in epoch or [batch])
 
     def forward(self, batch: Batch) -> Loss:
-        with torch.no_grad():
-            x_teacher, teacher_maps = self._reconstruct(self.teacher, batch)
+        if self.stage != "reconstruction" or self.alpha:
+            with torch.no_grad():
+                x_teacher, teacher_maps = self._reconstruct(self.teacher, batch)
         x_student, maps = self._reconstruct(self.network, batch)
         terms = {}
         if self.stage != "features":

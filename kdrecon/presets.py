@@ -33,7 +33,7 @@ class Switches:
     """Where a run may leave the paper; the defaults are the paper.
 
     Attributes:
-        teacher_network: architecture of the teachers: "D5C5" or another DdCc.
+        teacher_network: architecture of the teachers: "D5C5", another DdCc, or "DC-UNet" (:func:`kdrecon.models.dc_cnn`).
         student_network: architecture of the students and of the branches of the SFT training: "D3C5", "D4C5", "D2C5", ...
         fidelity: "real" or "hermitian" (:class:`kdrecon.fidelity.DataFidelity`).
         residual: residual connection round each CNN block (:class:`kdrecon.models.CNNBlock`).
@@ -43,7 +43,10 @@ class Switches:
         student_init: first weights of a distilled student: "random"; "sft", blocks S2 to SN of the SFT training;
             "matched", the paper's choice: random below the standard teacher, sft below the SFT teacher.
         kd_form: "paper" or "released", form of the distillation losses (:func:`kdrecon.distillation.get_method`).
-        schedule: "joint" or "two_stage" (:class:`kdrecon.objectives.Distillation`).
+        schedule: "joint", all terms of a distillation together; "two_stage", w L_KD alone, then the other terms alone, each
+            for as many epochs as a joint training has, with an optimiser and a learning-rate schedule of its own. The
+            second stage goes on from the last weights of the first; the released code takes those with the lowest
+            L_KD on the validation slices, and how long the stages of its published figures were is not known.
         alpha: weight of the imitation between the outputs of teacher and distilled student, 0 to 1
             (:class:`kdrecon.objectives.Distillation`).
 
@@ -79,10 +82,10 @@ class Switches:
             chosen[name] = _value(name, value, known[name])
         switches = cls(**chosen)
         (_, cascades), (_, student_cascades) = map(network_shape, (switches.teacher_network, switches.student_network))
-        if cascades != student_cascades:
+        if cascades != student_cascades or cascades < 2:
             raise InputError(
                 f"teacher_network {switches.teacher_network!r} with student_network {switches.student_network!r}: "
-                "expected as many cascades"
+                "expected as many cascades, at least 2"
             )
         return switches
 

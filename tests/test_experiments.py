@@ -36,7 +36,8 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("switches", {"alpha": "half"}, "switch alpha = 'half': expected a number from 0 to 1"),
         ("switches", {"kd_form": "thesis"}, "switch kd_form = 'thesis': expected one of paper, released"),
         ("switches", {"student_network": "D1C5"}, "network name 'D1C5': expected DdCc with d >= 2"),
-        ("switches", {"student_network": "D3C4"}, "student_network 'D3C4': expected as many cascades"),
+        ("switches", {"student_network": "D3C4"}, "student_network 'D3C4': expected as many cascades, at least 2"),
+        ("switches", {"student_network": "D3C1", "teacher_network": "D5C1"}, "expected as many cascades, at least 2"),
     ],
 )
 def test_bad_parameters(name, value, message):

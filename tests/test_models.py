@@ -3,8 +3,9 @@ import torch
 from helpers import random_image
 from torch.nn import functional as F
 
+from kdrecon.distillation import TAPS, select, tap_layers
 from kdrecon.errors import InputError
-from kdrecon.models import CNNBlock, count_parameters, dc_cnn
+from kdrecon.models import CNNBlock, UNetBlock, count_parameters, dc_cnn
 from kdrecon.sampling import line_mask, undersample
 
 
@@ -15,7 +16,7 @@ def example(shape=(17, 15)):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("D5C5", 141_765), ("D4C5", 95_525), ("D3C5", 49_285), ("D2C5", 3_045)]
+    ("name", "parameters"), [("D5C5", 141_765), ("D4C5", 95_525), ("D3C5", 49_285), ("D2C5", 3_045), ("DC-UNet", 418_565)]
 )
 def test_parameter_counts(name, parameters):
     model = dc_cnn(name)
@@ -43,6 +44,37 @@ def test_block_equals_same_convolutions_on_a_padded_image(depth):
     for tap, expected in zip(taps, maps):
         torch.testing.assert_close(tap.before, expected[0], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(tap.after, expected[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (11, 9), (75, 1)])
+def test_unet_block_equals_its_description(shape):
+    block, x = UNetBlock(), random_image(2, 1, *shape, dtype=torch.float32)
+    (w0, b0), (w1, b1), (w2, b2) = ((c.weight, c.bias) for c in block.convs)
+    (v0, a0), (v1, a1) = ((c.weight, c.bias) for c in block.coarse)
+    first = F.conv2d(x, w0, b0, padding=1)
+    rows, columns = (-(-n // 2) for n in shape)
+    even = F.pad(first.relu(), [0, 2 * columns - shape[1], 0, 2 * rows - shape[0]])
+    z = even.unflatten(-1, (columns, 2)).unflatten(-3, (rows, 2)).amax(dim=(-1, -3))
+    z = F.conv2d(F.conv2d(z, v0, a0, padding=1).relu(), v1, a1, padding=1).relu()
+    z = z.repeat_interleave(2, -1).repeat_interleave(2, -2)[..., : shape[0], : shape[1]]
+    last = F.conv2d(torch.cat([first.relu(), z], 1), w1, b1, padding=1)
+    expected = F.conv2d(last.relu(), w2, b2, padding=1)
+    output, taps = block(x, taps=True)
+    torch.testing.assert_close(output, expected)
+    assert [tap.before.shape[1] for tap in taps] == [32, 32, 1]
+    torch.testing.assert_close(taps[1].before, last)
+    torch.testing.assert_close(taps[1].after, last.relu())
+    residual = UNetBlock(residual=True)
+    residual.load_state_dict(block.state_dict())
+    torch.testing.assert_close(residual(x)[0], output + x)
+
+
+@pytest.mark.parametrize("taps", TAPS)
+def test_taps_of_a_unet_are_full_size_maps_like_those_of_a_student(taps):
+    inputs = example()
+    teacher, student = ([m.shape for m in select(taps, dc_cnn(n)(*inputs, taps=True)[1])[0]] for n in ("DC-UNet", "D3C5"))
+    assert teacher == student and {shape[-2:] for shape in teacher} == {(17, 15)}
+    assert tap_layers("middle", dc_cnn("DC-UNet").depth) == [2]  # the last map of 32 channels at full resolution
 
 
 def test_taps_of_a_network():

@@ -1,0 +1,257 @@
+"""One test a switch: what a run does differently when it is set."""
+
+import functools
+
+import pandas as pd
+import pytest
+import torch
+from helpers import slices
+from torch.nn import functional as F
+
+from kdrecon import data, evaluation, laboratory
+from kdrecon.distillation import FORMS, RELEASED
+from kdrecon.fourier import fft2
+from kdrecon.laboratory import Laboratory, weights_hash
+from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.objectives import distil
+from kdrecon.presets import PRESETS, Switches
+from kdrecon.training import gradient_norms
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """A laboratory of a few small slices with the given switches; all share what the switches do not touch."""
+    run_root = str(tmp_path_factory.mktemp("run"))
+
+    @functools.cache
+    def laboratory(preset="paper", **switches) -> Laboratory:
+        lab = Laboratory(
+            run_root=run_root, resolution=32, epochs=1, batch_size=4, ready=False, device="cpu",
+            preset=preset, switches=switches,
+        )  # fmt: skip
+        lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
+        return lab
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load_split", functools.cache(data.load_split))
+        yield laboratory
+
+
+def batch(lab):
+    return next(lab.train.batches(4))
+
+
+def untrained(lab, *network):
+    """The objective of a network of the laboratory before its first step, prepared on a batch."""
+    objective = lab._objective(lab._experiment(*network))
+    objective.prepare(batch(lab))
+    return objective
+
+
+def test_fidelity(make):
+    b = batch(make())
+    for mode, exact in (("real", False), ("hermitian", True)):
+        lab = make(fidelity=mode)
+        sft = untrained(lab, "sft_teacher").network
+        for model in (untrained(lab, "teacher").network, lab.new_student(), sft.teacher, sft.student):
+            with torch.no_grad():
+                measured = fft2(model(b.x_u, b.y, b.mask))[..., b.mask]
+            assert torch.allclose(measured, b.y[..., b.mask], atol=1e-4) == exact
+    assert make(fidelity="hermitian").student().folder.name.count("_fidelity-hermitian_") == 1
+
+
+def test_residual(make):
+    for value in (True, False):
+        lab = make(residual=value)
+        sft = untrained(lab, "sft_teacher").network
+        for model in (untrained(lab, "teacher").network, lab.new_student(), sft.teacher, sft.student):
+            for p in model.parameters():
+                torch.nn.init.zeros_(p)
+            x = batch(lab).x_u
+            assert torch.equal(model.blocks[0](x)[0], x if value else torch.zeros_like(x))
+
+
+def test_mask_type(make):
+    line, gaussian = make(), make(mask_type="gaussian")
+    for lab, lines in ((line, True), (gaussian, False)):
+        assert all(torch.equal(s.mask, lab.mask) for s in (lab.train, lab.validation, lab.test))
+        assert torch.equal(lab.mask, lab.mask[:, :1].expand_as(lab.mask)) == lines
+        evaluation.evaluate(lab, lab.zero_filled())
+    assert line.zero_filled().folder != gaussian.zero_filled().folder
+    assert abs(int(line.mask.sum()) - int(gaussian.mask.sum())) <= 32
+
+
+def test_imitation(make):
+    paper, released = (untrained(lab, "sft_teacher") for lab in (make(), make(imitation="released")))
+    b = batch(make())
+    expected = paper(b).terms["imitation"] / b.x.numel()
+    torch.testing.assert_close(released(b).terms["imitation"], expected)
+    torch.testing.assert_close(released(b).total, paper(b).terms["teacher"] + paper(b).terms["student"] + expected)
+
+
+@pytest.mark.parametrize("term", ["student", "imitation"])
+def test_sft_terms(make, term):
+    b, full = batch(make()), untrained(make(), "sft_teacher")
+    ablated = untrained(make(sft_terms=f"without_{term}"), "sft_teacher")
+    terms = full(b).terms
+    torch.testing.assert_close(ablated(b).total, sum(value for name, value in terms.items() if name != term))
+    norms = gradient_norms(ablated, b)
+    assert norms.pop(term) == 0 and min(norms.values()) > 0 and gradient_norms(full, b)[term] > 0
+
+
+def test_student_init(make):
+    starts = {"standard": "random", "sft": "sft"}
+    for value in ("matched", "random", "sft"):
+        lab = make(student_init=value)
+        for teacher, matched in starts.items():
+            network = lab.distilled("at", teacher)
+            assert network.experiment.init == (matched if value == "matched" else value)
+            start = lab._objective(network.experiment).network.blocks[1]
+            source = lab.sft_teacher().student if network.experiment.init == "sft" else lab.new_student()
+            assert all(torch.equal(a, b) for a, b in zip(start.parameters(), source.blocks[1].parameters()))
+
+
+def test_kd_form(make):
+    lab = make(kd_form="released")
+    objective = untrained(lab, "student", "standard", "at")
+    assert type(objective.method) is RELEASED["at"] and lab.distilled("at").experiment.switches.kd_form == "released"
+    b, (teacher, student) = batch(lab), (lab.teacher().model, objective.network)
+    energies = []
+    for model, conv in ((teacher, 2), (student, 1)):
+        maps = model(b.x_u, b.y, b.mask, taps=[conv])[1]
+        energies.append([F.normalize(cascade[conv].after.square().sum(1), dim=0) for cascade in maps])
+    by_hand = torch.stack([(s - t).abs().mean() for t, s in zip(*energies)]).mean()
+    term = objective(b).terms["distillation"] / objective.method.weight
+    torch.testing.assert_close(term, by_hand)
+    paper = untrained(make(), "student", "standard", "at")
+    assert not torch.isclose(paper(b).terms["distillation"] / paper.method.weight, by_hand, rtol=0.05)
+
+
+def test_schedule(make):
+    joint, staged = make().distilled("at"), make(schedule="two_stage").distilled("at")
+    features = staged.folder / "features"
+    assert not (joint.folder / "features").exists()
+    losses = {"reconstruction", "distillation", "imitation"}
+    for history, terms in (
+        (joint.history, {"reconstruction", "distillation"}),
+        (pd.read_csv(features / "log.csv"), {"distillation"}),
+        (staged.history, {"reconstruction"}),
+    ):
+        assert losses & set(history) == terms and len(history) == 1
+    assert weights_hash(staged.model) != weights_hash(joint.model)
+
+
+def test_the_second_stage_goes_on_from_the_last_weights_of_the_first(make, monkeypatch):
+    lab, before, after = make(schedule="two_stage"), {}, {}
+    lab.teacher()
+    fit = laboratory.fit
+
+    def watched(objective, *arguments):
+        before[objective.stage] = weights_hash(objective.network)
+        history = fit(objective, *arguments)
+        after[objective.stage] = weights_hash(objective.network)
+        return history
+
+    monkeypatch.setattr(laboratory, "fit", watched)
+    lab.distilled("fsp")
+    assert list(after) == ["features", "reconstruction"]
+    assert before["reconstruction"] == after["features"] != before["features"]
+
+
+def test_alpha(make):
+    lab, b = make(alpha=0.25), batch(make())
+    objective, plain = untrained(lab, "student", "standard", "at"), untrained(make(), "student", "standard", "at")
+    x_teacher, x_student = (model(b.x_u, b.y, b.mask) for model in (lab.teacher().model, objective.network))
+    terms = objective(b).terms
+    torch.testing.assert_close(terms["imitation"], 0.25 * (x_teacher - x_student).abs().mean())
+    torch.testing.assert_close(terms["reconstruction"], 0.75 * (b.x - x_student).abs().mean())
+    torch.testing.assert_close(terms["distillation"], plain(b).terms["distillation"])
+    assert "imitation" not in plain(b).terms
+    assert set(gradient_norms(objective, b)) == {"reconstruction", "imitation", "distillation"}
+
+
+@pytest.mark.parametrize("name", ["DC-UNet", "D4C5"])
+def test_teacher_network(make, name):
+    lab = make(teacher_network=name)
+    networks = {"teacher": lab.teacher(), "sft": lab.sft_teacher()}
+    networks |= {"kd": lab.distilled("fsp"), "sftkd": lab.distilled("at", "sft")}
+    assert [n.model.name for n in networks.values()] == [name, name, "D3C5", "D3C5"]
+    assert networks["sft"].student.name == "D3C5"
+    for kind in ("kd", "sftkd"):
+        assert f"_teacher_network-{name}_" in networks[kind].folder.name
+        assert lab._objective(networks[kind].experiment).teacher.name == name
+    assert networks["teacher"].folder.name.startswith(f"{name}_teacher_")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_method_distils_from_a_unet(form):
+    s = slices(4, 15)
+    b = s.batch(torch.arange(4))
+    for key in FORMS[form]:
+        torch.manual_seed(0)
+        objective = distil(dc_cnn("D3C5"), dc_cnn("DC-UNet"), key, kd_form=form)
+        objective.prepare(b, [b])
+        loss = objective(b)
+        loss.total.backward()
+        gradient = torch.cat([p.grad.flatten() for p in objective.network.parameters() if p.grad is not None])
+        assert torch.isfinite(loss.total) and gradient.isfinite().all() and gradient.norm() > 0, key
+
+
+@pytest.mark.parametrize("name", ["D4C5", "D2C5"])
+def test_student_network(make, name):
+    lab = make(student_network=name)
+    student, sft, distilled = lab.student(), lab.sft_teacher(), lab.distilled("at", "sft")
+    assert {student.model.name, sft.student.name, distilled.model.name, lab.new_student().name} == {name}
+    assert sft.model.name == "D5C5" and f"_student_network-{name}_" in sft.folder.name
+    assert lab.teacher().folder == make().teacher().folder
+
+
+@pytest.mark.parametrize(
+    ("preset", "switches"),
+    [
+        ("paper", Switches()),
+        ("as_released", Switches(imitation="released", kd_form="released", schedule="two_stage")),
+        ("kd_mri", Switches(residual=True, schedule="two_stage", alpha=0.5)),
+    ],
+)
+def test_presets(make, preset, switches):
+    assert make(preset).switches == switches and set(PRESETS) == {"paper", "as_released", "kd_mri"}
+
+
+def test_every_network_of_a_preset_trains_and_stands_in_the_summary(make):
+    lab = make("kd_mri", fidelity="hermitian", student_network="D2C5")
+    for network in (lab.teacher(), lab.distilled("at"), lab.distilled("at", "sft")):
+        evaluation.evaluate(lab, network)
+    table = evaluation.summary(lab.parameters.run_folder)
+    students = table[(table.method == "at") & (table.network == "D2C5") & (table.fidelity == "hermitian")]
+    assert students.teacher.tolist() == ["standard", "sft"]
+    assert (students.alpha == 0.5).all() and students.residual.all() and (students.schedule == "two_stage").all()
+    teacher = table[(table.model == "teacher") & (table.fidelity == "hermitian")]
+    assert (teacher.alpha == 0).all() and (teacher.schedule == "joint").all() and len(teacher) == 1
+
+
+def test_the_control_takes_as_many_steps_as_the_distilled_student(make):
+    lab = make()
+    sft_kd, std_kd = lab.distilled("at", "sft"), lab.distilled("at")
+    assert lab.student_steps(lab.student()) == lab.student_steps(std_kd) == 2
+    assert lab.student_steps(sft_kd) == lab.student_steps(lab.distilled("at", "standard", "sft")) == 4
+    assert lab.student_steps(lab.distilled("at", "sft", "random")) == 2
+    control = lab.control(sft_kd)
+    assert control.experiment.epochs == len(control.history) == 2
+    assert control.folder.name.startswith("D3C5_control_") and lab.student_steps(control) == 4
+    assert set(control.history) & {"reconstruction", "distillation"} == {"reconstruction"}
+    staged = make(schedule="two_stage")
+    assert staged.student_steps(staged.distilled("at", "sft")) == 6
+    assert count_parameters(control.model) == count_parameters(lab.student().model)
+
+
+def test_the_gradient_ratio_of_a_distilled_student_stands_in_record_and_summary(make):
+    lab = make()
+    network = lab.distilled("at")
+    evaluation.evaluate(lab, network)
+    norms = gradient_norms(untrained(lab, "student", "standard", "at"), lab.train.batch(torch.tensor([0])))
+    table = evaluation.summary(lab.parameters.run_folder).set_index(["model", "teacher", "method", "kd_form", "schedule"])
+    ratio = table.loc[[("student", "standard", "at", "paper", "joint")]].gradient_ratio.iloc[0]
+    record = evaluation.read_record(network.folder)["gradient_norms"]
+    assert record.keys() == norms.keys() == {"reconstruction", "distillation"}
+    assert ratio == record["distillation"] / record["reconstruction"] > 0
