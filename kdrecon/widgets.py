@@ -50,7 +50,7 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, panels: Callable[..., list[Panel]], controls: dict[str, ipywidgets.ValueWidget]):
         self.panels, self.controls = panels, controls
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
+        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
         drawn = panels(**self.settings)
         figure = draw(drawn)
         plt.close(figure)
@@ -214,7 +214,7 @@ def _brush(x):
         share = float((inside if keep else ~inside).float().mean())
         shown = plots.log_magnitude(np.fft.fftshift(kept.numpy()))
         return [
-            Panel(f"{share:.1%} of k-space, {energy:.2%} of the energy", shown, scale, "viridis", "log10 |X|"),
+            Panel(f"{share:.2%} of k-space, {energy:.2%} of the energy", shown, scale, "viridis", "log10 |X|"),
             Panel(f"image, {metrics.psnr(x, image):.2f} dB", image.numpy(), _span(image), label="intensity"),
             Panel("what is missing", missing.numpy(), _span(missing), "magma", "|x - image|"),
         ]
