@@ -1,9 +1,12 @@
-# make run: the whole course, headless. make test: everything that CI checks. make lab: the same notebooks in JupyterLab.
+# make run: the whole course, headless. make test: everything that CI checks; make test-browser: that in a browser.
+# make lab: the same notebooks in JupyterLab. make book: a run as a web site.
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
+RUN    ?= runs/quick
+PARAMS ?= params/quick.yaml
 
-.PHONY: run test lab venv notebooks ready sample clean
+.PHONY: run test test-browser lab book venv notebooks ready sample clean
 
 run: venv
 	$(BIN)/kdrecon run --params params/quick.yaml
@@ -13,15 +16,22 @@ test: venv
 	$(BIN)/python lessons/build.py --check
 	$(BIN)/python -m pytest
 
+test-browser: venv
+	$(BIN)/python -m pytest tests_browser
+
 lab: venv
 	$(BIN)/jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb
+
+book: venv
+	test -e $(RUN)/notebooks/finished.json || $(BIN)/kdrecon run --params $(PARAMS) --out $(RUN)
+	$(BIN)/python book/build.py $(RUN)
 
 venv: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": set PYTHON=python3.12, for example")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data,dev,book]' -c constraints.txt
 	@touch $@
 
 notebooks: venv

@@ -1,0 +1,69 @@
+"""Render the executed notebooks of a run to a static site: python book/build.py runs/quick [--out FOLDER].
+
+The site lands in {run}/book/index.html. It needs no kernel, no network and no server. Explorers, which do need a kernel,
+leave a line that says where they live; the static figure before each of them stays.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from sphinx.cmd.build import main as sphinx
+
+BOOK = Path(__file__).resolve().parent
+ROOT = BOOK.parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
+EXPLORER = "<p><em>Here JupyterLab shows the figure above with controls.</em></p>"
+
+
+def build(run: Path, out: Path) -> int:
+    """Render the notebooks of a run folder, with docs/ beside them, to {out}; the exit status of Sphinx.
+
+    Links that lead nowhere are errors.
+    """
+    executed = sorted((run / "notebooks").glob("[0-9]*.ipynb"))
+    missing = sorted({path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")} - {p.name for p in executed})
+    if missing:
+        print(f"{run / 'notebooks'} lacks {', '.join(missing)}: expected the executed notebooks of a run; "
+              f"kdrecon run --out {run} makes them", file=sys.stderr)  # fmt: skip
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder)
+        shutil.copy(run / "params.yaml", source)
+        for path in (BOOK / "index.md", BOOK / "book.css", BOOK / "conf.py"):
+            shutil.copy(path, source)
+        shutil.copytree(ROOT / "docs", source / "docs")
+        (source / "data_prep" / "samples").mkdir(parents=True)
+        shutil.copy(ROOT / "data_prep" / "samples" / "PROVENANCE.md", source / "data_prep" / "samples")
+        (source / "notebooks").mkdir()
+        for path in executed:
+            nbformat.write(without_kernel(nbformat.read(path, as_version=4)), source / "notebooks" / path.name)
+        shutil.rmtree(out, ignore_errors=True)
+        return sphinx(["-b", "html", "-q", "-W", "--keep-going", "-d", str(source / ".doctrees"), str(source), str(out)])
+
+
+def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with every live widget replaced by a line, and its cells of parameters folded."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                output.data = nbformat.from_dict({"text/html": EXPLORER})
+    return notebook
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("--out", type=Path, help="where the site goes; {run}/book by default")
+    chosen = parser.parse_args()
+    site = chosen.out or chosen.run / "book"
+    status = build(chosen.run, site)
+    if not status:
+        print(f"the book: {site / 'index.html'}")
+    sys.exit(status)

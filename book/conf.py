@@ -1,0 +1,48 @@
+"""Sphinx configuration of the web book; build.py puts its sources together."""
+
+import re
+
+from docutils import nodes
+from latex2mathml.converter import convert
+
+project = "kdrecon"
+copyright = "the kdrecon authors; code MIT, text CC BY 4.0"
+extensions = ["myst_nb"]
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_ipywidgets_js = {}
+nb_code_prompt_show = nb_code_prompt_hide = "Parameters"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["misc.highlighting_failure"]
+html_theme = "furo"
+html_title = "kdrecon"
+html_static_path = ["book.css"]
+html_css_files = ["book.css"]
+html_copy_source = False
+html_use_index = False
+html_show_sphinx = False
+html_math_renderer = "mathml"
+
+
+def mathml(tex: str, display: str) -> str:
+    """A formula as MathML, which browsers draw themselves: no script, no font, nothing to fetch.
+
+    Raises:
+        ValueError: it holds a command that the converter does not know.
+    """
+    markup = convert(re.sub(r"\\[bB]igg?[lr]?(?![a-zA-Z])", "", tex), display=display)  # MathML sizes brackets itself
+    if unknown := re.findall(r">(\\[a-zA-Z]+)", markup):
+        raise ValueError(f"formula {tex!r}: {unknown[0]} has no MathML; write it with another command")
+    return markup
+
+
+def setup(app):
+    def math(display):
+        def visit(self, node):
+            self.body.append(mathml(node.astext(), display))
+            raise nodes.SkipNode
+
+        return visit
+
+    app.add_html_math_renderer("mathml", (math("inline"), None), (math("block"), None))

@@ -1,0 +1,59 @@
+"""The web book of a run: complete, without a kernel, without a network."""
+
+import re
+import runpy
+import subprocess
+import sys
+
+import pytest
+
+from kdrecon.experiments import project_root
+
+BOOK = project_root() / "book"
+
+
+def build(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, BOOK / "build.py", *arguments], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(tiny_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("book") / "site"
+    done = build(tiny_run[0], "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_every_notebook_and_every_page_of_docs_is_in_the_navigation(site):
+    index = (site / "index.html").read_text()
+    notebooks = [f"notebooks/{path.stem}.html" for path in (project_root() / "notebooks").glob("[0-9]*.ipynb")]
+    for page in [*notebooks, *(f"docs/{path.stem}.html" for path in (project_root() / "docs").glob("*.md"))]:
+        assert (site / page).is_file() and f'href="{page}"' in index, page
+
+
+def test_nothing_is_fetched_from_the_network_and_no_widget_is_left(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        loads = re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"(.*?)\"|<link\b[^>]*\bhref=\"(.*?)\"", text)
+        assert not [url for urls in loads for url in urls if re.match("(https?:)?//", url)], page.name
+        assert "application/vnd.jupyter.widget" not in text and "(children=" not in text, page.name
+
+
+def test_executed_outputs_figures_and_formulas_are_there(site):
+    text = (site / "notebooks" / "01_kspace_undersampling.html").read_text()
+    assert "<math" in text and "PSNR of the zero-filled image: " in text
+    images = re.findall(r'src="(\.\./_images/[^"]+\.png)"', text)
+    assert len(images) > 8 and all((site / "notebooks" / image).resolve().is_file() for image in images)
+    assert text.count("Here JupyterLab shows the figure above with controls.") == 2
+
+
+def test_an_unknown_command_in_a_formula_is_refused():
+    mathml = runpy.run_path(str(BOOK / "conf.py"))["mathml"]
+    assert r"\langle" not in mathml(r"\big\langle x \big\rangle", "inline")
+    with pytest.raises(ValueError, match="has no MathML"):
+        mathml(r"\nosuchcommand x", "inline")
+
+
+def test_a_run_without_notebooks_is_refused(tmp_path):
+    done = build(tmp_path)
+    assert done.returncode == 2 and "lacks 00_start_here.ipynb" in done.stderr and not (tmp_path / "book").exists()
