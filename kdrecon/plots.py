@@ -314,7 +314,7 @@ def comparison(
         axes[0, 0].set_ylabel("image")
         axes[1, 0].set_ylabel("zoom")
         axes[2, 0].set_ylabel("residue")
-        bar = figure.colorbar(shown, ax=axes[2, 1:], extend="max", fraction=0.02, pad=0.005)
+        bar = figure.colorbar(shown, ax=axes[2, 1:], extend="max", fraction=0.1 / len(reconstructions), pad=0.005)
         bar.set_label("|target - image|")
     return figure
 
