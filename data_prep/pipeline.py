@@ -205,6 +205,7 @@ def convert(task: Task) -> dict:
         for acceleration in options.accelerations:
             arrays, mask = steps.measured(images, options.name, acceleration, options.mask)
             write_volume(task.path(acceleration), images, attributes | {"mask": mask}, **arrays, **extra)
+            extra = {}  # the measured k-space is large: it goes with the first acceleration
     except OSError as error:
         raise _cannot_write(task.folder.parent, error) from error
     return attributes

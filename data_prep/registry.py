@@ -1,5 +1,7 @@
 """The sources that can be prepared, by the name of their command."""
 
+from data_prep.dicom import Dicom
+from data_prep.kspace import Calgary, FastMRI, Ismrmrd
 from data_prep.nifti import ACDC, MRBrainS, Nifti
 from data_prep.source import Source
 from data_prep.sunnybrook import Sunnybrook
@@ -8,5 +10,9 @@ SOURCES: dict[str, type[Source]] = {
     "acdc": ACDC,
     "mrbrains": MRBrainS,
     "sunnybrook": Sunnybrook,
+    "calgary": Calgary,
+    "fastmri": FastMRI,
     "nifti": Nifti,
+    "dicom": Dicom,
+    "ismrmrd": Ismrmrd,
 }

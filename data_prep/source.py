@@ -1,10 +1,12 @@
 """What a reader of raw scans has to offer, and what all readers share: finding files, naming subjects."""
 
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -137,3 +139,11 @@ def each_once(scans: Iterable[Scan | InputError]) -> Iterator[Scan | InputError]
                 )
                 continue
         yield scan
+
+
+def optional_import(name: str) -> ModuleType:
+    """A package of the extra ``data``; an InputError that says how to install it where it is absent."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(f"this source needs {name}, which is not installed: expected it; pip install {name}") from None

@@ -1,4 +1,4 @@
-"""Sunnybrook Cardiac Data: short-axis cine of 45 patients (CC0 1.0), in the PNG layout of SegNetCMR."""
+"""Sunnybrook Cardiac Data: short-axis cine of 45 patients (CC0 1.0), as DICOM or in the PNG layout of SegNetCMR."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +9,19 @@ from typing import ClassVar
 import matplotlib.image
 import numpy as np
 
+from data_prep.dicom import find_series, read_series
 from data_prep.source import Scan, Volume, find
 from kdrecon.errors import InputError
+
+PATIENT = re.compile(r"SC-[A-Z]+(-[A-Z]+)?-\d+|SCD\d{7}")
 
 
 @dataclass(frozen=True)
 class Sunnybrook:
-    """Sunnybrook short-axis cardiac cine, central 150 x 150, split by patient.
+    """Sunnybrook short-axis cardiac cine, DICOM or PNG, central 150 x 150, split by patient.
 
-    The voxel size is not in the PNG files and is left out. 8 bits put a floor under any error near 59 dB.
+    The voxel size is not in the PNG files and is left out; their 8 bits put a floor under any error near 59 dB. Of the
+    DICOM files all phases are used; --slices ::5 takes every fifth.
     """
 
     folder: Path
@@ -26,21 +30,36 @@ class Sunnybrook:
     small: ClassVar[str] = "skip"
     split: ClassVar[str] = "20,4,6"
     published: ClassVar[dict] = {}
-    layout: ClassVar[str] = "Train/Images/**/SC-*.png"
+    layout: ClassVar[str] = "Train/Images/**/SC-*.png, or SC-*/ or SCD*/CINESAX*/ with DICOM files"
 
     def scans(self) -> Iterator[Scan | InputError]:
         frames: dict[str, list[Path]] = {}
         for path in find(self.folder, lambda path: path.suffix == ".png" and "Images" in path.parts):
             if isinstance(path, InputError):
                 yield path
-            elif match := re.match(r"SC-[A-Z]+(-[A-Z]+)?-\d+", path.name):
+            elif match := PATIENT.match(path.name):
                 frames.setdefault(match[0], []).append(path)
             else:
                 yield InputError(f"{path}: expected a name that begins with the patient, such as SC-HF-I-01; rename it")
         for subject, paths in frames.items():
             yield Scan(subject, tuple(paths), "frames")
+        if not frames:
+            yield from find_series(self.folder, self._patient, self._short_axis)
+
+    def _patient(self, path: Path, header) -> str | InputError:
+        if match := PATIENT.search(path.relative_to(self.folder).as_posix()):
+            return match[0]
+        return InputError(
+            f"{path}: expected a folder named after the patient, such as SC-HF-I-01 or SCD0000101; rename it"
+        )
+
+    def _short_axis(self, path: Path, header) -> bool:
+        """In the layout with a folder a series, only the short-axis cine."""
+        return not path.parent.parent.name.startswith("SCD0") or path.parent.name.startswith("CINESAX")
 
     def read(self, scan: Scan) -> Volume:
+        if scan.label != "frames":
+            return read_series(scan.files)
         return Volume(np.stack([self._frame(path) for path in scan.files]))
 
     def _frame(self, path: Path) -> np.ndarray:

@@ -136,7 +136,9 @@ def write_volume(path: Path, images: np.ndarray, attributes: dict, level: int = 
     """
     with h5py.File(path.name, "w", driver="core", backing_store=False, libver=("v108", "v108")) as file:
         for name, array in {"volfs": np.moveaxis(images, 0, 2), **datasets}.items():
-            file.create_dataset(name, data=array, compression="gzip", compression_opts=level, shuffle=True)
+            noise = name == "raw"  # measured k-space, which does not get smaller
+            packed = {} if noise else {"compression": "gzip", "compression_opts": level, "shuffle": True}
+            file.create_dataset(name, data=array, **packed)
         for name, value in sorted({**attributes, "format_version": FORMAT_VERSION}.items()):
             file.attrs[name] = value
         file.flush()

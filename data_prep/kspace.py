@@ -1,0 +1,261 @@
+"""Readers of measured k-space: Calgary-Campinas, fastMRI, and raw Cartesian data in the ISMRMRD format."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+from xml.etree import ElementTree
+
+import h5py
+import numpy as np
+import torch
+import typer
+
+from data_prep.source import Scan, Volume, find, optional_import, subject_of
+from data_prep.steps import centred
+from kdrecon.errors import InputError, first_line
+from kdrecon.fourier import fft2, ifft2
+
+Raw = Annotated[bool, typer.Option("--raw", help="keep the measured k-space of the coils beside the images")]
+NOT_IMAGES = (
+    "NOISE_MEASUREMENT", "NAVIGATION_DATA", "PHASECORR_DATA", "PARALLEL_CALIBRATION", "DUMMYSCAN_DATA", "HPFEEDBACK_DATA",
+    "RTFEEDBACK_DATA",
+)  # fmt: skip
+PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+
+
+def coil_images(k: np.ndarray, centred: bool = True) -> torch.Tensor:
+    """Complex images (C, H, W) of k-space (C, H, W) with DC in the middle, or at [0, 0]; the object in the middle."""
+    k = torch.from_numpy(np.array(k, np.complex64))
+    if not centred:
+        return ifft2(k)
+    return torch.fft.fftshift(ifft2(torch.fft.ifftshift(k, dim=(-2, -1))), dim=(-2, -1))
+
+
+def combine(slices: Iterable[torch.Tensor], voxel: tuple[float, ...], raw: bool) -> Volume:
+    """Root-sum-of-squares over coils, x = sqrt(sum_c |x_c|^2), slice by slice.
+
+    With raw also the k-space of the coils in the convention of the project: F x_c, orthonormal, DC at [0, 0], so that
+    the root-sum-of-squares of F^-1 raw is the image before it is cropped.
+
+    Args:
+        slices: complex images (C, H, W) of the coils.
+        voxel: see :class:`data_prep.source.Volume`.
+        raw: whether to keep the k-space.
+    """
+    images, kept = [], []
+    for coils in slices:
+        images.append(coils.abs().square().sum(0).sqrt().numpy())
+        kept += [fft2(coils).numpy()] if raw else []
+    return Volume(np.stack(images), voxel, np.stack(kept) if raw else None)
+
+
+def part_of(path: Path) -> str:
+    """The official split that the folder of a file is named after: Train, multicoil_val, ...; "" for none."""
+    match = re.search(r"(?:^|_)(train|val|validation|test)$", path.parent.name.lower())
+    return PARTS[match[1]] if match else ""
+
+
+@dataclass(frozen=True)
+class Calgary:
+    """Calgary-Campinas complex-valued brain volumes (.npy): k-space or images, one or several channels."""
+
+    folder: Path
+    dataset: ClassVar[str] = "calgary"
+    size: ClassVar[tuple] = ()
+    small: ClassVar[str] = "pad"
+    split: ClassVar[str] = "8,1,1"
+    published: ClassVar[dict] = {}
+    layout: ClassVar[str] = "{Train,Val,Test}/*.npy, complex (S, H, W) or (S, H, W, 2 x channels)"
+
+    def scans(self) -> Iterator[Scan | InputError]:
+        for path in find(self.folder, lambda path: path.suffix == ".npy"):
+            yield path if isinstance(path, InputError) else Scan(path.stem, (path,), "volume", part_of(path))
+
+    def read(self, scan: Scan) -> Volume:
+        (path,) = scan.files
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        pairs = stored.ndim == 4 and not np.iscomplexobj(stored) and stored.shape[3] % 2 == 0
+        if not pairs and not (stored.ndim == 3 and np.iscomplexobj(stored)):
+            raise InputError(
+                f"{path} holds {stored.dtype} {stored.shape}: expected complex (S, H, W), or real and imaginary parts in "
+                "turn, (S, H, W, 2 x channels)"
+            )
+        domain = self._domain(self._coils(stored[len(stored) // 2]))
+        coils = (self._coils(one) for one in stored)
+        if domain == "image":
+            return combine((torch.from_numpy(one) for one in coils), (), raw=False)
+        return combine((coil_images(one, domain == "centred") for one in coils), (), raw=False)
+
+    @staticmethod
+    def _coils(one: np.ndarray) -> np.ndarray:
+        """A stored slice as (C, H, W), complex64."""
+        coils = one[None] if one.ndim == 2 else np.moveaxis(one[..., ::2] + 1j * one[..., 1::2], 2, 0)
+        return np.array(coils, np.complex64)
+
+    @staticmethod
+    def _domain(coils: np.ndarray) -> str:
+        """Whether a slice (C, H, W) is k-space with DC at [0, 0] or in the middle, or an image: by where its energy is."""
+        energy = (np.abs(coils) ** 2).sum(0)
+        for domain, spectrum in (("centred", energy), ("unshifted", np.fft.fftshift(energy))):
+            rows, columns = (slice(n // 2 - n // 16, n // 2 + n // 16 + 1) for n in energy.shape)
+            if spectrum[rows, columns].sum() > 0.5 * energy.sum():
+                return domain
+        return "image"
+
+
+@dataclass(frozen=True)
+class FastMRI:
+    """fastMRI single- or multi-coil k-space (.h5): root-sum-of-squares images, split by patient as published."""
+
+    folder: Path
+    raw: Raw = False
+    dataset: ClassVar[str] = "knee"
+    size: ClassVar[tuple] = (640, 368)
+    small: ClassVar[str] = "pad"
+    split: ClassVar[str] = "official"
+    published: ClassVar[dict] = {}
+    layout: ClassVar[str] = (
+        "{multicoil,singlecoil}_{train,val}/*.h5; those of the test sets are undersampled and passed over"
+    )
+
+    def scans(self) -> Iterator[Scan | InputError]:
+        for path in find(self.folder, lambda path: path.suffix == ".h5"):
+            if isinstance(path, InputError):
+                yield path
+                continue
+            try:
+                with h5py.File(path) as file:
+                    if "kspace" in file and "mask" not in file:
+                        yield Scan(str(file.attrs.get("patient_id", path.stem)), (path,), "", part_of(path))
+            except OSError as error:
+                yield InputError(f"{path} cannot be read ({first_line(error)}): expected an intact file; get it again")
+
+    def read(self, scan: Scan) -> Volume:
+        with h5py.File(scan.files[0]) as file:
+            k = file["kspace"]
+            slices = (coil_images(k[i] if k.ndim == 4 else k[i][None]) for i in range(len(k)))
+            return combine(slices, self._voxel(file), self.raw)
+
+    @staticmethod
+    def _voxel(file: h5py.File) -> tuple[float, ...]:
+        if "ismrmrd_header" not in file:
+            return ()
+        space = ElementTree.fromstring(file["ismrmrd_header"][()]).find(".//{*}encodedSpace")
+        view, matrix = (
+            [float(space.findtext(f"{{*}}{kind}/{{*}}{axis}")) for axis in "xyz"]
+            for kind in ("fieldOfView_mm", "matrixSize")
+        )
+        return tuple(v / m for v, m in zip(view, matrix))
+
+
+@dataclass(frozen=True)
+class Ismrmrd:
+    """Raw Cartesian data in the ISMRMRD format (.h5, .mrd), fully sampled. Needs ismrmrd."""
+
+    folder: Path
+    raw: Raw = False
+    dataset: ClassVar[str] = "ismrmrd"
+    size: ClassVar[tuple] = ()
+    small: ClassVar[str] = "pad"
+    split: ClassVar[str] = "8,1,1"
+    published: ClassVar[dict] = {}
+    layout: ClassVar[str] = "*.h5 or *.mrd that hold dataset/xml and dataset/data"
+
+    def scans(self) -> Iterator[Scan | InputError]:
+        for path in find(self.folder, lambda path: path.suffix in (".h5", ".mrd")):
+            if isinstance(path, InputError):
+                yield path
+                continue
+            try:
+                with h5py.File(path) as file:
+                    if "dataset/data" not in file or "dataset/xml" not in file:
+                        continue
+                    header = ElementTree.fromstring(file["dataset/xml"][0])
+                patient = header.findtext(".//{*}patientID") or subject_of(path, self.folder, "")
+                yield Scan(patient, (path,))
+            except (OSError, ElementTree.ParseError) as error:
+                yield InputError(f"{path} cannot be read ({first_line(error)}): expected an intact file; get it again")
+
+    def read(self, scan: Scan) -> Volume:
+        ismrmrd = optional_import("ismrmrd")
+        (path,) = scan.files
+        data = ismrmrd.Dataset(str(path), "dataset", create_if_needed=False, mode="r")
+        try:
+            header = ismrmrd.xsd.CreateFromDocument(data.read_xml_header())
+            encoding = header.encoding[0]
+            if len(header.encoding) != 1 or encoding.trajectory.value != "cartesian":
+                raise InputError(
+                    f"{path} has {len(header.encoding)} encodings, the first {encoding.trajectory.value}: expected one "
+                    "cartesian encoding; leave the file out"
+                )
+            lines = [data.read_acquisition(i) for i in range(data.number_of_acquisitions())]
+        finally:
+            data.close()
+        recon = encoding.reconSpace
+        volumes = assemble(ismrmrd, [line for line in lines if is_image(ismrmrd, line)], encoding, path)
+        slices = (
+            _fit(coil_images(plane), (recon.matrixSize.y, recon.matrixSize.x)) for volume in volumes for plane in volume
+        )
+        view, matrix = recon.fieldOfView_mm, recon.matrixSize
+        return combine(slices, (view.y / matrix.y, view.x / matrix.x, view.z / matrix.z), self.raw)
+
+
+def is_image(ismrmrd, line) -> bool:
+    """Whether a readout belongs to the image, and not to noise, navigators, calibration or corrections."""
+    return not any(line.is_flag_set(getattr(ismrmrd, f"ACQ_IS_{kind}")) for kind in NOT_IMAGES)
+
+
+def assemble(ismrmrd, lines: list, encoding, path: Path) -> Iterator[np.ndarray]:
+    """k-space (Z, C, Y, X), complex64, with DC in the middle, of each slice, phase, contrast, ... of Cartesian readouts.
+
+    Repeated readouts are averaged; an asymmetric echo or partial Fourier is filled with zeros; of a three-dimensional
+    scan the third axis is transformed to the image.
+
+    Raises:
+        InputError: no readout at all, or lines are missing between the outermost ones: an accelerated scan.
+    """
+    size, limits = encoding.encodedSpace.matrixSize, encoding.encodingLimits
+    groups = defaultdict(list)
+    for line in lines:
+        i = line.idx
+        groups[i.slice, i.contrast, i.phase, i.repetition, i.set].append(line)
+    if not groups:
+        raise InputError(f"{path} has no readout of an image: expected some; leave the file out")
+    centres = [getattr(limits, f"kspace_encoding_step_{axis}") for axis in (1, 2)]
+    shift_y, shift_z = (n // 2 - (limit.center if limit else n // 2) for limit, n in zip(centres, (size.y, size.z)))
+    for _, group in sorted(groups.items()):
+        k = np.zeros((size.z, group[0].active_channels, size.y, size.x), np.complex64)
+        count = np.zeros((size.z, size.y), int)
+        for line in group:
+            samples = line.data[:, ::-1] if line.is_flag_set(ismrmrd.ACQ_IS_REVERSE) else line.data
+            y, z = line.idx.kspace_encode_step_1 + shift_y, line.idx.kspace_encode_step_2 + shift_z
+            x = size.x // 2 - line.center_sample
+            if not (0 <= y < size.y and 0 <= z < size.z and 0 <= x <= size.x - samples.shape[1]):
+                raise InputError(
+                    f"{path} has {samples.shape[1]} samples at column {x}, line {y}, partition {z}: expected them inside the "
+                    f"encoded matrix {size.x} x {size.y} x {size.z}; correct the header"
+                )
+            k[z, :, y, x : x + samples.shape[1]] += samples
+            count[z, y] += 1
+        sampled = count > 0
+        if missing := _gaps(sampled.any(1)) + sum(_gaps(row) for row in sampled if row.any()):
+            raise InputError(
+                f"{path} lacks {missing} lines between those that were measured: expected a fully sampled scan; an "
+                "accelerated one has no target to learn from; leave the file out"
+            )
+        k /= np.maximum(count, 1)[:, None, :, None]
+        yield np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(k, 0), axis=0, norm="ortho"), 0) if size.z > 1 else k
+
+
+def _gaps(sampled: np.ndarray) -> int:
+    """How many entries between the first and the last sampled one are not sampled."""
+    places = np.flatnonzero(sampled)
+    return int(places[-1] + 1 - places[0] - len(places))
+
+
+def _fit(coils: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Crop or zero-pad images (C, H, W) about their middle: takes the oversampling of the readout away."""
+    return torch.from_numpy(np.ascontiguousarray(centred(coils.numpy(), size)))

@@ -1,0 +1,327 @@
+"""Every reader, on trees in the exact layout of its source."""
+
+import shutil
+import sys
+from importlib import resources
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pandas as pd
+import pydicom
+import pydicom.data
+import pytest
+import torch
+import trees
+
+from data_prep.dicom import Dicom
+from data_prep.kspace import Calgary, FastMRI, Ismrmrd
+from data_prep.nifti import MRBrainS, Nifti, read_nifti
+from data_prep.pipeline import Options, prepare
+from data_prep.registry import SOURCES
+from data_prep.source import Scan
+from data_prep.sunnybrook import Sunnybrook
+from kdrecon import data
+from kdrecon.errors import InputError
+from kdrecon.fourier import ifft2
+
+
+def found(source) -> list[Scan]:
+    scans = list(source.scans())
+    assert not [s for s in scans if isinstance(s, InputError)]
+    return scans
+
+
+def subjects(source) -> dict[str, list[str]]:
+    """Subjects of each official split."""
+    scans = found(source)
+    return {part: [s.subject for s in scans if s.split == part] for part in dict.fromkeys(s.split for s in scans)}
+
+
+def assert_same(images: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5) -> None:
+    """Equal up to one factor: every volume is scaled by its maximum."""
+    np.testing.assert_allclose(images / images.max(), expected / expected.max(), atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", SOURCES.values(), ids=SOURCES)
+def test_every_source_says_what_it_is(kind):
+    assert kind.__doc__ and kind.layout and kind.dataset and kind.small in ("pad", "skip")
+    assert list(kind.__dataclass_fields__)[0] == "folder"
+    with pytest.raises(InputError, match="nowhere is not a folder"):
+        list(kind(Path("/nowhere")).scans())
+
+
+def test_mrbrains_2018(tmp_path):
+    source = MRBrainS(trees.mrbrains2018(tmp_path))
+    assert subjects(source) == {"train": ["1", "4", "5", "7", "14"], "validation": ["070", "148"]}
+    (first, *_) = found(source)
+    volume = source.read(first)
+    np.testing.assert_array_equal(volume.images, trees.picture(2, (240, 240)))
+    assert volume.voxel_size_mm == (1.5, 1.5, 10)
+
+
+def test_mrbrains_2013(tmp_path):
+    source = MRBrainS(trees.mrbrains2013(tmp_path))
+    assert subjects(source) == {
+        "train": [f"training-{n}" for n in range(1, 6)],
+        "validation": ["test-1", "test-2"],
+        "test": ["test-3"],
+    }
+    (fifth,) = [s for s in found(source) if s.subject == "training-5"]
+    np.testing.assert_array_equal(source.read(fifth).images, trees.picture(2, (240, 240), seed=5))
+
+
+def test_mrbrains_is_measured_with_the_published_mask(tmp_path):
+    prepare(MRBrainS(trees.mrbrains2018(tmp_path / "in")), tmp_path, Options(jobs=1))
+    text = (tmp_path / "mrbrain" / "summary.txt").read_text()
+    assert "train:      10 slices (the paper reports 240)" in text and "(the paper reports 96)" in text
+    with h5py.File(tmp_path / "mrbrain" / "train" / "acc_4x" / "1.h5") as file:
+        assert file.attrs["mask"] == "mrbrain 4x, published" and file["volfs"].shape == (240, 240, 2)
+
+
+def test_a_bids_tree_is_split_by_person(tmp_path):
+    source = Nifti(trees.bids(tmp_path / "in"))
+    assert [s.subject for s in found(source)] == ["sub-01", "sub-01", "sub-02", "sub-02", "sub-03", "sub-03"]
+    prepare(source, tmp_path, Options(split="1,1,1", jobs=1))
+    manifest = pd.read_csv(tmp_path / "nifti" / "manifest.csv")
+    assert len(manifest) == 6 and (manifest.groupby("subject").split.nunique() == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("paths", "pattern", "expected"),
+    [
+        (["a.nii", "b.nii.gz"], "", ["a", "b"]),
+        (["p1/t1.nii", "p1/deep/t2.nii", "p2/t1.nii"], "", ["p1", "p1", "p2"]),
+        (["IXI002-Guys.nii", "IXI012-HH.nii"], r"(IXI\d+)", ["IXI002", "IXI012"]),
+        (["x/7_1.nii", "x/7_2.nii", "x/8_1.nii"], r"\d+(?=_)", ["7", "7", "8"]),
+    ],
+)
+def test_who_was_scanned(paths, pattern, expected, tmp_path):
+    for path in paths:
+        trees.nifti(tmp_path / path, trees.picture(1, (8, 8)))
+    (tmp_path / ".hidden.nii").write_text("as some systems leave them behind")
+    assert [s.subject for s in found(Nifti(tmp_path, subject=pattern))] == expected
+
+
+def test_a_pattern_that_does_not_fit(tmp_path):
+    trees.nifti(tmp_path / "a.nii", trees.picture(1, (8, 8)))
+    (error,) = Nifti(tmp_path, subject=r"IXI(\d+)").scans()
+    assert "a.nii does not match --subject" in str(error)
+
+
+@pytest.mark.parametrize("signs", [(-1, -1, 1), (1, 1, 1), (1, -1, -1)])
+@pytest.mark.parametrize("plane", ["acquired", "axial", "coronal", "sagittal"])
+def test_slices_are_upright_however_the_scan_is_stored(plane, signs, tmp_path):
+    right, anterior, up = np.meshgrid(np.arange(5.0), np.arange(6.0), np.arange(7.0), indexing="ij")
+    anatomy = right + 10 * anterior + 100 * up  # the value tells where a voxel lies
+    image = nibabel.Nifti1Image(anatomy.astype(np.float32), np.diag([1.0, 2, 3, 1]))
+    axes = nibabel.orientations.inv_ornt_aff(np.c_[[0, 1, 2], signs], anatomy.shape)
+    stored = nibabel.Nifti1Image(anatomy[:: signs[0], :: signs[1], :: signs[2]].astype(np.float32), image.affine @ axes)
+    nibabel.save(stored, tmp_path / "scan.nii")
+    volume = read_nifti(tmp_path / "scan.nii", plane)
+    step = volume.images[1, 1, 1] - volume.images[[0, 1, 1], [1, 0, 1], [1, 1, 0]]  # along slices, rows, columns
+    expected = {
+        "axial": (100, -10, -1),
+        "acquired": (100, -10, -1),
+        "coronal": (10, -100, -1),
+        "sagittal": (1, -100, -10),
+    }
+    assert tuple(step) == expected[plane]
+    sizes = {"axial": (2, 1, 3), "acquired": (2, 1, 3), "coronal": (3, 1, 2), "sagittal": (3, 2, 1)}
+    assert volume.voxel_size_mm == sizes[plane]
+
+
+def test_time_points_follow_one_another(tmp_path):
+    frames = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    nibabel.save(nibabel.Nifti1Image(frames, np.diag([-1, -1, 1, 1])), tmp_path / "cine.nii")
+    images = read_nifti(tmp_path / "cine.nii").images
+    assert images.shape == (20, 3, 2) and np.array_equal(images[7], frames[:, :, 3, 1].T)
+
+
+def test_real_nifti_scans_that_come_with_nibabel(tmp_path):
+    folder = resources.files("nibabel") / "tests" / "data"
+    for number, name in enumerate(("anatomical.nii", "example4d.nii.gz")):
+        (tmp_path / "in" / str(number)).mkdir(parents=True)
+        shutil.copy(folder / name, tmp_path / "in" / str(number) / name)
+    assert prepare(Nifti(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == []
+    slices = data.load_split("nifti", "train", "4x", data_root=str(tmp_path))
+    assert slices.x.shape[1:] == (1, 64, 64) and float(slices.x.max()) == 1 and len(slices) > 10
+
+
+@pytest.mark.parametrize("layout", ["challenge", "atlas"])
+def test_sunnybrook_as_dicom(layout, tmp_path):
+    source = Sunnybrook(trees.sunnybrook_dicom(tmp_path / "in", layout))
+    name = "SC-HF-I-0" if layout == "challenge" else "SCD000010"
+    assert [s.subject for s in found(source)] == [f"{name}{n}" for n in (1, 2, 3)]
+    np.testing.assert_allclose(source.read(found(source)[1]).images, trees.picture(4, seed=2) * 0.5 + 10)
+    prepare(source, tmp_path, Options(split="1,1,1", jobs=1))
+    assert data.load_split("sunnybrook", "test", "4x", data_root=str(tmp_path)).x.shape == (4, 1, 150, 150)
+
+
+def test_dicom_series_are_separated_sorted_and_rescaled(tmp_path):
+    root = tmp_path / "in"
+    trees.dicom_series(root / "a", trees.picture(5, seed=1), "P1", 1)
+    trees.dicom_series(
+        root / "a", trees.picture(3, (64, 60), seed=2), "P1", 2
+    )  # the same names: the first three replaced
+    trees.dicom_series(root / "b", trees.picture(4, seed=3), "P2", 3)
+    trees.multiframe(root / "enhanced", trees.picture(3, seed=4), "P3")
+    trees.dicom_series(root / "phase", trees.picture(2), "P2", 4, ImageType=["ORIGINAL", "PRIMARY", "P"])
+    trees.dicom_series(root / "ct", trees.picture(2), "P2", 5, Modality="CT")
+    (root / "README").write_text("no scan")
+    source = Dicom(root)
+    scans = found(source)
+    assert [(s.subject, s.label, len(s.files)) for s in scans] == [
+        ("P1", "series 1", 2), ("P1", "series 2", 3), ("P2", "series 1", 4), ("P3", "series 1", 1),
+    ]  # fmt: skip
+    volume = source.read(scans[2])
+    np.testing.assert_allclose(volume.images, trees.picture(4, seed=3) * 0.5 + 10)
+    assert volume.voxel_size_mm == (1.25, 1.5, 8)
+    frames = source.read(scans[3])
+    slopes = np.array([4, 3, 2])[:, None, None]
+    np.testing.assert_allclose(frames.images, trees.picture(3, seed=4)[::-1] * slopes + 3)
+    assert frames.voxel_size_mm == (1.25, 1.5, 8)
+
+
+def test_a_cine_is_sorted_by_position_then_by_time(tmp_path):
+    images = trees.picture(6)
+    for i, image in enumerate(images):
+        trees.dicom(tmp_path / f"{5 - i}.dcm", image, "P", 1, position=i // 3, TriggerTime=40 * (i % 3))
+    (scan,) = found(Dicom(tmp_path))
+    np.testing.assert_array_equal(Dicom(tmp_path).read(scan).images, images)
+
+
+def test_nothing_of_a_dicom_header_but_geometry_comes_out(tmp_path):
+    for number in range(1, 4):
+        trees.dicom_series(tmp_path / "Doe" / str(number), trees.picture(2, seed=number), f"Doe-{number}", number)
+    prepare(Dicom(tmp_path / "Doe"), tmp_path / "out", Options(split="1,1,1", jobs=1))
+    for path in (p for p in tmp_path.glob("out/**/*") if p.is_file()):
+        content = path.read_bytes()
+        assert not any(word in content for word in (b"Doe", b"Jane", b"1970", b"1.2.5.", b"IM00"))
+    with h5py.File(tmp_path / "out" / "dicom" / "train" / "acc_4x" / "1.h5") as file:
+        assert file.attrs["source"][0] == "series 1" and list(file.attrs["voxel_size_mm"]) == [1.25, 1.5, 8]
+
+
+def test_real_dicom_files_that_come_with_nibabel_and_pydicom(tmp_path):
+    folder = resources.files("nibabel") / "nicom" / "tests" / "data"
+    (tmp_path / "in").mkdir()
+    shutil.copy(folder / "slicethickness_empty_string.dcm", tmp_path / "in" / "1.dcm")
+    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), tmp_path / "in" / "2")
+    assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == []
+    assert data.load_split("dicom", "train", "4x", data_root=str(tmp_path)).x.shape == (1, 1, 64, 64)
+    shutil.copy(folder / "0.dcm", tmp_path / "in" / "3.dcm")
+    with pytest.raises(InputError, match="3.dcm is a mosaic of several slices: .* dcm2niix"):
+        prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1))
+
+
+BAD_DICOM = {
+    "no decoder": "x.dcm has pixel data compressed as JPEG Lossless.* which no installed decoder reads.*pip install pylib",
+    "zero bytes": "x.dcm cannot be read .*expected a DICOM file",
+    "truncated": "x.dcm cannot be read .*expected an intact file",
+    "colour": "x.dcm is RGB: expected MONOCHROME2",
+    "twice": "y.dcm is the same image as .*x.dcm: expected each once; remove one",
+}
+
+
+@pytest.mark.parametrize("case", BAD_DICOM)
+def test_dicom_that_cannot_be_used(case, tmp_path):
+    root = tmp_path / "in"
+    for number in range(1, 4):
+        trees.dicom_series(root / str(number), trees.picture(2, (48, 48), seed=number), f"P{number}", number)
+    path = trees.dicom(root / "4" / "x.dcm", trees.picture(1, (48, 48), seed=9)[0], "P4", 4, 0.0)
+    if case == "no decoder":
+        ds = pydicom.dcmread(path)
+        ds.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+        ds.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xc3" + bytes(60)])
+        ds["PixelData"].is_undefined_length = True
+        ds.save_as(path)
+    elif case == "zero bytes":
+        path.write_bytes(b"")
+    elif case == "truncated":
+        path.write_bytes(path.read_bytes()[:-900])
+    elif case == "colour":
+        ds = pydicom.dcmread(path)
+        ds.PhotometricInterpretation, ds.SamplesPerPixel, ds.PlanarConfiguration = "RGB", 3, 0
+        ds.save_as(path)
+    else:
+        shutil.copy(path, path.with_name("y.dcm"))
+    with pytest.raises(InputError, match=BAD_DICOM[case]):
+        prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1))
+    (bad,) = prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1, skip_bad=True))
+    assert str(root / "4") in bad
+
+
+@pytest.mark.parametrize("form", ["pairs", "channels", "complex", "image", "centred"])
+def test_calgary(form, tmp_path):
+    source = Calgary(trees.calgary(tmp_path, form))
+    parts = subjects(source)
+    assert {part: len(names) for part, names in parts.items()} == {"test": 1, "train": 2, "validation": 1}
+    scan = next(s for s in found(source) if s.subject == "e14082s3_P53252.7")
+    assert_same(source.read(scan).images, trees.picture(3, (64, 64), seed=2))
+
+
+def test_an_array_that_is_no_complex_volume(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((3, 8, 8)))
+    with pytest.raises(InputError, match=r"a.npy holds float64 \(3, 8, 8\): expected complex"):
+        Calgary(tmp_path).read(found(Calgary(tmp_path))[0])
+
+
+@pytest.mark.parametrize("kind", ["multicoil", "singlecoil"])
+def test_fastmri(kind, tmp_path):
+    source = FastMRI(trees.fastmri(tmp_path / "in", kind))
+    assert subjects(source) == {"train": ["patient-0", "patient-1"], "validation": ["patient-2"]}
+    volume = source.read(found(source)[0])
+    assert_same(volume.images, trees.picture(3, (40, 36)))
+    assert volume.voxel_size_mm == (2, 2.5) + (4.5,) and volume.raw is None
+    with h5py.File(found(source)[0].files[0]) as file:
+        np.testing.assert_allclose(volume.images[:, 4:-4, 2:-2], file["reconstruction_rss"], rtol=1e-4)
+
+
+def test_fastmri_with_its_measured_k_space(tmp_path):
+    source = FastMRI(trees.fastmri(tmp_path / "in"), raw=True)
+    prepare(source, tmp_path, Options(accelerations=("4x", "8x"), size="keep", slices="1:", jobs=1))
+    with h5py.File(tmp_path / "knee" / "train" / "acc_4x" / "1.h5") as file:
+        raw, x = file["raw"][:], np.moveaxis(file["volfs"][:], 2, 0)
+    assert raw.shape == (2, 3, 40, 36) and raw.dtype == np.complex64
+    combined = ifft2(torch.from_numpy(raw)).abs().square().sum(1).sqrt().numpy()
+    np.testing.assert_allclose(combined, x, atol=1e-5)
+    with h5py.File(tmp_path / "knee" / "train" / "acc_8x" / "1.h5") as file:
+        assert "raw" not in file
+    assert data.load_split("knee", "train", "4x", data_root=str(tmp_path)).x.shape == (4, 1, 40, 36)
+
+
+@pytest.mark.parametrize("partitions", [False, True])
+def test_ismrmrd(partitions, tmp_path):
+    images = trees.picture(4, (32, 30))
+    source = Ismrmrd(tmp_path, raw=True)
+    trees.raw_scan(tmp_path / "scan.h5", images, partitions=partitions)
+    (scan,) = found(source)
+    volume = source.read(scan)
+    assert scan.subject == "Doe, Jane" and volume.voxel_size_mm == (1.5, 1, 5) and volume.raw.shape == (4, 3, 32, 30)
+    assert_same(volume.images, images)
+
+
+def test_accelerated_raw_data_has_no_target(tmp_path):
+    trees.raw_scan(tmp_path / "scan.h5", trees.picture(2, (32, 30)), skip=3)
+    with pytest.raises(InputError, match="scan.h5 lacks 10 lines between those that were measured: .* fully sampled"):
+        Ismrmrd(tmp_path).read(found(Ismrmrd(tmp_path))[0])
+
+
+@pytest.mark.parametrize("kind", [FastMRI, Ismrmrd])
+def test_a_file_that_is_no_hdf5_is_named(kind, tmp_path):
+    (tmp_path / "broken.h5").write_bytes(b"no HDF5")
+    (error,) = kind(tmp_path).scans()
+    assert "broken.h5 cannot be read" in str(error)
+
+
+@pytest.mark.parametrize("kind, package", [(Dicom, "pydicom"), (Ismrmrd, "ismrmrd")])
+def test_a_missing_package_says_how_to_get_it(kind, package, tmp_path, monkeypatch):
+    for patient in "ab":
+        trees.raw_scan(tmp_path / f"{patient}.h5", trees.picture(1, (16, 16)), patient)
+    (tmp_path / "a.dcm").touch()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        InputError, match=f"needs {package}, which is not installed: expected it; pip install {package}"
+    ):
+        prepare(kind(tmp_path), tmp_path / "out", Options(jobs=1, split="1,1,0"))
