@@ -7,9 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
+import torch
 import typer
 
 from data_prep import pipeline, sample
+from data_prep.check import check
 from data_prep.pipeline import Options
 from data_prep.registry import SOURCES
 from kdrecon.data import ROOT
@@ -28,6 +30,16 @@ def sample_command(
 ) -> None:
     """Rebuild the embedded sample from the two public packages it was taken from, byte for byte."""
     sample.build(source, out)
+
+
+@app.command("check")
+def check_command(folder: Annotated[Path, typer.Argument(help="of a data set, such as datasets/cardiac")]) -> None:
+    """Check a data set: shapes, values, k-space against images and mask, subjects, duplicates. Exit status 1: faults."""
+    report = check(folder)
+    print(*(f"note: {note}" for note in report.notes), *(f"fault: {fault}" for fault in report.faults), sep="\n")
+    print(f"{folder}: {len(report.faults) or 'no'} faults")
+    if report.faults:
+        raise typer.Exit(1)
 
 
 def prepare_command(
@@ -82,6 +94,7 @@ for name, kind in SOURCES.items():
 def main() -> None:
     """Run the command line; what the user got wrong is one line on stderr and exit status 2."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that work in progress is tidied up
+    torch.set_num_threads(1)  # the work is spread over volumes instead
     try:
         app()
     except InputError as error:

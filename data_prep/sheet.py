@@ -36,10 +36,10 @@ def draw(folder: Path, rows: list[dict], accelerations: tuple[str, ...]) -> None
         area.suptitle(
             f"{part}: {slices} slices of {people} subjects; middle slice of {count} volumes", x=0.01, ha="left"
         )
-        tiles = area.subplots(line, COLUMNS, squeeze=False).ravel()
-        for axes in tiles:
+        grid = area.add_gridspec(line, COLUMNS)
+        for tile, row in zip(grid, chosen):
+            axes = area.add_subplot(tile)
             axes.set_axis_off()
-        for axes, row in zip(tiles, chosen):
             with h5py.File(_path(folder, row, accelerations[0])) as file:
                 axes.imshow(file["volfs"][:, :, row["slices"] // 2], cmap="gray", vmin=0)
             axes.set_title(f"{row['volume']}.h5, subject {row['subject']}", fontsize=7)

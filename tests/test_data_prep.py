@@ -27,6 +27,7 @@ from kdrecon.experiments import project_root
 from kdrecon.fourier import ifft2
 from kdrecon.sampling import published_mask
 
+one_thread = pytest.fixture(autouse=True)(trees.one_thread)
 SAMPLES = project_root() / "data_prep" / "samples"
 REAL_SUNNYBROOK = Path(os.environ.get("KDRECON_SUNNYBROOK", project_root().parent / "shared" / "data" / "sunnybrook"))
 

@@ -26,6 +26,8 @@ from kdrecon import data
 from kdrecon.errors import InputError
 from kdrecon.fourier import ifft2
 
+one_thread = pytest.fixture(autouse=True)(trees.one_thread)
+
 
 def found(source) -> list[Scan]:
     scans = list(source.scans())

@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pydicom.uid
+import torch
 from pydicom.dataset import Dataset, FileMetaDataset
 
 LPS = np.diag([-1.5, -1.5, 10, 1])  # as an ITK program writes a scan with the directions of DICOM
@@ -279,3 +280,11 @@ def raw_scan(
                 data.append_acquisition(line)
     data.close()
     return path
+
+
+def one_thread():
+    """A fixture's body: small arrays are faster without threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
