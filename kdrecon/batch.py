@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 
-from kdrecon import evaluation
+from kdrecon import comparisons, evaluation
 from kdrecon.errors import InputError, first_line
 from kdrecon.experiments import Parameters, project_root
 from kdrecon.laboratory import Laboratory
@@ -68,8 +68,9 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
     """Execute notebooks with the parameters; results go to {out}, finished work is not done again.
 
     {out}/notebooks/ receives the executed notebooks as .ipynb and .html, {out}/experiments/ the networks,
-    {out}/summary.csv a row a model and {out}/report.html a page with everything. A notebook is skipped when it has
-    already run with the same source and parameters; networks that an interrupted one trained are found again.
+    {out}/summary.csv a row a model, {out}/comparisons.csv the paired comparisons and {out}/report.html a page with
+    everything. A notebook is skipped when it has already run with the same source and parameters; networks that an
+    interrupted one trained are found again.
 
     Raises:
         InputError: the data cannot be used, or another run is at work in the folder. Nothing is written then.
@@ -95,9 +96,15 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
     print(f"results: {_friendly(out / 'report.html')}")
 
 
-def report(out: Path) -> None:
-    """Write {out}/summary.csv and {out}/report.html anew from the experiments and notebooks that are there."""
-    write_report(out, evaluation.write_summary(out))
+def report(out: Path, against: dict[str, str] | None = None) -> None:
+    """Write summary.csv, comparisons.csv and report.html of a run anew from the experiments and notebooks in it.
+
+    Args:
+        out: folder of the run.
+        against: a further reference of the comparisons, see :func:`kdrecon.comparisons.comparisons`.
+    """
+    compared = comparisons.write_comparisons(out, against)
+    write_report(out, evaluation.write_summary(out), compared)
 
 
 def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:

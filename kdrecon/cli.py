@@ -45,11 +45,17 @@ def run(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="folder of a run")]) -> None:
-    """Write summary.csv and report.html of a run anew."""
+def report(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="compare with the network that has this in summary.csv, too"),
+    ] = None,
+) -> None:
+    """Write summary.csv, comparisons.csv and report.html of a run anew."""
     from kdrecon import batch
 
-    batch.report(run)
+    batch.report(run, _assigned("--against", against or []))
     print(run / "report.html")
 
 
@@ -75,6 +81,14 @@ def ready(
     from kdrecon.ready import build
 
     build(epochs, device)
+
+
+def _assigned(option: str, assignments: list[str]) -> dict[str, str]:
+    """Values by name from NAME=VALUE texts."""
+    for assignment in assignments:
+        if "=" not in assignment:
+            raise InputError(f"{option} {assignment!r}: expected name=value, such as {option} model=sft_teacher")
+    return dict(assignment.split("=", 1) for assignment in assignments)
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
 """Reconstruct, score, tabulate: every figure is a slice's, averaged over slices only in the tables."""
 
+import json
 import os
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -12,12 +14,13 @@ from torch import nn
 
 from kdrecon.data import Slices
 from kdrecon.errors import InputError
+from kdrecon.experiments import Experiment
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
-from kdrecon.presets import Switches
 from kdrecon.training import write_json
 
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
+PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
 
 
 @torch.no_grad()
@@ -45,7 +48,7 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     slices, folder, record = lab.test, network.folder, read_record(network.folder)
     made_from = {"weights": weights_hash(network.model), "data": slices.fingerprint, "split": lab.evaluation_split}
     if record.get("evaluation") == made_from:
-        return pd.read_csv(folder / "metrics.csv", dtype={"volume": str, "subject": str})
+        return _read_metrics(folder)
     target, prediction = slices.x[:, 0].cpu().numpy(), reconstruct(network.model, slices)
     place = pd.DataFrame({"volume": slices.volume, "slice": slices.index, "subject": slices.subject})
     table = pd.concat([place, score(target, prediction)], axis=1)
@@ -58,33 +61,95 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     return table
 
 
-def summary(run_root: Path) -> pd.DataFrame:
-    """One row a model of a run: what it is, then mean and standard deviation over slices of each metric.
+def evaluated(run_root: Path) -> Iterator[tuple[dict, pd.DataFrame]]:
+    """Run record and slice-wise table of each evaluated experiment of a run, the baseline among them.
 
     Raises:
         InputError: the folder holds no evaluated experiment.
     """
-    rows = []
-    for path in sorted(Path(run_root).glob("experiments/*/acc_*/*/config.json")):
-        record = read_record(path.parent)
-        if "evaluation" in record:
-            rows.append(_row(record, pd.read_csv(path.parent / "metrics.csv")))
-    if not rows:
+    paths = sorted(Path(run_root).glob("experiments/*/acc_*/*/config.json"))
+    records = {path.parent: read_record(path.parent) for path in paths}
+    records = {folder: record for folder, record in records.items() if "evaluation" in record}
+    if not records:
         raise InputError(
             f"{run_root} holds no evaluated experiment: expected experiments/*/acc_*/*/metrics.csv; run first"
         )
-    table = pd.DataFrame(rows)
-    order = table.model.map(ROLES.index) + table.method.ne("") * len(ROLES) + table.teacher.eq("sft")
-    keys = [table.dataset, table.acceleration, order, table.method, table.init, table.seed]
-    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
+    for folder, record in records.items():
+        yield record, _read_metrics(folder)
+
+
+def identity(record: dict) -> dict:
+    """What makes a network what it is, without its seed: settings, training data, origin, and the slices it was scored on.
+
+    A record of an older version lacks the newer settings: they had their defaults.
+    """
+    config = {"data": ""} | Experiment.from_record(record["config"]).record() | record["config"]
+    settings = {name: value for name, value in config.items() if name not in ("model", "role", "seed", "weight")}
+    scored = {"split": record["evaluation"]["split"], "slices": record["evaluation"]["data"]}
+    return {"model": config["role"], "network": config["model"], **settings, **scored, "origin": record.get("origin", "")}
+
+
+def network_name(network: dict, others: list[dict]) -> str:
+    """A short name for a network among others: its kind, then every setting in which it differs from the usual one.
+
+    Args:
+        network: an :func:`identity`.
+        others: identities of all networks of the table, this one among them. The usual value is the most frequent
+            one among those with the same role (a control is a student), and for init the paper's.
+    """
+    kind = {"sft_teacher": "SFT teacher", "zero_filled": "zero-filled"}.get(network["model"], network["model"])
+    if network["method"]:
+        kind = f"{'SFT-KD' if network['teacher'] == 'sft' else 'Std-KD'} {method_name(network['method'])}"
+    role = "student" if network["model"] == "control" else network["model"]
+    peers = [other for other in others if other["model"] == role] or [network]
+    usual = {name: Counter(str(peer.get(name, "")) for peer in peers).most_common(1)[0][0] for name in network}
+    usual["init"] = "sft" if network["teacher"] == "sft" else "random"
+    told = ("model", "teacher", "method", "origin")
+    differing = [f"{name} {value}" for name, value in network.items() if name not in told and str(value) != usual[name]]
+    return ", ".join([kind, *differing])
+
+
+def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
+    """One row a configuration of a run: what it is, then mean and standard deviation over slices of each metric.
+
+    Networks that differ in the seed alone share a row: means are means over seeds, ``psnr_sd`` and its siblings the
+    spread over slices (the mean of the seeds'), and ``psnr_seed_sd`` and its siblings, where a run has several seeds,
+    the standard deviation over seeds of the means.
+
+    Args:
+        run_root: folder of a run.
+        per_seed: a row a network instead.
+
+    Raises:
+        InputError: the folder holds no evaluated experiment.
+    """
+    groups: dict[str, list] = {}
+    for record, scores in evaluated(run_root):
+        key = json.dumps([identity(record), record["config"]["seed"] if per_seed else ""], sort_keys=True)
+        groups.setdefault(key, []).append((record, scores))
+    several = any(len(group) > 1 for group in groups.values())
+    ordered = sorted(groups.values(), key=lambda group: reading_order(identity(group[0][0])))
+    return pd.DataFrame([_row(group, several) for group in ordered])
+
+
+def reading_order(network: dict) -> tuple:
+    """Sort key of an :func:`identity`: baseline, teacher, student, SFT teacher, controls, Std-KD, SFT-KD."""
+    kind = ROLES.index(network["model"]), bool(network["method"]), network["teacher"] == "sft"
+    place = network["dataset"], network["acceleration"], network["resolution"]
+    return *place, kind[1], kind, network["method"], network["init"], network["epochs"]
 
 
 def write_summary(run_root: Path) -> pd.DataFrame:
     """Write :func:`summary` to {run_root}/summary.csv and return it."""
-    table, path = summary(run_root), Path(run_root) / "summary.csv"
+    table = summary(run_root)
+    write_table(table, Path(run_root) / "summary.csv")
+    return table
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, under a temporary name first."""
     table.to_csv(path.with_suffix(".partial"), index=False)
     os.replace(path.with_suffix(".partial"), path)
-    return table
 
 
 def quality_table(networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student") -> pd.DataFrame:
@@ -144,18 +209,28 @@ def gradient_ratio(record: dict) -> float | str:
     return norms["distillation"] / norms["reconstruction"]
 
 
-def _row(record: dict, table: pd.DataFrame) -> dict:
-    config = record["config"]
-    row = {key: config[key] for key in ("dataset", "acceleration", "resolution")}
-    row |= {"model": config["role"], "network": config["model"], "parameters": record["parameters"]}
-    row |= {key: config[key] for key in ("teacher", "teacher_origin", "method", "init", "seed")}
-    row |= {key: config[key] for key in ("epochs", "batch_size", "lr")}
-    switches = {name: default for name, default in asdict(Switches()).items() if name != "student_init"}
-    row |= switches | {name: config[name] for name in switches if name in config}
-    row |= {"split": record["evaluation"]["split"], "n": len(table)}
+def _row(networks: list[tuple[dict, pd.DataFrame]], several: bool) -> dict:
+    """The row of a configuration: its networks differ in the seed alone; several: some configuration has two seeds."""
+    record, scores = networks[0]
+    settings = identity(record)
+    first = ("dataset", "acceleration", "resolution", "model", "network", "teacher", "method", "init")
+    last = ("split", "slices", "data", "origin")
+    row = {name: settings[name] for name in first}
+    row |= {"seed": ", ".join(str(seed) for seed in sorted(record["config"]["seed"] for record, _ in networks))}
+    row |= {name: value for name, value in settings.items() if name not in first + last}
+    row |= {"parameters": record["parameters"], "split": settings["split"], "n": len(scores)}
     for name in METRICS:
-        row |= {name: table[name].mean(), f"{name}_sd": table[name].std()}
-    return row | {"gradient_ratio": gradient_ratio(record), "origin": record.get("origin", "")}
+        means = [scores[name].mean() for _, scores in networks]
+        row |= {name: np.mean(means), f"{name}_sd": np.mean([scores[name].std() for _, scores in networks])}
+        if several:
+            row[f"{name}_seed_sd"] = np.std(means, ddof=1) if len(means) > 1 else np.nan
+    ratios = [ratio for record, _ in networks if (ratio := gradient_ratio(record)) != ""]
+    row["gradient_ratio"] = np.mean(ratios) if ratios else ""
+    return row | {name: settings[name] for name in last[1:]}
+
+
+def _read_metrics(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "metrics.csv", dtype={"volume": str, "subject": str})
 
 
 def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray) -> None:

@@ -7,21 +7,27 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from kdrecon.comparisons import AGAINST
+from kdrecon.evaluation import PLACE
+
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; font-size: 14px; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 th:nth-child(-n+5), td:nth-child(-n+5) { text-align: left; }
+.compared th:nth-child(n+2), .compared td:nth-child(n+2) { text-align: right; }
 img { max-width: 100%; } .scroll { overflow-x: auto; } .note { background: #fff6dd; padding: .6rem 1rem; }
 """
 
 
-def write_report(out: Path, summary: pd.DataFrame) -> Path:
+def write_report(out: Path, summary: pd.DataFrame, compared: pd.DataFrame | None = None) -> Path:
     """Write {out}/report.html, self-contained but for the links to the executed notebooks.
 
     Args:
         out: folder of a run, with params.yaml, figures/*.png and notebooks/*.html as far as they are there.
         summary: the table of :func:`kdrecon.evaluation.summary`.
+        compared: the table of :func:`kdrecon.comparisons.comparisons`.
 
     Returns:
         the path of the page.
@@ -44,6 +50,7 @@ def write_report(out: Path, summary: pd.DataFrame) -> Path:
         f"<style>{STYLE}</style><h1>kdrecon: run {html.escape(out.name)}</h1><p>{html.escape(data)}, {first.n} slices.</p>"
         f"{_note(summary)}<h2>Table</h2><p>Mean &plusmn; standard deviation over slices; the data range is each slice's "
         f'target maximum.</p><div class="scroll">{formatted(summary).to_html(index=False, escape=True, border=0)}</div>'
+        f"{_comparisons(compared) if compared is not None and len(compared) else ''}"
         f"{figures}<h2>Notebooks as executed</h2><ul>{links}</ul><h2>Parameters</h2>"
         f"<pre>{html.escape(yaml.safe_dump(parameters, sort_keys=False))}</pre></html>"
     )
@@ -53,14 +60,75 @@ def write_report(out: Path, summary: pd.DataFrame) -> Path:
 
 
 def formatted(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary as people read it: a row a model, PSNR and SSIM with standard deviation, the others as means."""
-    table = summary[["model", "network", "teacher", "method", "init", "epochs"]].copy()
+    """The summary as people read it: a row a model, PSNR and SSIM with standard deviation, the others as means.
+
+    Settings that are the same in all rows are left out.
+    """
+    described = ["model", "network", "teacher", "method", "init", "epochs"]
+    trained = summary[summary.model != "zero_filled"]
+    settings = summary.columns[: summary.columns.get_loc("parameters")]
+    described += [name for name in settings if name not in described and trained[name].nunique() > 1]
+    table = summary[described].copy()
     for name, digits in {"psnr": 2, "ssim": 4}.items():
         pairs = zip(summary[name], summary[f"{name}_sd"])
         table[name] = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in pairs]
+        if name == "psnr" and "psnr_seed_sd" in summary:
+            table["over seeds"] = ["" if pd.isna(sd) else f"± {sd:.2f}" for sd in summary.psnr_seed_sd]
     for name in ("nmse", "hfn", "vif"):
         table[name] = summary[name].map("{:.4f}".format)
     return table.rename(columns={"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "hfn": "HFN", "vif": "VIF"})
+
+
+def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
+    """Comparisons as people read them: a row a network, differences of one metric with interval, spread and verdict."""
+    table = compared[compared.metric == metric]
+    digits = 2 if metric == "psnr" else 4
+
+    def signed(values):
+        return ["" if pd.isna(value) else f"{round(value, digits) + 0.0:+.{digits}f}" for value in values]
+
+    def plain(values, decimals=digits):
+        return ["" if pd.isna(value) else f"{value:.{decimals}f}" for value in values]
+
+    interval = [f"{low} to {high}" if low else "" for low, high in zip(signed(table.low), signed(table.high))]
+    columns = {"network": table.network}
+    if table.reference.nunique() > 1:
+        columns["reference"] = table.reference
+    columns |= {
+        "difference": signed(table.difference),
+        "95 % interval": interval,
+        "SD over seeds": plain(table.seed_sd),
+        "p (Holm)": plain(table.p_holm, 3),
+        "limit": plain(table["limit"]),
+        "verdict": table.verdict,
+    }
+    if (table.against == "student").all():
+        columns["below the plain student"] = ["yes" if below is True else "" for below in table.below_student.tolist()]
+        columns |= {"minus teacher": signed(table.gap_teacher), "minus SFT teacher": signed(table.gap_sft_teacher)}
+    return pd.DataFrame(columns)
+
+
+def _comparisons(compared: pd.DataFrame) -> str:
+    """The section on paired comparisons: a table a kind of reference, then why something is not shown."""
+    parts = [
+        "<h2>Comparisons</h2><p>Mean PSNR minus that of the reference in dB, on the same slices, averaged over the seeds "
+        "that both have. Interval and p-value take the subject as the unit, not the slice; p-values are corrected by "
+        "Holm within a table. The limit is the difference that other subjects and other seeds alone could produce: "
+        "below it nothing is shown. The other metrics are in comparisons.csv.</p>"
+    ]
+    places = compared[compared.metric == "psnr"].groupby([*PLACE, "against"], sort=False)
+    several = compared[list(PLACE)].drop_duplicates().shape[0] > 1
+    for (*place, against), table in places:
+        title = f"Against {AGAINST.get(against, against)}" + (f" ({', '.join(map(str, place[:4]))})" if several else "")
+        references = ", ".join(table.reference.unique())
+        people = (
+            f"Reference: {references}. {table['n'].max():.0f} slices of {table.subjects.max():.0f} subject(s), "
+            f"{table.seeds.max()} seed(s)"
+        )
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.note.unique() if note)
+        rows = formatted_comparisons(table).to_html(index=False, escape=True, border=0, classes="compared")
+        parts.append(f'<h3>{html.escape(title)}</h3><p>{people}.</p><div class="scroll">{rows}</div><ul>{notes}</ul>')
+    return "".join(parts)
 
 
 def _note(summary: pd.DataFrame) -> str:
@@ -68,6 +136,11 @@ def _note(summary: pd.DataFrame) -> str:
     if epochs >= 150:
         return ""
     return (
-        f'<p class="note">A shortened run: {epochs} epochs a training instead of 150, one seed. It shows the mechanics; '
-        "differences of a few tenths of a dB between methods mean nothing here.</p>"
+        f'<p class="note">A shortened run: {epochs} epochs a training instead of 150, {_seeds(summary)}. It shows the '
+        "mechanics; what its differences are worth is said under Comparisons.</p>"
     )
+
+
+def _seeds(summary: pd.DataFrame) -> str:
+    number = summary.seed.astype(str).str.split(", ").map(len).max()
+    return "one seed" if number == 1 else f"up to {number} seeds"

@@ -1,0 +1,219 @@
+import json
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_statistics import people
+
+from kdrecon import batch, cli, comparisons, evaluation
+from kdrecon.errors import InputError
+
+SETTINGS = {
+    "dataset": "heart", "acceleration": "4x", "resolution": 150, "epochs": 12, "batch_size": 4, "lr": 1e-3, "seed": 0,
+    "model": "D3C5", "role": "student", "teacher": "", "method": "", "init": "random",
+    "teacher_origin": "",
+}  # fmt: skip
+TEACHER = {"model": "D5C5", "role": "teacher"}
+SFT_TEACHER = {"model": "D5C5", "role": "sft_teacher"}
+ZERO_FILLED = {"model": "zero_filled", "role": "zero_filled", "epochs": 0}
+STD_AT, SFT_AT = {"teacher": "standard", "method": "at"}, {"teacher": "sft", "method": "at", "init": "sft"}
+GAINS = {"student": 0.0, "control": 0.2, "teacher": 1.0, "SFT teacher": 0.8, "Std": -0.3, "SFT": 0.4}
+RUN = {
+    "student": {}, "control": {"epochs": 24}, "teacher": TEACHER, "SFT teacher": SFT_TEACHER, "Std": STD_AT, "SFT": SFT_AT,
+}  # fmt: skip
+
+
+def write_network(run_root, gain=0.0, subjects=8, slices_of="a", **settings):
+    """An evaluated experiment as an older version wrote it: newer settings and training data are not in its record."""
+    config = SETTINGS | settings
+    random = np.random.default_rng(zlib.crc32(json.dumps(config, sort_keys=True).encode()))
+    difficulty, subject = people(subjects, 6, effect=30, between=2, within=1)
+    psnr = difficulty + gain + 0.02 * random.standard_normal(len(subject))
+    table = pd.DataFrame({"volume": subject, "slice": range(len(psnr)), "subject": subject, "psnr": psnr})
+    for name in ("ssim", "nmse", "mse", "hfn", "vif"):
+        table[name] = psnr / 50
+    parts = (f"{value}" for value in config.values())
+    folder = run_root / "experiments" / config["dataset"] / f"acc_{config['acceleration']}" / "_".join(parts)
+    folder.mkdir(parents=True)
+    table.to_csv(folder / "metrics.csv", index=False)
+    record = {"config": config, "finished": True, "parameters": 49285, "origin": "trained"}
+    record["evaluation"] = {"weights": "w", "data": slices_of, "split": "validation"}
+    (folder / "config.json").write_text(json.dumps(record))
+    return folder
+
+
+def write_run(run_root, seeds=(0, 1), networks=RUN, **options):
+    write_network(run_root, gain=-6, **ZERO_FILLED, **options)
+    for name, settings in networks.items():
+        for seed in seeds:
+            write_network(run_root, GAINS.get(name, 0.0) + 0.02 * seed, seed=seed, **settings, **options)
+
+
+def row(table, against, network, metric="psnr"):
+    found = table[(table.against == against) & (table.network == network) & (table.metric == metric)]
+    assert len(found) == 1, (against, network, len(found))
+    return found.iloc[0]
+
+
+def test_each_network_has_its_references(tmp_path):
+    write_run(tmp_path)
+    table = comparisons.comparisons(tmp_path)
+    found = {(r.against, r.network, r.reference) for r in table.itertuples()}
+    assert found == {
+        ("student", "teacher", "student"),
+        ("student", "SFT teacher", "student"),
+        ("student", "Std-KD AT", "student"),
+        ("student", "SFT-KD AT", "student"),
+        ("student", "student, epochs 24", "student"),
+        ("control", "SFT-KD AT", "student, epochs 24"),
+        ("std-kd", "SFT-KD AT", "Std-KD AT"),
+    }
+    assert tuple(table.columns) == comparisons.COLUMNS and set(table.metric) == {"psnr", "ssim"}
+
+
+def test_planted_gains_are_found_with_their_flags_and_gaps(tmp_path):
+    write_run(tmp_path)
+    table = comparisons.comparisons(tmp_path)
+    std, sft = (row(table, "student", f"{kind}-KD AT") for kind in ("Std", "SFT"))
+    assert (std.verdict, bool(std.below_student)) == ("worse", True)
+    assert (sft.verdict, bool(sft.below_student)) == ("better", False)
+    assert [sft.gap_teacher, sft.gap_sft_teacher] == pytest.approx([-0.6, -0.4], abs=0.03)
+    assert row(table, "std-kd", "SFT-KD AT").difference == pytest.approx(0.7, abs=0.03)
+    assert row(table, "control", "SFT-KD AT").difference == pytest.approx(0.2, abs=0.03)
+    assert (sft.seeds, sft.subjects, sft.n) == (2, 8, 48) and sft.seed_sd < 0.02
+
+
+def test_the_p_values_of_one_kind_of_reference_and_metric_are_one_family(tmp_path):
+    write_run(tmp_path)
+    table = comparisons.comparisons(tmp_path)
+    for _, family in table.groupby(["against", "metric"]):
+        assert family.p_holm.max() == pytest.approx(min(1, family.p.min() * len(family)))
+    assert row(table, "std-kd", "SFT-KD AT").p_holm == pytest.approx(2 / 2**8)
+
+
+def test_the_summary_has_a_row_a_configuration_with_the_spread_over_seeds(tmp_path):
+    write_run(tmp_path, seeds=(0, 1, 2))
+    table, single = evaluation.summary(tmp_path), evaluation.summary(tmp_path, per_seed=True)
+    assert len(table) == 7 and len(single) == 19 and set(single.seed) == {"0", "1", "2"}
+    student = table[(table.model == "student") & (table.method == "") & (table.epochs == 12)].iloc[0]
+    means = single[(single.model == "student") & (single.method == "") & (single.epochs == 12)].psnr
+    assert student.seed == "0, 1, 2" and student.psnr == pytest.approx(means.mean())
+    assert student.psnr_seed_sd == pytest.approx(means.std())
+    assert table.psnr_seed_sd.isna().sum() == 1 and not any(single.columns.str.endswith("seed_sd"))
+
+
+def test_networks_are_grouped_by_every_setting_but_the_seed(tmp_path):
+    write_run(tmp_path, networks={"student": {}, "SFT": SFT_AT})
+    write_network(tmp_path, 0.1, **SFT_AT | {"init": "random"})
+    write_network(tmp_path, 0.2, **SFT_AT, switch_of_tomorrow="on")
+    write_network(tmp_path, 0.2, **SFT_AT, seed=5, fidelity="hermitian")
+    names = {c.name: sorted(c.scores) for c in comparisons.configurations(tmp_path)}
+    assert names == {
+        "student": [0, 1],
+        "SFT-KD AT": [0, 1],
+        "SFT-KD AT, init random": [0],
+        "SFT-KD AT, switch_of_tomorrow on": [0],
+        "SFT-KD AT, fidelity hermitian": [5],
+    }
+    assert len(evaluation.summary(tmp_path)) == 6
+
+
+def test_a_record_with_the_newer_settings_at_their_defaults_is_the_same_configuration(tmp_path):
+    write_network(tmp_path, seed=0)
+    write_network(tmp_path, seed=1, fidelity="real", imitation="paper", teacher_origin="")
+    assert [sorted(c.scores) for c in comparisons.configurations(tmp_path)] == [[0, 1]]
+
+
+def test_the_reference_is_the_plain_student_of_the_same_architecture_and_recipe(tmp_path):
+    for settings in ({}, {"epochs": 24}, {"model": "D4C5"}):
+        write_network(tmp_path, **settings)
+    for settings in ({"epochs": 24}, {"model": "D4C5"}, {"model": "D2C5"}):
+        write_network(tmp_path, **STD_AT | settings)
+    table = comparisons.comparisons(tmp_path, "student")
+    assert {(r.network, r.reference) for r in table.itertuples()} == {
+        ("student, epochs 24", "student"),
+        ("Std-KD AT, epochs 24", "student, epochs 24"),
+        ("Std-KD AT, network D4C5", "student, network D4C5"),
+    }
+
+
+def test_the_control_has_as_many_epochs_as_lie_behind_the_weights_of_a_student(tmp_path):
+    two_stages = STD_AT | {"schedule": "two_stage"}
+    for settings in ({}, {"role": "control", "epochs": 24}, {"role": "control", "epochs": 36}):
+        write_network(tmp_path, **settings)
+    for settings in (STD_AT, SFT_AT, two_stages, SFT_AT | {"schedule": "two_stage"}, SFT_AT | {"init": "random"}):
+        write_network(tmp_path, **settings)
+    table = comparisons.comparisons(tmp_path, metrics=("psnr",))
+    controls = {(r.network, r.reference) for r in table[table.against == "control"].itertuples()}
+    assert controls == {
+        ("SFT-KD AT", "control, epochs 24"),
+        ("Std-KD AT, schedule two_stage", "control, epochs 24"),
+        ("SFT-KD AT, schedule two_stage", "control, epochs 36"),
+    }
+    plain = table[(table.against == "student")]
+    assert set(plain.reference) == {"student"} and {"control, epochs 24", "control, epochs 36"} < set(plain.network)
+
+
+def test_only_networks_that_saw_the_same_slices_are_compared(tmp_path):
+    write_network(tmp_path)
+    for place in ({"acceleration": "5x"}, {"dataset": "brain"}, {"resolution": 96}, {"slices_of": "b"}):
+        write_network(tmp_path, **STD_AT, **place)
+    assert comparisons.comparisons(tmp_path).empty
+
+
+def test_another_reference_can_be_chosen(tmp_path):
+    write_run(tmp_path)
+    table = comparisons.comparisons(tmp_path, {"model": "sft_teacher"}, metrics=("nmse",))
+    assert set(table.reference) == {"SFT teacher"} and len(table) == 5 and set(table.metric) == {"nmse"}
+    assert comparisons.comparisons(tmp_path, {"epochs": "24"}).reference.unique() == ["student, epochs 24"]
+    with pytest.raises(InputError, match="column 'colour' is unknown: expected one of model, network"):
+        comparisons.comparisons(tmp_path, {"colour": "red"})
+    with pytest.raises(InputError, match="no network of .* has method=sp, or none can be compared with it: expected"):
+        comparisons.comparisons(tmp_path, {"method": "sp"})
+    with pytest.raises(InputError, match="against 'teacher': expected one of student, control, std-kd"):
+        comparisons.comparisons(tmp_path, "teacher")
+
+
+def test_networks_without_a_common_seed_are_listed_but_not_compared(tmp_path):
+    write_network(tmp_path, seed=0)
+    write_network(tmp_path, seed=1, **STD_AT)
+    found = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT")
+    assert found.seeds == 0 and found.verdict == "not tested" and np.isnan(found.difference)
+    assert found.note == "seeds [1], reference [0]: none in common"
+
+
+def test_two_subjects_are_not_tested_and_the_table_says_why(tmp_path):
+    write_run(tmp_path, seeds=(0,), subjects=2)
+    table = comparisons.write_comparisons(tmp_path)
+    assert (table.verdict == "not tested").all() and table[["p", "p_holm", "low", "limit"]].isna().all(axis=None)
+    assert table.note.str.contains("2 subjects: fewer than 6").all() and table.note.str.contains("one seed").all()
+    read = pd.read_csv(tmp_path / "comparisons.csv")
+    assert read.difference.tolist() == pytest.approx(table.difference.tolist())
+
+
+def test_a_run_without_anything_to_compare_has_an_empty_table_with_its_columns(tmp_path):
+    write_network(tmp_path)
+    assert comparisons.write_comparisons(tmp_path).empty
+    assert tuple(pd.read_csv(tmp_path / "comparisons.csv").columns) == comparisons.COLUMNS
+
+
+def test_the_report_shows_the_comparisons_and_says_why_something_is_not_shown(tmp_path):
+    write_run(tmp_path, subjects=6)
+    batch.report(tmp_path, {"model": "sft_teacher"})
+    page = (tmp_path / "report.html").read_text()
+    reference = "Reference: student, epochs 24. 36 slices of 6 subject(s)"
+    for text in ("<h2>Comparisons</h2>", "Against model=sft_teacher", reference):
+        assert text in page
+    assert "5 tests with 6 subjects: no corrected p-value can be below 0.16" in page and "up to 2 seeds" in page
+    std = next(line for line in page.split("<tr>") if "<td>Std-KD AT</td>" in line)
+    assert "not shown" in std and "<td>yes</td>" in std
+
+
+def test_a_reference_that_is_no_assignment_is_refused(tmp_path, monkeypatch, capsys):
+    write_run(tmp_path)
+    monkeypatch.setattr("sys.argv", ["kdrecon", "report", str(tmp_path), "--against", "teacher"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: --against 'teacher': expected name=value")
