@@ -96,15 +96,19 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
     print(f"results: {_friendly(out / 'report.html')}")
 
 
-def report(out: Path, against: dict[str, str] | None = None) -> None:
+def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool = False) -> None:
     """Write summary.csv, comparisons.csv and report.html of a run anew from the experiments and notebooks in it.
 
     Args:
         out: folder of the run.
         against: a further reference of the comparisons, see :func:`kdrecon.comparisons.comparisons`.
+        volume_wise: write {out}/volume_wise.csv and its section of the page, too.
     """
+    volumes = evaluation.volume_wise(out) if volume_wise else None
     compared = comparisons.write_comparisons(out, against)
-    write_report(out, evaluation.write_summary(out), compared)
+    if volume_wise:
+        evaluation.write_table(volumes, out / "volume_wise.csv")
+    write_report(out, evaluation.write_summary(out), compared, volumes)
 
 
 def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:

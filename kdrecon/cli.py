@@ -1,4 +1,4 @@
-"""The command line: kdrecon run, report, info."""
+"""The command line: kdrecon run, report, import-released, score, info."""
 
 import signal
 import sys
@@ -51,12 +51,65 @@ def report(
         list[str] | None,
         typer.Option(metavar="COLUMN=VALUE", help="compare with the network that has this in summary.csv, too"),
     ] = None,
+    volume_wise: Annotated[
+        bool, typer.Option("--volume-wise", help="write volume_wise.csv and its section, too")
+    ] = False,
 ) -> None:
     """Write summary.csv, comparisons.csv and report.html of a run anew."""
     from kdrecon import batch
 
-    batch.report(run, _assigned("--against", against or []))
+    batch.report(run, _assigned("--against", against or []), volume_wise)
     print(run / "report.html")
+
+
+@app.command("import-released")
+def import_released(
+    path: Annotated[Path, typer.Argument(help="best_model.pt of the released code")],
+    out: Annotated[Path, typer.Option(help="folder of the run that receives the network")],
+    dataset: Annotated[str, typer.Option(help="such as cardiac; by default what the file says")] = "",
+    acceleration: Annotated[str, typer.Option(help="such as 4x; by default what the file says")] = "",
+    resolution: Annotated[int, typer.Option(help="side of the images; 0 is the data set's usual one")] = 0,
+    method: Annotated[str, typer.Option(help="of a distilled student: how")] = "",
+    teacher: Annotated[str, typer.Option(help="of a distilled student: standard or sft")] = "",
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="score it at once on the data set")] = False,
+    data_root: Annotated[str, typer.Option(help="folder of prepared data sets, for --evaluate")] = "",
+) -> None:
+    """Read a checkpoint of the released code, safely, into an experiment folder of a run."""
+    from kdrecon import evaluation, importing
+    from kdrecon.laboratory import Laboratory
+
+    folder = importing.import_checkpoint(path, out.resolve(), dataset, acceleration, resolution, method, teacher)
+    network = importing.open_network(folder)
+    e = network.experiment
+    print(f"{e.model} {e.model_type}, {e.dataset} {e.acceleration}: {folder}")
+    if evaluate:
+        data_root = data_root and str(Path(data_root).resolve())
+        lab = Laboratory(
+            dataset=e.dataset, acceleration=e.acceleration, resolution=e.resolution, data_root=data_root,
+            run_root=str(out.resolve()), ready=False,
+        )  # fmt: skip
+        evaluation.evaluate(lab, importing.open_network(folder, lab.device))
+        print((folder / "report.txt").read_text(), end="")
+
+
+@app.command()
+def score(
+    targets: Annotated[Path, typer.Argument(help="folder of .h5 files with volfs or target")],
+    reconstructions: Annotated[Path, typer.Argument(help="folder of .h5 files of the same names with reconstruction")],
+    out: Annotated[Path | None, typer.Option(help="CSV file for the table, such as metrics.csv")] = None,
+    volume_wise: Annotated[bool, typer.Option("--volume-wise", help="a row a volume instead of a slice")] = False,
+) -> None:
+    """Score reconstructions that were made elsewhere, slice by slice."""
+    from kdrecon.evaluation import write_table
+    from kdrecon.scoring import score_folders
+
+    table = score_folders(targets, reconstructions, volume_wise)
+    unit = "volume" if volume_wise else "slice"
+    if out:
+        write_table(table, out)
+    figures = table.drop(columns=["volume", "slice", "subject"], errors="ignore")
+    print(f"{len(table)} {unit}s of {table.subject.nunique()} subject(s); the range is each {unit}'s target maximum")
+    print(figures.agg(["mean", "std"]).T.to_string(float_format="{:.5g}".format))
 
 
 @app.command()

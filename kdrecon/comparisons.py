@@ -54,7 +54,7 @@ def configurations(run_root: Path) -> list[Configuration]:
         InputError: the folder holds no evaluated experiment.
     """
     found: dict[str, Configuration] = {}
-    for record, scores in evaluated(run_root):
+    for _, record, scores in evaluated(run_root):
         key = identity(record)
         if key["model"] != "zero_filled":
             configuration = found.setdefault(json.dumps(key, sort_keys=True), Configuration(key))

@@ -39,8 +39,9 @@ def score(target: np.ndarray, prediction: np.ndarray) -> pd.DataFrame:
 def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     """Score a network on the evaluation split, slice by slice, and keep everything in its experiment folder.
 
-    Writes ``results/{volume}.h5`` (``reconstruction`` and ``target``, (S, H, W) float32), ``metrics.csv`` (a row a
-    slice) and ``report.txt``. A second call reads them back, as long as weights and data are the same.
+    Writes ``results/{volume}.h5`` (``reconstruction`` and ``target``, (S, H, W) float32; attribute ``subject``),
+    ``metrics.csv`` (a row a slice) and ``report.txt``. A second call reads them back, as long as weights and data are
+    the same.
 
     Returns:
         a row a slice: volume, slice, subject, psnr, ssim, nmse, mse, hfn, vif.
@@ -54,15 +55,16 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     table = pd.concat([place, score(target, prediction)], axis=1)
     (folder / "results").mkdir(exist_ok=True)
     for volume, rows in place.groupby("volume", sort=False).groups.items():
-        _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows])
+        subject = place.subject[rows[0]]
+        _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows], subject)
     table.to_csv(folder / "metrics.csv", index=False)
     (folder / "report.txt").write_text(_report(network, table, lab.evaluation_split))
     write_json(folder / "config.json", record | {"evaluation": made_from})
     return table
 
 
-def evaluated(run_root: Path) -> Iterator[tuple[dict, pd.DataFrame]]:
-    """Run record and slice-wise table of each evaluated experiment of a run, the baseline among them.
+def evaluated(run_root: Path) -> Iterator[tuple[Path, dict, pd.DataFrame]]:
+    """Folder, run record and slice-wise table of each evaluated experiment of a run, the baseline among them.
 
     Raises:
         InputError: the folder holds no evaluated experiment.
@@ -75,7 +77,7 @@ def evaluated(run_root: Path) -> Iterator[tuple[dict, pd.DataFrame]]:
             f"{run_root} holds no evaluated experiment: expected experiments/*/acc_*/*/metrics.csv; run first"
         )
     for folder, record in records.items():
-        yield record, _read_metrics(folder)
+        yield folder, record, _read_metrics(folder)
 
 
 def identity(record: dict) -> dict:
@@ -124,7 +126,7 @@ def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
         InputError: the folder holds no evaluated experiment.
     """
     groups: dict[str, list] = {}
-    for record, scores in evaluated(run_root):
+    for _, record, scores in evaluated(run_root):
         key = json.dumps([identity(record), record["config"]["seed"] if per_seed else ""], sort_keys=True)
         groups.setdefault(key, []).append((record, scores))
     several = any(len(group) > 1 for group in groups.values())
@@ -137,6 +139,41 @@ def reading_order(network: dict) -> tuple:
     kind = ROLES.index(network["model"]), bool(network["method"]), network["teacher"] == "sft"
     place = network["dataset"], network["acceleration"], network["resolution"]
     return *place, kind[1], kind, network["method"], network["init"], network["epochs"]
+
+
+def volume_score(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+    """PSNR, SSIM, NMSE and MSE of a whole volume (S, H, W): one error over all its voxels, range its maximum.
+
+    SSIM is the mean over slices, with the volume's range. These figures do not compare with slice-wise ones.
+
+    Source: evaluation script released with KD-MRI and SFT-KD-Recon.
+    """
+    target, prediction = np.asarray(target, np.float64), np.asarray(prediction, np.float64)
+    data_range, error = target.max(), np.mean((target - prediction) ** 2)
+    with np.errstate(divide="ignore"):
+        psnr = 10 * np.log10(data_range**2 / error)
+    ssim = METRICS["ssim"](target, prediction, data_range).mean()
+    return {"psnr": psnr, "ssim": ssim, "nmse": error / np.mean(target**2), "mse": error}
+
+
+def volume_wise(run_root: Path) -> pd.DataFrame:
+    """One row a network of a run: mean and standard deviation over volumes of :func:`volume_score`.
+
+    Raises:
+        InputError: no evaluated experiment, or one without its reconstructions.
+    """
+    found = sorted(evaluated(run_root), key=lambda network: reading_order(identity(network[1])))
+    identities, rows = [identity(record) for _, record, _ in found], []
+    for network, (folder, record, _) in zip(identities, found):
+        if not (paths := sorted((folder / "results").glob("*.h5"))):
+            raise InputError(f"{folder}/results holds no .h5 file: expected the reconstructions; evaluate the network anew")
+        scores = pd.DataFrame([volume_score(*_read_result(path)) for path in paths])
+        row = {key: network[key] for key in PLACE[:-1]}
+        row |= {"network": network_name(network, identities), "seed": record["config"]["seed"], "volumes": len(scores)}
+        for name in scores:
+            row |= {name: scores[name].mean(), f"{name}_sd": scores[name].std()}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def write_summary(run_root: Path) -> pd.DataFrame:
@@ -233,12 +270,18 @@ def _read_metrics(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "metrics.csv", dtype={"volume": str, "subject": str})
 
 
-def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray) -> None:
+def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray, subject: str) -> None:
     temporary = path.with_suffix(".partial")
     with h5py.File(temporary, "w") as file:
         for name, images in {"reconstruction": reconstruction, "target": target}.items():
             file.create_dataset(name, data=images, compression="gzip", shuffle=True)
+        file.attrs["subject"] = subject
     os.replace(temporary, path)
+
+
+def _read_result(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with h5py.File(path) as file:
+        return file["target"][:], file["reconstruction"][:]
 
 
 def _report(network: Network, table: pd.DataFrame, split: str) -> str:

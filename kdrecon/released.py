@@ -1,13 +1,117 @@
-"""Reading the weights of networks that were trained with the code released with KD-MRI and SFT-KD-Recon."""
+"""Reading the checkpoints of networks that were trained with the code released with SFT-KD-Recon."""
 
+import argparse
+import pathlib
+import pickle
 import re
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, first_line
+from kdrecon.models import DCCNN, dc_cnn
+from kdrecon.sft import SFT
 
 PARTS = ("teacher", "student")
+
+# What a released checkpoint holds besides tensors, as (what is built here, its name in the file): the parsed command
+# line, paths (as text that touches no disk), and numbers of NumPy before and since version 2.
+ALLOWED = [
+    argparse.Namespace,
+    *((pathlib.PurePosixPath, f"pathlib.{module}PosixPath") for module in ("", "_local.")),
+    *((pathlib.PureWindowsPath, f"pathlib.{module}WindowsPath") for module in ("", "_local.")),
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype, type(np.dtype("float64")), type(np.dtype("float32")),
+]  # fmt: skip
+
+
+class Checkpoint(NamedTuple):
+    """A released checkpoint: its network in our form and what else the file tells.
+
+    Attributes:
+        network: a DCCNN (teacher or student), or an SFT that holds both.
+        role: "teacher", "student" or "sft_teacher".
+        epoch: finished epochs, 0 where the file does not tell.
+        validation_l1: the lowest one, NaN where the file does not tell.
+        arguments: the command line that trained it, name -> text, number or None.
+    """
+
+    network: DCCNN | SFT
+    role: str
+    epoch: int
+    validation_l1: float
+    arguments: dict
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a released best_model.pt; nothing in it is ever executed.
+
+    Role and architecture are those of the tensors: ``tcascade{k}.conv{j}`` of a teacher, ``scascade{k}.conv{j}`` of a
+    student, both in a student-friendly training; the highest k and j are cascades and depth.
+
+    Args:
+        path: a pickle of {"epoch", "args", "model", "optimizer", "best_dev_loss", "exp_dir"}, or of a state_dict alone.
+
+    Raises:
+        InputError: no such file, no checkpoint, one that names anything but tensors, numbers, paths and a command
+            line, or tensors that are missing, unexpected or misshapen.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: expected a released best_model.pt; check the path")
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if name := re.search(r"GLOBAL (\S+)", str(error)):
+            raise InputError(
+                f"{path} names {name[1]}, which does not belong in a checkpoint: expected tensors, numbers, paths and a "
+                "command line; nothing of it was executed, do not trust the file"
+            ) from None
+        raise InputError(f"{path} is no checkpoint: expected a released best_model.pt") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path} cannot be read ({first_line(error)}): expected a released best_model.pt") from None
+    if not isinstance(content, dict) or not isinstance(content.get("model", content), dict):
+        raise InputError(f"{path} holds {type(content).__name__}: expected a dict with the weights under 'model'")
+    state = content.get("model", content)
+    network, role = build(state)
+    load_weights(network, state)
+    return Checkpoint(
+        network, role, int(content.get("epoch", -1)) + 1, float(content.get("best_dev_loss", "nan")),
+        {name: _plain(value) for name, value in vars(content.get("args", argparse.Namespace())).items()},
+    )  # fmt: skip
+
+
+def build(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
+    """An untrained network of the architecture that released names tell, and its role; weights come in by load_weights.
+
+    Raises:
+        InputError: an entry has no released name, all of them are listed; or none has.
+    """
+    shapes: dict[str, tuple[int, int]] = {}
+    unmapped = []
+    for name in map(str, state_dict):
+        if match := re.fullmatch(r"(?:module\.)?([ts])cascade(\d+)\.conv(\d+)\.(?:weight|bias)", name):
+            part, cascade, conv = match[1], int(match[2]), int(match[3])
+            depth, cascades = shapes.get(part, (0, 0))
+            shapes[part] = max(depth, conv), max(cascades, cascade)
+        else:
+            unmapped.append(name)
+    if unmapped or not shapes:
+        raise InputError(
+            f"{len(unmapped)} of {len(state_dict)} entries have no place in a DC-CNN ({', '.join(sorted(unmapped))}): "
+            "expected tensors named like tcascade1.conv1.weight, those of the code released with SFT-KD-Recon"
+        )
+    if (largest := max(max(shape) for shape in shapes.values())) > len(state_dict):
+        raise InputError(f"a tensor of cascade or convolution {largest} among {len(state_dict)}: expected all before it, too")
+    networks = {part: dc_cnn(f"D{depth}C{cascades}") for part, (depth, cascades) in shapes.items()}
+    if len(networks) == 1:
+        return next(iter(networks.values())), "teacher" if "t" in networks else "student"
+    if shapes["t"][1] != shapes["s"][1]:
+        raise InputError(f"{shapes['t'][1]} teacher and {shapes['s'][1]} student cascades: expected equal numbers")
+    return SFT(networks["t"], networks["s"]), "sft_teacher"
 
 
 def load_weights(model: nn.Module, state_dict: dict[str, Tensor], part: str | None = None) -> nn.Module:
@@ -95,3 +199,8 @@ def _part(source: dict[str, Tensor], part: str | None) -> str:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{len(names)} ({', '.join(names[:3])}{more})"
+
+
+def _plain(value):
+    """A value of the command line as JSON knows it."""
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

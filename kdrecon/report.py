@@ -21,13 +21,16 @@ img { max-width: 100%; } .scroll { overflow-x: auto; } .note { background: #fff6
 """
 
 
-def write_report(out: Path, summary: pd.DataFrame, compared: pd.DataFrame | None = None) -> Path:
+def write_report(
+    out: Path, summary: pd.DataFrame, compared: pd.DataFrame | None = None, volumes: pd.DataFrame | None = None
+) -> Path:
     """Write {out}/report.html, self-contained but for the links to the executed notebooks.
 
     Args:
         out: folder of a run, with params.yaml, figures/*.png and notebooks/*.html as far as they are there.
         summary: the table of :func:`kdrecon.evaluation.summary`.
         compared: the table of :func:`kdrecon.comparisons.comparisons`.
+        volumes: the table of :func:`kdrecon.evaluation.volume_wise`.
 
     Returns:
         the path of the page.
@@ -51,6 +54,7 @@ def write_report(out: Path, summary: pd.DataFrame, compared: pd.DataFrame | None
         f"{_note(summary)}<h2>Table</h2><p>Mean &plusmn; standard deviation over slices; the data range is each slice's "
         f'target maximum.</p><div class="scroll">{formatted(summary).to_html(index=False, escape=True, border=0)}</div>'
         f"{_comparisons(compared) if compared is not None and len(compared) else ''}"
+        f"{_volume_wise(volumes) if volumes is not None else ''}"
         f"{figures}<h2>Notebooks as executed</h2><ul>{links}</ul><h2>Parameters</h2>"
         f"<pre>{html.escape(yaml.safe_dump(parameters, sort_keys=False))}</pre></html>"
     )
@@ -106,6 +110,19 @@ def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.Da
         columns["below the plain student"] = ["yes" if below is True else "" for below in table.below_student.tolist()]
         columns |= {"minus teacher": signed(table.gap_teacher), "minus SFT teacher": signed(table.gap_sft_teacher)}
     return pd.DataFrame(columns)
+
+
+def _volume_wise(volumes: pd.DataFrame) -> str:
+    """The section on volume-wise figures, a row a network."""
+    table = volumes[["network", "seed", "volumes"]].copy()
+    for name, title, digits in (("psnr", "PSNR (dB)", 2), ("ssim", "SSIM", 4), ("nmse", "NMSE", 4)):
+        pairs = zip(volumes[name], volumes[f"{name}_sd"])
+        table[title] = [f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if pd.notna(sd) else "") for mean, sd in pairs]
+    return (
+        "<h2>Volume-wise figures</h2><p>One error over all voxels of a volume, range its maximum; mean &plusmn; standard "
+        'deviation over volumes. They do not compare with the slice-wise figures above.</p><div class="scroll">'
+        f"{table.to_html(index=False, escape=True, border=0, classes='compared')}</div>"
+    )
 
 
 def _comparisons(compared: pd.DataFrame) -> str:

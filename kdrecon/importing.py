@@ -1,0 +1,128 @@
+"""Released checkpoints as experiments of a run, so that evaluation, tables and comparisons find them."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from kdrecon.distillation import get_method
+from kdrecon.errors import InputError
+from kdrecon.experiments import RESOLUTION, TEACHERS, Experiment, environment
+from kdrecon.laboratory import Network, load_network, read_record
+from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.presets import Switches
+from kdrecon.released import Checkpoint, read_checkpoint
+from kdrecon.sft import SFT
+from kdrecon.training import save_atomically, write_json
+
+
+def import_checkpoint(
+    path: Path,
+    run_root: Path,
+    dataset: str = "",
+    acceleration: str = "",
+    resolution: int = 0,
+    method: str = "",
+    teacher: str = "",
+) -> Path:
+    """Write a released best_model.pt into a run, in our form: an experiment folder with best_model.pt and config.json.
+
+    Args:
+        path: the released file, see :func:`kdrecon.released.read_checkpoint`.
+        run_root: folder of a run; the experiment goes to experiments/{dataset}/acc_{acceleration}/..._released.
+        dataset, acceleration: such as "cardiac" and "4x"; "" takes what the file's command line says.
+        resolution: side of the images it is for; 0 takes the data set's usual one.
+        method, teacher: of a distilled student, which the file does not tell: key of
+            :data:`kdrecon.distillation.METHODS`, and "standard" or "sft".
+
+    Returns:
+        the experiment folder. It is never overwritten by another network.
+
+    Raises:
+        InputError: an unusable file (see there); data set or acceleration that are in doubt; a distilled student without
+            method and teacher, or those for another network; a folder that holds another network. Nothing is written.
+    """
+    found = read_checkpoint(path)
+    place = _place(found.arguments, path, dataset, acceleration)
+    experiment = _experiment(found, path, place, resolution or RESOLUTION.get(place[0], 0), method, teacher)
+    folder = experiment.folder(run_root)
+    folder = folder.with_name(f"{folder.name}_released")
+    evaluated = found.network.teacher if isinstance(found.network, SFT) else found.network
+    record = {
+        "config": experiment.record(),
+        "finished": True,
+        "origin": "released",
+        "parameters": count_parameters(evaluated),
+        "best_epoch": found.epoch,
+        "validation_l1": found.validation_l1,
+        "released": {"file": path.name, "arguments": found.arguments},
+        "environment": environment(),
+    }
+    state = {"model": found.network.state_dict(), "epoch": found.epoch, "validation_l1": found.validation_l1}
+    if (present := folder / "best_model.pt").exists():
+        before = torch.load(present, map_location="cpu", weights_only=True)["model"]
+        if any(not torch.equal(before.get(name, torch.zeros(0)), value) for name, value in state["model"].items()):
+            raise InputError(f"{folder} holds another network: expected a new folder; choose another --out, or delete it")
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    save_atomically(state | {"config": record["config"]}, folder / "best_model.pt")
+    write_json(folder / "config.json", record)
+    return folder
+
+
+def open_network(folder: Path, device: torch.device | None = None) -> Network:
+    """The network of an experiment folder, ready for :func:`kdrecon.evaluation.evaluate`.
+
+    Raises:
+        InputError: no finished experiment, or a checkpoint that does not fit its record.
+    """
+    record = read_record(folder)
+    if not record.get("finished"):
+        raise InputError(f"{folder} holds no finished experiment: expected config.json and best_model.pt")
+    experiment = Experiment.from_record(record["config"])
+    switches = experiment.switches
+    model, student = dc_cnn(experiment.model, switches.fidelity, switches.residual), None
+    if experiment.role == "sft_teacher":
+        student = dc_cnn(switches.student_network, switches.fidelity, switches.residual)
+    load_network(SFT(model, student) if student else model, folder / "best_model.pt", device or torch.device("cpu"))
+    log = folder / "log.csv"
+    history = pd.read_csv(log) if log.exists() else pd.DataFrame()
+    return Network(model, experiment, folder, record["origin"], history, student)
+
+
+def _place(arguments: dict, path: Path, dataset: str, acceleration: str) -> tuple[str, str]:
+    """Data set and acceleration as the user gives them, else as the command line in the file says."""
+    values = {
+        "dataset": dataset or arguments.get("dataset_type"),
+        "acceleration": acceleration or arguments.get("acceleration_factor"),
+    }
+    for name, value in values.items():
+        if not re.fullmatch(r"\w[\w.-]*", str(value or "")):
+            raise InputError(f"{path} says {name} {value!r}: expected one name; give --{name}")
+    return values["dataset"], values["acceleration"]
+
+
+def _experiment(
+    found: Checkpoint, path: Path, place: tuple[str, str], resolution: int, method: str, teacher: str
+) -> Experiment:
+    """What the experiment is: the tensors and the command line tell, and for a distilled student the user."""
+    arguments, network, switches = found.arguments, found.network, Switches.of("as_released")
+    if found.role != "student" and (method or teacher):
+        raise InputError(f"{path} holds a {found.role}: expected neither --method nor --teacher")
+    if ("teacher_checkpoint" in arguments or method or teacher) and not (method and teacher):
+        raise InputError(f"{path} holds a distilled student: expected --method and --teacher, which it does not tell")
+    if method:
+        get_method(method)
+    if teacher not in ("", *TEACHERS):
+        raise InputError(f"teacher {teacher!r} is unknown: expected one of {', '.join(TEACHERS)}")
+    if isinstance(network, SFT):
+        network, switches = network.teacher, replace(switches, student_network=network.student.name)
+    init = "sft" if teacher == "sft" else "random"
+    recipe = {"num_epochs": 150, "batch_size": 4, "lr": 1e-3, "seed": 42}
+    epochs, batch_size, lr, seed = (arguments.get(name, value) for name, value in recipe.items())
+    switches = switches.acting_on(found.role, teacher, init)
+    return Experiment(
+        *place, resolution, epochs, batch_size, lr, seed, network.name, found.role, teacher, method, init, "", switches
+    )
