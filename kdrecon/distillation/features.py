@@ -72,7 +72,7 @@ class SoftmaxDivergence(Method):
     square; here the temperature is 1, in units of the map's scale.
     """
 
-    weight = 2e-2
+    weight = 3e-2
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         log_s, log_t = (maps.flatten(2).log_softmax(2) for maps in (s, t))
@@ -90,7 +90,7 @@ class ActivationBoundaries(Method):
     """
 
     taps = "middle_before"
-    weight = 1e-3
+    weight = 5e-3
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         return torch.where(t > 0, 1 - s, 1 + s).relu().square().mean()

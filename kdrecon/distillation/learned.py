@@ -21,7 +21,7 @@ class FactorTransfer(Method):
     normalisation, one epoch for the paraphraser; and 1 / sqrt(n), so that the loss does not grow with the image.
     """
 
-    weight = 3e-3
+    weight = 6e-3
 
     def __init__(self, channels: int = 32, cascades: int = 5):
         super().__init__(channels, cascades)
@@ -64,7 +64,7 @@ class VariationalInformation(Method):
     authors' code starts at a variance of 5.
     """
 
-    weight = 3e-2
+    weight = 0.1
 
     def __init__(self, channels: int = 32, cascades: int = 5):
         super().__init__(channels, cascades)

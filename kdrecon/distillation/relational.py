@@ -52,7 +52,7 @@ class ProbabilisticTransfer(Method):
     """
 
     min_batch = 2
-    weight = 5.0
+    weight = 15.0
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         p_s, p_t = (F.normalize((1 + cosines(maps)) / 2, p=1, dim=1) for maps in (s, t))
@@ -71,7 +71,7 @@ class RelationalDistillation(Method):
     """
 
     min_batch = 3
-    weight = 0.2
+    weight = 0.3
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         (d_s, angles_s), (d_t, angles_t) = distances_and_angles(s), distances_and_angles(t)

@@ -1,7 +1,8 @@
 """The losses as the code released with SFT-KD-Recon has them: ``kd_form="released"``.
 
 They are applied to the features as they come, without a scale. The released code compares maps of the image padded by
-5 pixels; here the maps end at the image's border, and on maps of one size the two are equal.
+5 pixels; here the maps end at the image's border, and on maps of one size the two are equal. It minimises them without a
+weight, in a stage of their own, where Adam's steps hardly depend on one; the weights here are for training jointly.
 """
 
 import torch
@@ -22,6 +23,7 @@ class ReleasedAttentionTransfer(Method):
     """
 
     scaled = False
+    weight = 0.12
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         return F.l1_loss(energy_across_batch(s), energy_across_batch(t))
@@ -31,13 +33,15 @@ class ReleasedFitNets(Method):
     """FitNets of the released code: the squared output image of cascade 3 alone, no regressor.
 
     L = mean |q_s - q_t| over batch and pixels, q as in :class:`ReleasedAttentionTransfer` of the one-channel block output
-    before data fidelity. With fewer than three cascades it is that of the last one.
+    before data fidelity. With fewer than three cascades it is that of the last one. Where all outputs of a batch are near 0,
+    outside the head, the normalisation makes the gradient as large as they are small.
 
     Source: SFT-KD-Recon, ``train_feature_fitnets.py``; the paper's hint is a hidden layer's 32 channels.
     """
 
     taps = "output"
     scaled = False
+    weight = 3e-3
 
     def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
         return F.l1_loss(*(energy_across_batch(side[:3][-1]) for side in (students, teachers)))
@@ -53,6 +57,7 @@ class ReleasedFlowOfSolution(Method):
 
     taps = "output"
     scaled = False
+    weight = 4e3
     min_cascades = 2
 
     def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
@@ -74,6 +79,7 @@ class ReleasedCorrelationCongruence(Method):
 
     taps = "output"
     scaled = False
+    weight = 3e-2
     min_batch = 2
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
@@ -91,6 +97,7 @@ class ReleasedSimilarityPreserving(Method):
 
     taps = "output"
     scaled = False
+    weight = 0.2
     min_batch = 2
 
     def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ class SingularVectors(Method):
     """
 
     min_cascades = 2
-    weight = 0.2
+    weight = 1e-2
 
     def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
         pairs = list(zip(students, teachers, strict=True))
