@@ -379,10 +379,13 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 # Two losses are added, so their *sizes* and the *sizes of their gradients* decide who is heard. If the
 # gradient of the distillation term is tiny, the student is trained alone under another name. If it is huge,
 # the image hardly counts. Here is the start of training, for an untrained student and this run's teacher.
+#
+# The five methods above are not all that there are: the registry `METHODS` holds eight more that compare
+# feature maps, and each says in its docstring what it compares. Try `print(METHODS["rkd"].__doc__)`.
 
 # %%
 start = {}
-for key in methods:
+for key in (key for key, kind in METHODS.items() if kind.taps):
     torch.manual_seed(seed)
     objective = distil(dc_cnn("D3C5"), teacher.model, key).to(lab.device)
     objective.prepare(batch)
@@ -394,18 +397,18 @@ plots.start_bars(start)
 plt.show()
 
 # %%
-ratio = (start.gradient_distillation / start.gradient_reconstruction).rename(
-    "gradient ratio, distillation : reconstruction"
-)
-ratio.map("{:.2g}".format).to_frame()
+start["gradient ratio"] = start.gradient_distillation / start.gradient_reconstruction
+start.rename(columns={"distillation": "w L_KD"})[["w L_KD", "gradient ratio"]].map("{:.2g}".format)
 
 # %% [markdown]
 # *What to see:* the loss of a method may be small and its gradient large, or the other way round: sizes of
-# losses say little, gradients say more. The weights $w$ were set once, with the aim that at the start of
-# training the gradient of each distillation term is about half that of the reconstruction term, for a
-# teacher that was trained long. They are the same for all teachers and starts, else a comparison of
-# teachers would compare weights. With another data set, or a teacher of few epochs, the ratio is another
-# one, as you can see. Every training writes these norms to `gradient_norms.json` in its experiment folder.
+# losses say little, gradients say more (VID's loss may even be negative). The weights $w$ were set once,
+# with the aim that at the start of training the gradient of each distillation term is about half that of
+# the reconstruction term, for a teacher that was trained long. They are the same for all teachers and
+# starts, else a comparison of teachers would compare weights. With another data set, or a teacher of few
+# epochs, the ratio is another one, as you can see. Every training writes these norms to
+# `gradient_norms.json` in its experiment folder. The fourteenth method, IKD, has no second term: it trains
+# the student's cascades inside networks whose other cascades are the teacher's.
 
 # %% [markdown]
 # ## Distil
