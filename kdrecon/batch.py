@@ -14,16 +14,15 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
-from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 
 from kdrecon import comparisons, evaluation
+from kdrecon.checkpoints import alone_in, write_json, write_text
 from kdrecon.errors import InputError, first_line
 from kdrecon.experiments import Parameters, project_root
 from kdrecon.laboratory import Laboratory
 from kdrecon.report import write_report
-from kdrecon.training import write_json
 
 NOTEBOOKS = project_root() / "notebooks"
 
@@ -80,12 +79,9 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
     data_root = parameters.data_root and str(Path(parameters.data_root).resolve())
     parameters = replace(parameters, run_root=str(out), data_root=data_root)
     Laboratory(**asdict(parameters))
-    try:
-        (out / "notebooks").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}): expected a writable folder; choose --out") from None
-    with _locked(out), _this_python():
-        (out / "params.yaml").write_text(yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
+    with alone_in(out), _this_python():
+        (out / "notebooks").mkdir(exist_ok=True)
+        write_text(out / "params.yaml", yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
         for number, notebook in enumerate(notebooks, 1):
             progress = f"[{number}/{len(notebooks)}] {notebook.stem}"
             started = time.perf_counter()
@@ -124,32 +120,21 @@ def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
         )
     except papermill.PapermillExecutionError as error:
         message, _, _ = str(error.evalue).partition("\n")
-        raise NotebookFailed(
-            f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {message}); it is "
-            f"kept as {_friendly(executed)}; run the same command again to continue from there"
-        ) from None
+        failure = f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {message})"
     except DeadKernelError:
-        raise NotebookFailed(
-            f"the kernel of {notebook.stem} died, which is often a lack of memory; the notebook is kept as "
-            f"{_friendly(executed)}; run the same command again to continue from there"
-        ) from None
+        failure = f"the kernel of {notebook.stem} died, which is often a lack of memory"
+    else:
+        failure = ""
     finally:
         if executed.exists():
             html, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
-            executed.with_suffix(".html").write_text(html)
-    write_json(record_path, finished | {notebook.stem: fingerprint})
+            write_text(executed.with_suffix(".html"), html)
+    write_json(record_path, finished | {notebook.stem: f"failed: {failure}" if failure else fingerprint})
+    if failure:
+        raise NotebookFailed(
+            f"{failure}; it is kept as {_friendly(executed)}; run the same command again to continue from there"
+        )
     return True
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(
-            f"another run is at work in {out}: expected to be alone there; wait for it, or choose --out"
-        ) from None
 
 
 @contextlib.contextmanager

@@ -1,25 +1,30 @@
-"""The volume files (HDF5) and the slices of a split in memory."""
+"""The volume files (HDF5) and the slices of a split, in memory or streamed from the files."""
 
+import copy
 import csv
 import hashlib
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import crop_kspace
 from kdrecon.sampling import MASK_TYPES, mask_for, undersample
 
 SPLITS = ("train", "validation", "test")
 FORMAT_VERSION = 1
+BYTES_PER_PIXEL = 16  # x and x_u as float32, y as complex64
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -42,6 +47,7 @@ class Slices:
         mask: (H, W), bool.
         volume: file stem of each slice; index: its number within the volume; subject: who was scanned.
         fingerprint: of the stored images, the mask and the resolution; equal on every machine.
+        files: path of each slice's volume file.
     """
 
     x: Tensor
@@ -52,30 +58,117 @@ class Slices:
     index: list[int]
     subject: list[str]
     fingerprint: str = ""
+    files: list[Path] | None = None
+
+    storage = "memory"
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def device(self) -> torch.device:
+        return self.mask.device
+
+    def name(self, i: int) -> str:
+        """File and number of slice i, for messages."""
+        return f"{self.files[i] if self.files else self.volume[i]} slice {self.index[i]}"
+
     def batch(self, indices: Tensor) -> Batch:
         """The slices at the given indices (B,)."""
-        indices = indices.to(self.x.device)
+        indices = indices.to(self.device)
         return Batch(self.x[indices], self.x_u[indices], self.y[indices], self.mask)
 
-    def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """All slices in batches of the given size, the last one shorter; shuffled where a generator is given."""
-        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """The slices at the indices ``order`` (by default all) in batches of the given size, the last one shorter."""
+        order = torch.arange(len(self)) if order is None else order
         return (self.batch(indices) for indices in order.split(size))
 
+    def spread(self, n: int) -> Tensor:
+        """Indices of n slices (all, if there are fewer), evenly spaced."""
+        return torch.linspace(0, len(self) - 1, min(n, len(self))).round().long()
+
     def subset(self, n: int) -> "Slices":
-        """n slices (all, if there are fewer), evenly spaced."""
-        keep = torch.linspace(0, len(self) - 1, min(n, len(self))).round().long()
-        names = {name: [getattr(self, name)[i] for i in keep] for name in ("volume", "index", "subject")}
-        kept = {name: getattr(self, name)[keep] for name in ("x", "x_u", "y")}
-        return replace(self, **kept, **names, fingerprint=f"{self.fingerprint}, {len(keep)} slices")
+        """n slices (all, if there are fewer), evenly spaced, in memory."""
+        keep = self.spread(n)
+        names = ("volume", "index", "subject", *(["files"] if self.files else []))
+        kept = {name: [getattr(self, name)[i] for i in keep] for name in names}
+        return Slices(*self.batch(keep), **kept, fingerprint=f"{self.fingerprint}, {len(keep)} slices")
 
     def to(self, device: torch.device) -> "Slices":
         """The same slices on another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in ("x", "x_u", "y", "mask")})
+
+
+class StreamedSlices(Slices):
+    """The slices of a split that is too large for memory: two threads read ahead of the training from the volume files.
+
+    Calls and values are those of :class:`Slices`; ``x`` reads all images, a quarter of what :class:`Slices` would hold.
+
+    Args:
+        scales: of each file the maximum of the stored volume and of the cropped one.
+        resolution: side of the image matrix; 0 keeps the stored one.
+        mask: (H, W), bool.
+        **names: volume, index, subject, files and fingerprint, as in :class:`Slices`.
+
+    Raises:
+        InputError: a file cannot be read any more (when slices of it are asked for).
+    """
+
+    storage = "files"
+    THREADS, AHEAD = 2, 8
+
+    def __init__(self, scales: dict[Path, tuple[np.float32, Tensor]], resolution: int, mask: Tensor, **names):
+        self.scales, self.resolution, self.mask = scales, resolution, mask
+        vars(self).update(names)
+
+    def __len__(self) -> int:
+        return len(self.volume)
+
+    @property
+    def x(self) -> Tensor:
+        return torch.stack([self._image(i) for i in range(len(self))]).to(self.device)
+
+    def batch(self, indices: Tensor) -> Batch:
+        x = torch.stack([self._image(i) for i in indices.tolist()])
+        return Batch(*(part.to(self.device) for part in (x, *undersample(x, self.mask.cpu()))), self.mask)
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        order = torch.arange(len(self)) if order is None else order
+        with ThreadPoolExecutor(self.THREADS) as pool:
+            read = deque()
+            for indices in order.split(size):
+                read.append(pool.submit(self.batch, indices))
+                if len(read) > self.AHEAD:
+                    yield read.popleft().result()
+            while read:
+                yield read.popleft().result()
+
+    def to(self, device: torch.device) -> "StreamedSlices":
+        moved = copy.copy(self)
+        moved.mask = self.mask.to(device)
+        return moved
+
+    def _image(self, i: int) -> Tensor:
+        path = self.files[i]
+        try:
+            with h5py.File(path) as file:
+                image = file["volfs"][..., self.index[i]].astype(np.float32)
+        except (OSError, KeyError) as error:
+            raise InputError(
+                f"{path} cannot be read any more ({first_line(error)}): expected the file that was there at the start; "
+                "bring it back and run the same command again"
+            ) from error
+        maximum, cropped_maximum = self.scales[path]
+        x = torch.from_numpy(image / maximum)[None]
+        return crop_kspace(x, self.resolution) / cropped_maximum if self.resolution else x
+
+
+def memory_limit(device: torch.device) -> int:
+    """Bytes that a split may take up in memory: a quarter of the machine's, and of the GPU's where one is used."""
+    total = psutil.virtual_memory().total
+    if device.type == "cuda":
+        total = min(total, torch.cuda.get_device_properties(device).total_memory)
+    return total // 4
 
 
 def read_volume(path: Path) -> tuple[np.ndarray, dict]:
@@ -85,8 +178,8 @@ def read_volume(path: Path) -> tuple[np.ndarray, dict]:
         path: HDF5 file with ``volfs`` (H, W, S), real and not negative.
 
     Returns:
-        images (S, H, W), float32, scaled by the volume's maximum to [0, 1], and the file's attributes; an optional
-        ``mask_{acceleration}`` (H, W) is among them under its name, as a bool array.
+        images (S, H, W), float32, scaled by the volume's maximum to [0, 1], and the file's attributes; among them are
+        that ``maximum`` and, as a bool array, an optional ``mask_{acceleration}`` (H, W).
 
     Raises:
         InputError: the file is missing, not HDF5 or damaged, has no ``volfs``, or holds other values than the above.
@@ -121,7 +214,8 @@ def read_volume(path: Path) -> tuple[np.ndarray, dict]:
         raise InputError(
             f"{path}: volfs spans {volume.min():g} to {volume.max():g}, expected magnitudes from 0 to a positive maximum"
         )
-    return volume / volume.max(), attributes | masks
+    maximum = volume.max()
+    return volume / maximum, attributes | masks | {"maximum": maximum}
 
 
 def write_volume(path: Path, images: np.ndarray, attributes: dict, level: int = 4, **datasets: np.ndarray) -> None:
@@ -197,12 +291,19 @@ def has_split(dataset: str, split: str, acceleration: str, data_root: str = "", 
 
 
 def load_split(
-    dataset: str, split: str, acceleration: str, resolution: int = 0, data_root: str = "", mask_type: str = "line"
+    dataset: str,
+    split: str,
+    acceleration: str,
+    resolution: int = 0,
+    data_root: str = "",
+    mask_type: str = "line",
+    limit: int | None = None,
 ) -> Slices:
     """Read, check, crop and undersample all volumes of a split.
 
     The images are brought to the resolution by cropping k-space and scaled by their volume's maximum; x_u and y follow
-    from them and the mask, so stored undersampled images are not needed.
+    from them and the mask, so stored undersampled images are not needed. What is larger than the limit stays in its
+    files, which are read once here to check them, and is streamed.
 
     Args:
         dataset: name of the data set.
@@ -211,6 +312,7 @@ def load_split(
         resolution: side of the image matrix; 0 keeps the stored one.
         data_root: folder of the data sets; "" for the defaults of :func:`dataset_folder`.
         mask_type: "line" or "gaussian".
+        limit: bytes that may be held in memory; by default a quarter of the machine's.
 
     Raises:
         InputError: no such data set or split, an unusable file, files of different sizes or masks, a resolution above
@@ -227,35 +329,45 @@ def load_split(
             f"{folder} has no .h5 file for split {split!r} at {acceleration!r} (found: {', '.join(prepared) or 'none'}): "
             f"expected {split}/acc_{acceleration}/*.h5; prepare it with python -m data_prep"
         )
-    images, masks, names = [], [], {"volume": [], "index": [], "subject": []}
+    limit = memory_limit(torch.device("cpu")) if limit is None else limit
+    images, masks, scales, size, stored = [], [], {}, 0, None
+    names = {name: [] for name in ("volume", "index", "subject", "files")}
+    digest = hashlib.sha256()
     for path in files:
-        x, attributes = read_volume(path)
-        if images and images[0].shape[-2:] != x.shape[-2:]:
+        volume, attributes = read_volume(path)
+        if stored and volume.shape[1:] != stored:
             raise InputError(
-                f"{path} has slices of {x.shape[1:]}, {files[0].name} of {tuple(images[0].shape[-2:])}: expected one size "
+                f"{path} has slices of {volume.shape[1:]}, {files[0].name} of {stored}: expected one size "
                 "in a split; prepare them with the same crop"
             )
-        images.append(torch.from_numpy(x))
+        stored, count = volume.shape[1:], len(volume)
+        digest.update(volume.tobytes())
+        x, scale = torch.from_numpy(volume), torch.tensor(1.0)
+        if cropped := resolution not in (0, stored[0]):
+            if resolution > min(stored):
+                raise InputError(
+                    f"resolution {resolution} is above the stored {stored[0]} x {stored[1]} of {folder}: expected at most "
+                    f"{min(stored)}; choose a smaller one, or 0 for the stored size"
+                )
+            x = crop_kspace(x, resolution)
+            scale = x.max()
+            x = x / scale
+        scales[path] = attributes["maximum"], scale
+        size += count * BYTES_PER_PIXEL * x[0].numel()
+        images = [*images, x] if size <= limit else []
+        shape = tuple(x.shape[-2:])
         masks.append(attributes.get(f"mask_{acceleration}"))
-        names["volume"] += [path.stem] * len(x)
-        names["index"] += range(len(x))
-        names["subject"] += [str(attributes.get("subject", path.stem))] * len(x)
-    digest = hashlib.sha256()
-    for x in images:
-        digest.update(x.numpy().tobytes())
-    stored = tuple(images[0].shape[-2:])
-    if resolution and resolution != stored[0]:
-        if resolution > min(stored):
-            raise InputError(
-                f"resolution {resolution} is above the stored {stored[0]} x {stored[1]} of {folder}: expected at most "
-                f"{min(stored)}; choose a smaller one, or 0 for the stored size"
-            )
-        images = [crop_kspace(x, resolution) for x in images]
-        images = [x / x.max() for x in images]
+        subject = str(attributes.get("subject", path.stem))
+        for name, values in {"volume": path.stem, "subject": subject, "files": path}.items():
+            names[name] += [values] * count
+        names["index"] += range(count)
+    mask = _mask(masks, files, dataset, acceleration, shape, mask_type)
+    digest.update(bytes(str((len(names["index"]), 1, *shape)), "ascii") + mask.numpy().tobytes())
+    names["fingerprint"] = digest.hexdigest()[:16]
+    if not images:
+        return StreamedSlices(scales, resolution if cropped else 0, mask, **names)
     x = torch.cat(images)[:, None]
-    mask = _mask(masks, files, dataset, acceleration, tuple(x.shape[-2:]), mask_type)
-    digest.update(bytes(str(tuple(x.shape)), "ascii") + mask.numpy().tobytes())
-    return Slices(x, *undersample(x, mask), mask, **names, fingerprint=digest.hexdigest()[:16])
+    return Slices(x, *undersample(x, mask), mask, **names)
 
 
 def check_manifest(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Reconstruct, score, tabulate: every figure is a slice's, averaged over slices only in the tables."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,12 @@ import pandas as pd
 import torch
 from torch import nn
 
+from kdrecon.checkpoints import replacing, write_json, write_text
 from kdrecon.data import Slices
 from kdrecon.errors import InputError
 from kdrecon.experiments import Experiment
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
-from kdrecon.training import write_json
 
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
@@ -57,8 +56,8 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     for volume, rows in place.groupby("volume", sort=False).groups.items():
         subject = place.subject[rows[0]]
         _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows], subject)
-    table.to_csv(folder / "metrics.csv", index=False)
-    (folder / "report.txt").write_text(_report(network, table, lab.evaluation_split))
+    write_table(table, folder / "metrics.csv")
+    write_text(folder / "report.txt", _report(network, table, lab.evaluation_split))
     write_json(folder / "config.json", record | {"evaluation": made_from})
     return table
 
@@ -184,9 +183,8 @@ def write_summary(run_root: Path) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, under a temporary name first."""
-    table.to_csv(path.with_suffix(".partial"), index=False)
-    os.replace(path.with_suffix(".partial"), path)
+    """Replace a CSV file by a table, atomically."""
+    write_text(path, table.to_csv(index=False))
 
 
 def quality_table(networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student") -> pd.DataFrame:
@@ -271,12 +269,10 @@ def _read_metrics(folder: Path) -> pd.DataFrame:
 
 
 def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray, subject: str) -> None:
-    temporary = path.with_suffix(".partial")
-    with h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         for name, images in {"reconstruction": reconstruction, "target": target}.items():
             file.create_dataset(name, data=images, compression="gzip", shuffle=True)
         file.attrs["subject"] = subject
-    os.replace(temporary, path)
 
 
 def _read_result(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from kdrecon.checkpoints import save_checkpoint, write_json
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError
 from kdrecon.experiments import RESOLUTION, TEACHERS, Experiment, environment
@@ -15,7 +16,6 @@ from kdrecon.models import count_parameters, dc_cnn
 from kdrecon.presets import Switches
 from kdrecon.released import Checkpoint, read_checkpoint
 from kdrecon.sft import SFT
-from kdrecon.training import save_atomically, write_json
 
 
 def import_checkpoint(
@@ -67,7 +67,7 @@ def import_checkpoint(
             raise InputError(f"{folder} holds another network: expected a new folder; choose another --out, or delete it")
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    save_atomically(state | {"config": record["config"]}, folder / "best_model.pt")
+    save_checkpoint(state | {"config": record["config"]}, folder / "best_model.pt")
     write_json(folder / "config.json", record)
     return folder
 

@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from kdrecon import data
+from kdrecon.checkpoints import differences, read_checkpoint, write_json
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError, first_line
 from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment, project_root
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.sft import SFT
-from kdrecon.training import differences, fit, resolve_precision, write_json
+from kdrecon.training import fit, resolve_precision
 
 READY = Path(__file__).parent / "ready"
 
@@ -54,15 +55,20 @@ class Laboratory:
     interrupted. A message says which.
 
     Args:
+        precision: of the training steps, "auto", "fp32" or "bf16" (see :func:`kdrecon.training.resolve_precision`).
+        memory_limit: bytes that a split may take up in memory before it is streamed from its files instead; by default
+            a quarter of what there is.
         **parameters: see :class:`kdrecon.experiments.Parameters`.
 
     Raises:
         InputError: a parameter, the data or the mask cannot be used.
     """
 
-    def __init__(self, **parameters):
+    def __init__(self, *, precision: str = "auto", memory_limit: int | None = None, **parameters):
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device, self.switches = p.torch_device, p.chosen
+        self.recipe = replace(p.recipe, precision=precision)
+        self.memory_limit = data.memory_limit(self.device) if memory_limit is None else memory_limit
         self._networks: dict[Path, Network] = {}
         self.train, self.validation = self._split("train"), self._split("validation")
         tested = data.has_split(p.dataset, "test", p.acceleration, self._data_root, self.switches.mask_type)
@@ -138,7 +144,6 @@ class Laboratory:
         """The baseline without a network."""
         experiment = replace(self._experiment("zero_filled"), epochs=0)
         folder = experiment.folder(self.parameters.run_folder)
-        folder.mkdir(parents=True, exist_ok=True)
         if not read_record(folder):
             write_json(
                 folder / "config.json",
@@ -152,9 +157,8 @@ class Laboratory:
 
     def _split(self, split: str) -> data.Slices:
         p = self.parameters
-        return data.load_split(
-            p.dataset, split, p.acceleration, p.resolution, self._data_root, self.switches.mask_type
-        ).to(self.device)
+        place = (p.dataset, split, p.acceleration, p.resolution, self._data_root, self.switches.mask_type)
+        return data.load_split(*place, limit=self.memory_limit).to(self.device)
 
     def _experiment(
         self, role: str, teacher: str = "", method: str = "", init: str = "random", teacher_origin: str = ""
@@ -164,7 +168,7 @@ class Laboratory:
             "zero_filled": "zero_filled", "teacher": s.teacher_network, "sft_teacher": s.teacher_network
         }.get(role, s.student_network)  # fmt: skip
         return Experiment(
-            p.dataset, p.acceleration, self.train.x.shape[-1], p.epochs, p.batch_size, p.lr, p.seed,
+            p.dataset, p.acceleration, self.mask.shape[-1], p.epochs, p.batch_size, p.lr, p.seed,
             model, role, teacher, method, init, teacher_origin, s.acting_on(role, teacher, init),
         )  # fmt: skip
 
@@ -184,6 +188,8 @@ class Laboratory:
                     f"{folder} holds another configuration ({differences(found, expected)}): "
                     "choose another run_root, or delete the folder to train anew"
                 )
+            if (folder / "model.pt").exists() and read_checkpoint(folder / "best_model.pt") is None:
+                return self._train(experiment, folder)  # nothing is left to train, but model.pt holds the best network, too
             return self._load(experiment, folder, "loaded")
         if (self.parameters.ready if ready is None else ready) and (found := self._ready(experiment)):
             return found
@@ -211,7 +217,7 @@ class Laboratory:
     def _train(self, experiment: Experiment, folder: Path) -> Network:
         config = self._config(experiment)
         objective = self._objective(experiment).to(self.device)
-        recipe = replace(self.parameters.recipe, epochs=experiment.epochs)
+        recipe = replace(self.recipe, epochs=experiment.epochs)
         record = {
             "config": config,
             "finished": False,
@@ -219,9 +225,10 @@ class Laboratory:
             "parameters": count_parameters(objective.evaluated),
             "device": self.device.type,
             "precision": resolve_precision(recipe.precision, self.device),
+            "layout": recipe.layout,
+            "slices_from": {"train": self.train.storage, "validation": self.validation.storage},
             "environment": environment(),
         }
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", record)
         title = f"{experiment.model} {experiment.model_type}"
         started, seconds = time.perf_counter(), 0.0

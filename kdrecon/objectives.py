@@ -1,4 +1,4 @@
-"""What a training run minimises: one class per kind of training, all with the same three calls."""
+"""What a training run minimises: one class per kind of training, all with the same two calls."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -41,12 +41,8 @@ class Objective(nn.Module):
         """
 
     def forward(self, batch: Batch) -> Loss:
+        """The loss on a batch; what it draws, it draws from torch's generators, whose state is saved."""
         raise NotImplementedError
-
-    def validate(self, batch: Batch) -> Tensor:
-        """|x - x_rec|_1 of the evaluated network, mean over pixels and batch."""
-        return F.l1_loss(self.evaluated(batch.x_u, batch.y, batch.mask), batch.x)
-
 
 class Supervised(Objective):
     """A network trained alone: L = |x - x_rec|_1, mean over pixels and batch."""

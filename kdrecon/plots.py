@@ -88,8 +88,8 @@ def curves(history: pd.DataFrame, terms: list[str] | None = None, title: str = "
         history: as :func:`kdrecon.training.fit` returns it.
         terms: the columns to draw besides validation_l1; by default all loss terms.
     """
-    fixed = {"epoch", "lr", "total", "validation_l1", "seconds"}
-    terms = terms if terms is not None else [name for name in history if name not in fixed]
+    fixed = {"epoch", "lr", "total", "seconds"}
+    terms = terms or [name for name in history if name not in fixed and not name.startswith("validation_")]
     with style():
         figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
         for term in terms:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from kdrecon.checkpoints import write_text
 from kdrecon.comparisons import AGAINST
 from kdrecon.evaluation import PLACE
 
@@ -59,7 +60,7 @@ def write_report(
         f"<pre>{html.escape(yaml.safe_dump(parameters, sort_keys=False))}</pre></html>"
     )
     path = out / "report.html"
-    path.write_text(page)
+    write_text(path, page)
     return path
 
 

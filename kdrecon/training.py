@@ -1,30 +1,35 @@
 """The one training loop: any objective, any data, resumable to the bit."""
 
-import contextlib
 import ctypes
-import json
 import math
-import os
-import pickle
 import platform
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
-from tqdm.auto import tqdm
+from torch.nn import functional as F
 
+from kdrecon import metrics
+from kdrecon.checkpoints import (
+    alone_in,
+    differences,
+    read_checkpoint,
+    save_checkpoint,
+    stop_requested,
+    write_json,
+)
 from kdrecon.data import Batch, Slices
-from kdrecon.errors import InputError, first_line
-from kdrecon.objectives import Loss, Objective
+from kdrecon.errors import InputError
+from kdrecon.logs import Log
+from kdrecon.objectives import Objective
 
-PRECISIONS = ("auto", "fp32", "bf16")
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+WATCHED = 16
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Recipe:
     """How long and how fast to train: Adam, learning rate divided by 10 every 40 of 150 epochs.
 
     A shorter run shortens the schedule in proportion: step = max(1, round(40 epochs / 150)).
+
+    Attributes:
+        precision: of the convolutions, see :func:`resolve_precision`.
+        layout: of feature maps in memory, "channels_last" or "contiguous"; results agree up to rounding.
     """
 
     epochs: int = 150
@@ -39,6 +48,7 @@ class Recipe:
     lr: float = 1e-3
     seed: int = 0
     precision: str = "auto"
+    layout: str = "channels_last"
 
     @property
     def lr_step(self) -> int:
@@ -50,7 +60,12 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
     Only the convolutions of the training steps run in bf16; weights, data fidelity, losses and every evaluation stay
     in fp32.
+
+    Raises:
+        InputError: precision is not "auto", "fp32" or "bf16".
     """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise InputError(f"precision {precision!r}: expected 'auto', 'fp32' or 'bf16'")
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -72,19 +87,21 @@ def fit(
 
     Every epoch: one pass over the training slices in an order drawn from (seed, epoch), one over the validation
     slices in fp32, then a checkpoint. best_model.pt holds the network of the epoch with the lowest validation L1,
-    model.pt everything needed to continue, model.previous.pt the same one checkpoint earlier. SIGINT and SIGTERM
-    write a checkpoint after the current step. The continued run equals the uninterrupted one bit for bit on a CPU.
+    model.pt everything needed to continue, model.previous.pt the same one checkpoint earlier. SIGINT, SIGTERM and data
+    that cannot be read any more end in a checkpoint after the last whole step. What an objective draws, it draws from
+    torch's generator, which is seeded here. The continued run equals the uninterrupted one bit for bit on a CPU.
 
     Args:
         objective: what to minimise; on the device where the slices are.
-        train, validation: slices in memory.
-        recipe: epochs, batch size, learning rate, seed, precision.
+        train, validation: slices, in memory or streamed.
+        recipe: epochs, batch size, learning rate, seed, precision, layout.
         folder: where best_model.pt, model.pt, log.csv and summary/ (TensorBoard) are written.
-        config: saved in both checkpoints; a model.pt with another config is refused.
+        config: saved in both checkpoints, with precision, layout and device; a model.pt with another one is refused.
         title: name on the progress bar.
 
     Returns:
-        the history: a row an epoch with the learning rate, the mean of each loss term and the validation L1.
+        the history: a row an epoch with the learning rate, the mean of each loss term, the validation L1 over all
+        slices and validation PSNR and SSIM over 16 of them.
 
     Raises:
         InputError: model.pt was made by another configuration (the differing keys are named), neither it nor its
@@ -93,115 +110,171 @@ def fit(
         KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM; the same call continues later.
     """
     keep_freed_memory()
-    objective.to(memory_format=torch.channels_last)
-    with _alone(folder), _stop_requested() as stop:
-        training = Training(objective, recipe, folder, config)
+    objective.to(memory_format=LAYOUTS[recipe.layout])
+    cuda = [train.device] if train.device.type == "cuda" else []
+    with alone_in(folder), stop_requested() as stop, torch.random.fork_rng(cuda):
+        torch.manual_seed(recipe.seed)
+        training = Training(objective, train, recipe, folder, config)
         if not training.resume():
-            order = _order(train, recipe.seed, 0).split(recipe.batch_size)
+            order = training.order.split(recipe.batch_size)
             first = train.batch(order[0])
             objective.prepare(first, (train.batch(indices) for indices in order))
             write_json(folder / "gradient_norms.json", gradient_norms(objective, first))
-        done = len(training.history)
-        with SummaryWriter(folder / "summary", purge_step=done + 1) as writer:
-            for epoch in tqdm(range(done + 1, recipe.epochs + 1), title, recipe.epochs, leave=False, initial=done):
-                training.epoch(train, stop)
-                row = training.close_epoch(validate(objective, validation, recipe.batch_size))
-                for name, value in row.items():
-                    writer.add_scalar(name, value, epoch)
+        with Log(folder, title, recipe.epochs, len(train), training.history) as log:
+            log.progress(training.next)
+            while len(training.history) < recipe.epochs:
+                training.epoch(stop, log.progress)
+                figures, watched = validate(objective, validation, recipe.batch_size)
+                training.close_epoch(figures)
+                log.epoch(training.history, watched)
+                training.save()
                 stop()
     return pd.DataFrame(training.history)
 
 
 class Training:
-    """A training that can stop after any step and continue: objective, optimiser, schedule, history, position.
+    """A training that can stop after any step and continue.
 
     Attributes:
         history: a row for each finished epoch.
-        position: of the running epoch: index of the next slice in its order, sums of the loss terms, seconds.
+        best: network, epoch and validation L1 of the best epoch so far.
+        order: the slices of the running epoch, in the order of its steps; next: how many of them are done.
+        sums: of the running epoch, the means over its slices of the loss terms as far as it came.
+        seconds: how long the running epoch has taken.
     """
 
-    def __init__(self, objective: Objective, recipe: Recipe, folder: Path, config: dict):
-        self.objective, self.recipe, self.folder, self.config = objective, recipe, folder, config
+    def __init__(self, objective: Objective, train: Slices, recipe: Recipe, folder: Path, config: dict):
+        self.objective, self.train, self.recipe, self.folder = objective, train, recipe, folder
+        self.device = train.device
+        self.precision = resolve_precision(recipe.precision, self.device)
+        self.config = config | {"precision": self.precision, "layout": recipe.layout, "device": self.device.type}
         self.optimiser = torch.optim.Adam((p for p in objective.parameters() if p.requires_grad), lr=recipe.lr)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimiser, recipe.lr_step, gamma=0.1)
         self.history: list[dict] = []
-        self.position = {"next": 0, "sums": {}, "seconds": 0.0}
+        self.best: dict = {}
+        self._unchecked: list[tuple[Tensor, Tensor]] = []
+        self._begin_epoch()
 
-    def epoch(self, train: Slices, stop: Callable[[], None]) -> None:
+    def epoch(self, stop: Callable[[], None], progress: Callable[[int], None]) -> None:
         """Take the steps of the running epoch that are left; ``stop`` is asked after each and may raise."""
-        device, size, sums = train.x.device, self.recipe.batch_size, self.position["sums"]
-        bf16 = resolve_precision(self.recipe.precision, device) == "bf16"
-        order = _order(train, self.recipe.seed, len(self.history))
+        size, patience = self.recipe.batch_size, 1 if self.device.type == "cpu" else 32
         self.objective.train()
-        for start in range(self.position["next"], len(order), size):
-            started, indices = time.perf_counter(), order[start : start + size]
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                loss = self.objective(train.batch(indices))
-            _check_finite(loss, train, indices, len(self.history))
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.total.backward()
-            self.optimiser.step()
-            for name, term in {**loss.terms, "total": loss.total}.items():
-                sums[name] = sums.get(name, 0.0) + float(term.detach()) * len(indices) / len(order)
-            self.position["next"] = start + size
-            self.position["seconds"] += time.perf_counter() - started
-            try:
+        todo, started = self.order[self.next :], time.perf_counter() - self.seconds
+        try:
+            for indices, batch in zip(todo.split(size), self.train.batches(size, todo)):
+                self.step(indices, batch)
+                if len(self._unchecked) >= patience:
+                    self._check_finite()
+                self.seconds = time.perf_counter() - started
+                progress(len(indices))
                 stop()
-            except BaseException:
-                self.save()
-                raise
+        except (InputError, KeyboardInterrupt, SystemExit):
+            self.save()
+            raise
+        self._check_finite()
+        self.seconds = time.perf_counter() - started
 
-    def close_epoch(self, validation_l1: float) -> dict:
-        """End the epoch: history, schedule, best_model.pt where it is the best so far, checkpoint. Returns its row."""
-        best = min((row["validation_l1"] for row in self.history), default=math.inf)
-        row = {"epoch": len(self.history) + 1, "lr": self.scheduler.get_last_lr()[0], **self.position["sums"]}
-        row |= {"validation_l1": validation_l1, "seconds": self.position["seconds"]}
-        self.history.append(row)
+    def step(self, indices: Tensor, batch: Batch) -> None:
+        """One step of the optimiser on the batch of slices with these indices (B,); on a GPU it is not waited for."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            loss = self.objective(batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()
+        self.optimiser.step()
+        for name, term in {**loss.terms, "total": loss.total}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + term.detach().double() * (len(indices) / len(self.order))
+        self.next += len(indices)
+        self._unchecked.append((indices, loss.total.detach()))
+
+    def close_epoch(self, figures: dict[str, float]) -> None:
+        """End the epoch with its validation figures: history, schedule, best_model.pt where it is the best so far."""
+        epoch, means = len(self.history) + 1, {name: float(value) for name, value in self.sums.items()}
+        lr, l1 = self.scheduler.get_last_lr()[0], figures["validation_l1"]
+        self.history.append({"epoch": epoch, "lr": lr, **means, **figures, "seconds": self.seconds})
         self.scheduler.step()
-        self.position = {"next": 0, "sums": {}, "seconds": 0.0}
-        if validation_l1 < best:
-            weights = {"model": self.objective.network.state_dict(), "epoch": row["epoch"], "validation_l1": validation_l1}
-            save_atomically(weights | {"config": self.config}, self.folder / "best_model.pt")
-        pd.DataFrame(self.history).to_csv(self.folder / "log.csv", index=False)
-        self.save()
-        return row
+        if l1 < self.best.get("validation_l1", math.inf):
+            weights = {name: value.clone() for name, value in self.objective.network.state_dict().items()}
+            self.best = {"model": weights, "epoch": epoch, "validation_l1": l1, "config": self.config}
+            save_checkpoint(self.best, self.folder / "best_model.pt")
+        self._begin_epoch()
 
     def save(self) -> None:
         """Write model.pt; the one before becomes model.previous.pt."""
+        self._check_finite()
         path = self.folder / "model.pt"
         state = {name: getattr(self, name).state_dict() for name in ("objective", "optimiser", "scheduler")}
-        state |= {"history": self.history, "position": self.position, "config": self.config}
-        save_atomically(state, path, previous=path.with_name("model.previous.pt"))
+        state |= {name: getattr(self, name) for name in ("config", *self._PROGRESS)}
+        state["random"] = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["random"]["cuda"] = torch.cuda.get_rng_state(self.device)
+        save_checkpoint(state, path, previous=path.with_name("model.previous.pt"))
 
     def resume(self) -> bool:
         """Continue from model.pt, or from its predecessor where it is damaged; whether there was one."""
         paths = [path for name in ("model.pt", "model.previous.pt") if (path := self.folder / name).exists()]
         for path in paths:
-            try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-                print(f"{path} cannot be read ({first_line(error)}): trying the checkpoint before it")
+            if (state := read_checkpoint(path)) is None:
                 continue
-            if state["config"] != self.config:
+            if state.get("config") != self.config:
                 raise InputError(
-                    f"{path} was made by another configuration ({differences(state['config'], self.config)}): "
+                    f"{path} was made by another configuration ({differences(state.get('config', {}), self.config)}): "
                     "delete its folder to train anew, or set the parameters back"
                 )
             for name in ("objective", "optimiser", "scheduler"):
                 getattr(self, name).load_state_dict(state[name])
-            self.history, self.position = state["history"], state["position"]
+            for name in self._PROGRESS:
+                setattr(self, name, state[name])
+            self.sums = {name: value.to(self.device) for name, value in self.sums.items()}
+            torch.set_rng_state(state["random"]["cpu"])
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+            if path != paths[0]:
+                print(f"continuing from the checkpoint before it, {path}")
+            if self.best and read_checkpoint(self.folder / "best_model.pt") is None:
+                save_checkpoint(self.best, self.folder / "best_model.pt")
             return True
         if paths:
             raise InputError(f"no checkpoint in {self.folder} can be read: delete the folder to train anew")
         return False
 
+    _PROGRESS = ("history", "best", "order", "next", "sums", "seconds")
+
+    def _begin_epoch(self) -> None:
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + len(self.history))
+        self.order = torch.randperm(len(self.train), generator=generator)
+        self.next, self.sums, self.seconds = 0, {}, 0.0
+
+    def _check_finite(self) -> None:
+        """Raise FloatingPointError where the loss of a step since the last check is not finite."""
+        losses = torch.stack([loss for _, loss in self._unchecked]).tolist() if self._unchecked else []
+        for (indices, _), loss in zip(self._unchecked, losses):
+            if not math.isfinite(loss):
+                names = ", ".join(f"{self.train.name(i)}" for i in indices.tolist())
+                raise FloatingPointError(
+                    f"the loss is {loss} in epoch {len(self.history) + 1} on {names}: the last good checkpoint is kept; "
+                    "look at these slices, or lower lr"
+                )
+        self._unchecked.clear()
+
 
 @torch.no_grad()
-def validate(objective: Objective, slices: Slices, batch_size: int) -> float:
-    """Mean L1 of the evaluated network over the slices, in fp32."""
+def validate(objective: Objective, slices: Slices, batch_size: int) -> tuple[dict[str, float], list[np.ndarray]]:
+    """Figures of the evaluated network in fp32: mean L1 over all slices, mean PSNR (dB) and SSIM over 16 of them.
+
+    Returns:
+        validation_l1, validation_psnr, validation_ssim; and of the 16 slices, evenly spaced and without empty ones,
+        target and reconstruction (2, H, W).
+    """
     objective.eval()
-    total = sum(float(objective.validate(batch)) * len(batch.x) for batch in slices.batches(batch_size))
-    return total / len(slices)
+    total, watched = 0.0, []
+    chosen = set(slices.spread(WATCHED).tolist())
+    for indices, batch in zip(torch.arange(len(slices)).split(batch_size), slices.batches(batch_size)):
+        x = objective.evaluated(batch.x_u, batch.y, batch.mask)
+        total = total + F.l1_loss(x, batch.x).double() * len(x)
+        pairs = torch.cat([batch.x, x], 1)[[i in chosen for i in indices.tolist()]].cpu().numpy()
+        watched += [pair for pair in pairs if pair[0].any()]
+    means = {name: float(np.mean([metrics.METRICS[name](*pair) for pair in watched])) for name in ("psnr", "ssim")}
+    return {"validation_l1": float(total) / len(slices)} | {f"validation_{k}": v for k, v in means.items()}, watched
 
 
 def gradient_norms(objective: Objective, batch: Batch) -> dict[str, float]:
@@ -212,36 +285,6 @@ def gradient_norms(objective: Objective, batch: Batch) -> dict[str, float]:
         gradients = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
         norms[name] = math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
     return norms
-
-
-def save_atomically(state: dict, path: Path, previous: Path | None = None) -> None:
-    """Write a checkpoint under a temporary name, flush it to the disk, read it back, then rename it into place.
-
-    Args:
-        state: what to save.
-        path: where.
-        previous: name for the file that stood there; without one it is replaced.
-
-    Raises:
-        InputError: it cannot be written, for example because the disk is full; the old file stays.
-    """
-    temporary = path.with_suffix(".partial")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        torch.load(temporary, map_location="cpu", weights_only=True)
-        if previous and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"{path} cannot be written ({error}): expected room on a writable disk; the checkpoint before it is kept, "
-            "make room and run the same command again"
-        ) from error
 
 
 def keep_freed_memory() -> None:
@@ -255,64 +298,3 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         for setting, value in ((mmap_threshold, 2**30), (trim_threshold, never), (arenas, 1)):
             libc.mallopt(setting, value)
-
-
-def write_json(path: Path, value: dict) -> None:
-    """Write a dict as JSON, under a temporary name first."""
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
-
-
-def differences(found: dict, expected: dict) -> str:
-    """The keys in which two configurations differ, as "key: found -> expected" separated by commas."""
-    keys = [key for key in sorted(found.keys() | expected.keys()) if found.get(key) != expected.get(key)]
-    return ", ".join(f"{key}: {found.get(key)!r} -> {expected.get(key)!r}" for key in keys)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The folder, made and locked against a second process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(
-            f"another process trains in {folder}: expected to be alone there; wait for it, or choose another run_root"
-        ) from None
-
-
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[Callable[[], None]]:
-    """A call that raises KeyboardInterrupt after SIGINT and SystemExit after SIGTERM, where a caller can bear it."""
-    received: list[int] = []
-
-    def stop():
-        if received:
-            raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
-
-    try:
-        before = {s: signal.signal(s, lambda number, _: received.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # only the main thread receives signals
-        before = {}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _order(slices: Slices, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return torch.randperm(len(slices), generator=generator)
-
-
-def _check_finite(loss: Loss, slices: Slices, indices: Tensor, epoch: int) -> None:
-    if torch.isfinite(loss.total):
-        return
-    names = ", ".join(f"volume {slices.volume[i]} slice {slices.index[i]}" for i in indices.tolist())
-    raise FloatingPointError(
-        f"the loss is {loss.total.item()} in epoch {epoch + 1} on {names}: the last good checkpoint is kept; "
-        "look at these slices, or lower lr"
-    )

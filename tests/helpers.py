@@ -6,7 +6,7 @@ from torch import Tensor
 from kdrecon.data import Slices
 from kdrecon.distillation import METHODS, TAPS
 from kdrecon.models import dc_cnn
-from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
+from kdrecon.objectives import Loss, Objective, StudentFriendly, Supervised, distil
 from kdrecon.sampling import line_mask, undersample
 from kdrecon.sft import SFT
 
@@ -46,12 +46,20 @@ def slices(n=5, size=16, seed=0) -> Slices:
     return Slices(x, x_u, y, mask, ["1"] * n, list(range(n)), ["someone"] * n)
 
 
+class Drawing(Supervised):
+    """An objective that draws: each step a random part of the loss."""
+
+    def forward(self, batch) -> Loss:
+        loss = super().forward(batch).total * torch.rand(())
+        return Loss(loss, {"reconstruction": loss})
+
+
 def objective(kind: str) -> Objective:
-    """"supervised", "sft" or the key of a distillation method, always with the same first weights."""
+    """"supervised", "drawing", "sft" or the key of a distillation method, always with the same first weights."""
     torch.manual_seed(0)
     teacher, student = dc_cnn("D5C5"), dc_cnn("D3C5")
-    if kind == "supervised":
-        return Supervised(student)
+    if kind in ("supervised", "drawing"):
+        return Supervised(student) if kind == "supervised" else Drawing(student)
     return StudentFriendly(SFT(teacher, student)) if kind == "sft" else distil(student, teacher, kind)
 
 

@@ -101,7 +101,7 @@ def test_choosing_notebooks(tmp_path):
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     (tmp_path / "out").mkdir()
-    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another run is at work"):
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another process is at work"):
         batch.run(batch.read_parameters(TINY, []), tmp_path / "out", [])
 
 

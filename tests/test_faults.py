@@ -1,6 +1,7 @@
 """What a training survives: kills, full disks, damaged files, vanishing data, dying kernels, a second run."""
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -16,11 +17,10 @@ from filelock import FileLock
 from helpers import objective, slices, weights
 from test_batch import notebook
 
-from kdrecon import batch, training
-from kdrecon.data import dataset_folder
+from kdrecon import batch, data
 from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory, weights_hash
-from kdrecon.training import Recipe, fit
+from kdrecon.training import Recipe, Training, fit
 
 RECIPE = Recipe(epochs=3, batch_size=2, precision="fp32")
 
@@ -39,15 +39,15 @@ def uninterrupted(tmp_path_factory) -> torch.Tensor:
 
 def stop_at_step(monkeypatch, step, action):
     """Let the action happen in the given step of the next training."""
-    real, calls = training._check_finite, []
+    real, calls = Training.step, []
 
-    def check(*args):
+    def counted(*args):
+        real(*args)
         calls.append(1)
         if len(calls) == step:
             action()
-        real(*args)
 
-    monkeypatch.setattr(training, "_check_finite", check)
+    monkeypatch.setattr(Training, "step", counted)
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
@@ -57,7 +57,7 @@ def test_a_signal_within_an_epoch_loses_no_step(number, raised, tmp_path, monkey
     with pytest.raises(raised):
         train(tmp_path)
     state = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert len(state["history"]) == 1 and state["position"]["next"] == 4
+    assert len(state["history"]) == 1 and state["next"] == 4
     assert signal.getsignal(number) == before
     assert torch.equal(weights(train(tmp_path).network), uninterrupted)
 
@@ -106,15 +106,59 @@ def test_a_hostile_checkpoint_never_executes(tmp_path):
 
 
 def test_two_trainings_in_one_folder(tmp_path):
-    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another process trains in"):
+    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another process is at work in"):
         train(tmp_path)
 
 
 SMALL = {"resolution": 32, "epochs": 2, "batch_size": 8, "ready": False, "device": "cpu"}
 
 
+def test_a_damaged_best_model_is_restored_from_the_checkpoint(tmp_path, capsys):
+    network = Laboratory(run_root=str(tmp_path), **SMALL).student()
+    (network.folder / "best_model.pt").write_bytes(b"damaged")
+    restored = Laboratory(run_root=str(tmp_path), **SMALL).student()
+    assert weights_hash(restored.model) == weights_hash(network.model)
+    assert "best_model.pt cannot be read" in capsys.readouterr().out
+
+
+def heart(root, **options) -> data.Slices:
+    """A data set of two volumes of 12 slices, read from root/heart."""
+    for number in (1, 2):
+        images = slices(12, seed=number).x[:, 0].numpy()
+        data.write_volume(root / "heart" / "train" / f"{number}.h5", images, {"subject": "a"})
+    return data.load_split("heart", "train", "4x", data_root=str(root), **options)
+
+
+def test_a_data_file_that_vanishes_while_streaming_is_named_and_a_rerun_continues(tmp_path, monkeypatch):
+    path, away = tmp_path / "heart" / "train" / "1.h5", tmp_path / "away.h5"
+    recipe = Recipe(epochs=2, batch_size=1, precision="fp32")
+
+    def train(folder):
+        trained = objective("drawing")
+        fit(trained, heart(tmp_path, limit=0), slices(2, seed=1), recipe, tmp_path / folder, {})
+        return weights(trained.network)
+
+    whole = train("whole")
+    with monkeypatch.context() as patch:
+        stop_at_step(patch, 26, lambda: path.rename(away))
+        with pytest.raises(InputError, match="heart/train/1.h5 cannot be read any more .*bring it back") as caught:
+            train("cut")
+    assert "\n" not in str(caught.value)
+    state = torch.load(tmp_path / "cut" / "model.pt", weights_only=True)
+    assert len(state["history"]) == 1 and 2 <= state["next"] < 24
+    away.rename(path)
+    assert torch.equal(train("cut"), whole)
+
+
+def test_an_output_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/run cannot be written .*expected a writable folder") as caught:
+        train(tmp_path / "file" / "run")
+    assert "\n" not in str(caught.value)
+
+
 def test_data_files_that_vanish_after_reading_do_not_matter(tmp_path):
-    shutil.copytree(dataset_folder("sample"), tmp_path / "data" / "sample")
+    shutil.copytree(data.dataset_folder("sample"), tmp_path / "data" / "sample")
     lab = Laboratory(run_root=str(tmp_path / "run"), data_root=str(tmp_path / "data"), **SMALL)
     shutil.rmtree(tmp_path / "data")
     assert lab.student().history.validation_l1.notna().all()
@@ -132,6 +176,8 @@ def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, c
     notebook(books, "01_dying", "import os; os._exit(1)")
     with pytest.raises(batch.NotebookFailed, match="the kernel of 01_dying died"):
         batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+    record = json.loads((tmp_path / "out" / "notebooks" / "finished.json").read_text())
+    assert record["01_dying"].startswith("failed: the kernel of 01_dying died") and "failed" not in record["00_fine"]
     notebook(books, "01_dying", "print('mended')")
     batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
     printed = capsys.readouterr().out

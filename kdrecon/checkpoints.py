@@ -1,0 +1,124 @@
+"""Writing that loses nothing: atomic files, checkpoints that are proven readable, one process a folder, signals."""
+
+import contextlib
+import json
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from kdrecon.errors import InputError, first_line
+
+
+@contextlib.contextmanager
+def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
+    """A temporary name to write to: after the block it is flushed to the disk and renamed to ``path``.
+
+    Whatever happens, under ``path`` there is the old file or the whole new one.
+
+    Args:
+        path: the file to replace; its folder is made where it is missing.
+        previous: name for the file that stood there; without one it is gone.
+
+    Raises:
+        InputError: it cannot be written, for example because the disk is full; the old file stays.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        if previous and path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path} cannot be written ({first_line(error)}): expected room on a writable disk; what was there before is "
+            "kept, make room and run the same command again"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Replace a JSON file, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def save_checkpoint(state: dict, path: Path, previous: Path | None = None) -> None:
+    """Replace a checkpoint, atomically and only by one that can be read back; see :func:`replacing`."""
+    with replacing(path, previous) as temporary:
+        torch.save(state, temporary)
+        torch.load(temporary, map_location="cpu", weights_only=True)
+
+
+def read_checkpoint(path: Path) -> dict | None:
+    """What a checkpoint holds, on the CPU; None, with a message, where it is damaged. Nothing in it is executed."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+        print(f"{path} cannot be read ({first_line(error)})")
+        return None
+
+
+def differences(found: dict, expected: dict) -> str:
+    """The keys in which two configurations differ, as "key: found -> expected" separated by commas."""
+    keys = [key for key in sorted(found.keys() | expected.keys()) if found.get(key) != expected.get(key)]
+    return ", ".join(f"{key}: {found.get(key)!r} -> {expected.get(key)!r}" for key in keys)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """The folder, made where it is missing and locked against a second process.
+
+    Raises:
+        InputError: another process is at work there, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"another process is at work in {folder}: expected to be alone there; wait for it, or choose another folder"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({first_line(error)}): expected a writable folder; choose another one"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def stop_requested() -> Iterator[Callable[[], None]]:
+    """A call that raises KeyboardInterrupt after SIGINT and SystemExit after SIGTERM, where a caller can bear it."""
+    received: list[int] = []
+
+    def stop():
+        if received:
+            raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+
+    try:
+        before = {s: signal.signal(s, lambda number, _: received.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # only the main thread receives signals
+        before = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
