@@ -148,7 +148,8 @@ class Training:
         self.device = train.device
         self.precision = resolve_precision(recipe.precision, self.device)
         self.config = config | {"precision": self.precision, "layout": recipe.layout, "device": self.device.type}
-        self.optimiser = torch.optim.Adam((p for p in objective.parameters() if p.requires_grad), lr=recipe.lr)
+        trained = [p for p in objective.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, fused=True)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimiser, recipe.lr_step, gamma=0.1)
         self.history: list[dict] = []
         self.best: dict = {}
