@@ -50,7 +50,7 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, panels: Callable[..., list[Panel]], controls: dict[str, ipywidgets.ValueWidget]):
         self.panels, self.controls = panels, controls
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
+        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "margin": "0"})
         drawn = panels(**self.settings)
         figure = draw(drawn)
         plt.close(figure)
