@@ -46,6 +46,7 @@ from scipy.stats import wilcoxon
 
 from kdrecon import evaluation, metrics, plots, widgets
 from kdrecon.models import count_parameters
+from kdrecon.report import formatted
 from kdrecon.statistics import compare
 
 # %% tags=["parameters"]
@@ -347,10 +348,7 @@ for name, network in networks.items():
     assert np.isclose(means, scores[name].psnr.mean()).any(), name
 
 # %%
-columns = ["dataset", "acceleration", "model", "teacher", "method", "init", "seed", "epochs", "n"]
-formats = {"psnr": "{:.2f}", "psnr_sd": "{:.2f}", "ssim": "{:.4f}", "ssim_sd": "{:.4f}"}
-formats |= {"nmse": "{:.5f}", "mse": "{:.2e}", "hfn": "{:.4f}", "vif": "{:.4f}"}
-summary[columns + list(formats)].style.format(formats).hide(axis="index")
+formatted(summary).style.hide(axis="index")
 
 # %% [markdown]
 # ## What may be claimed
