@@ -4,12 +4,14 @@ import base64
 import html
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from kdrecon.checkpoints import write_text
 from kdrecon.comparisons import AGAINST
-from kdrecon.evaluation import PLACE
+from kdrecon.evaluation import PLACE, network_name
+from kdrecon.published import IDENTIFYING, beside_published, published
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -55,6 +57,7 @@ def write_report(
         f"{_note(summary)}<h2>Table</h2><p>Mean &plusmn; standard deviation over slices; the data range is each slice's "
         f'target maximum.</p><div class="scroll">{formatted(summary).to_html(index=False, escape=True, border=0)}</div>'
         f"{_comparisons(compared) if compared is not None and len(compared) else ''}"
+        f"{_published(summary)}"
         f"{_volume_wise(volumes) if volumes is not None else ''}"
         f"{figures}<h2>Notebooks as executed</h2><ul>{links}</ul><h2>Parameters</h2>"
         f"<pre>{html.escape(yaml.safe_dump(parameters, sort_keys=False))}</pre></html>"
@@ -103,7 +106,7 @@ def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.Da
         "difference": signed(table.difference),
         "95 % interval": interval,
         "SD over seeds": plain(table.seed_sd),
-        "p (Holm)": plain(table.p_holm, 3),
+        "p (Holm)": ["< 0.001" if p < 0.001 else text for p, text in zip(table.p_holm, plain(table.p_holm, 3))],
         "limit": plain(table["limit"]),
         "verdict": table.verdict,
     }
@@ -111,6 +114,34 @@ def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.Da
         columns["below the plain student"] = ["yes" if below is True else "" for below in table.below_student.tolist()]
         columns |= {"minus teacher": signed(table.gap_teacher), "minus SFT teacher": signed(table.gap_sft_teacher)}
     return pd.DataFrame(columns)
+
+
+def _published(summary: pd.DataFrame) -> str:
+    """The section that puts the papers' figures beside the run's, or says that there are none for its data."""
+    table, title = beside_published(summary), "<h2>Beside the published figures</h2>"
+    if not len(table):
+        here, known = (
+            ", ".join(dict.fromkeys(table.dataset + " " + table.acceleration)) for table in (summary, published())
+        )
+        return (
+            f"{title}<p>No paper reports figures for {html.escape(here)}, so nothing is put beside them. Published are "
+            f"{known}; other data and other masks do not compare.</p>"
+        )
+    several = table.acceleration.nunique() > 1
+    shown = pd.DataFrame({"source": table.source + (", " + table.acceleration if several else "")})
+    shown["network"] = [network_name(row, [row]) for row in table[IDENTIFYING].to_dict("records")]
+    shown["architecture"] = table.network.replace("zero_filled", "")
+    for name, digits in (("psnr", 2), ("ssim", 4)):
+        for heading, column in ((f"{name.upper()} published", f"published_{name}"), (f"{name.upper()} here", name)):
+            values = table[column] if column in table else pd.Series(np.nan, table.index)
+            shown[heading] = ["" if pd.isna(value) else f"{value:.{digits}f}" for value in values]
+    shown["status"] = table.status
+    return (
+        f"{title}<p>Means over the papers' validation data; whether over slices or volumes they do not say. Reproduced "
+        "means trained here with the paper's recipe, not that the figures agree; the split may be another one.</p>"
+        '<div class="scroll">'
+        f"{shown.to_html(index=False, escape=True, border=0)}</div>"
+    )
 
 
 def _volume_wise(volumes: pd.DataFrame) -> str:

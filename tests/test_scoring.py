@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdrecon import cli, evaluation, metrics, scoring
+from kdrecon import batch, cli, evaluation, metrics, scoring
 from kdrecon.data import write_volume
 from kdrecon.laboratory import Laboratory
 
@@ -60,6 +60,18 @@ def test_volume_wise_by_hand(run, tmp_path, monkeypatch, capsys):
     assert whole.psnr.tolist() == pytest.approx(found.psnr.tolist()) and abs(found.psnr[0] - table.psnr.mean()) > 0.1
     assert called(monkeypatch, folder / "results", folder / "results", "--volume-wise") == 0
     assert "1 volumes" in capsys.readouterr().out
+
+
+def test_volume_wise_figures_of_a_run_are_a_table_of_their_own(run):
+    lab, _, table = run
+    out = lab.parameters.run_folder
+    batch.report(out)
+    assert not (out / "volume_wise.csv").exists() and "Volume-wise" not in (out / "report.html").read_text()
+    batch.report(out, volume_wise=True)
+    volumes, slices = (pd.read_csv(out / name) for name in ("volume_wise.csv", "summary.csv"))
+    assert volumes.network.tolist() == ["zero-filled"] and volumes.volumes.tolist() == [1] and "vif" not in volumes
+    assert slices.psnr[0] == pytest.approx(table.psnr.mean()) != volumes.psnr[0]
+    assert "They do not compare with the slice-wise figures above" in (out / "report.html").read_text()
 
 
 IMAGES = np.random.default_rng(0).random((3, 24, 24)).astype(np.float32)

@@ -1,0 +1,79 @@
+import pytest
+from test_comparisons import SFT_AT, SFT_TEACHER, STD_AT, TEACHER, ZERO_FILLED, write_network
+
+from kdrecon import batch, evaluation
+from kdrecon.distillation import METHODS
+from kdrecon.published import beside_published, published
+
+PAPER = {"dataset": "cardiac", "epochs": 150, "batch_size": 4, "lr": 1e-3}
+KD_MRI = PAPER | {"lr": 1e-4, "residual": True}
+
+
+def cell(table, **values):
+    found = table[(table[list(values)] == list(values.values())).all(axis=1)]
+    assert len(found) == 1, found
+    return found.iloc[0]
+
+
+def test_the_published_tables():
+    table = published()
+    assert len(table) == 4 * 14 + 1 + 5 + 2 * 3 + 6 * 4
+    assert not table.duplicated(["source", "dataset", "acceleration", *CELL]).any()
+    assert set(table.dataset) == {"cardiac", "mrbrain"} and set(table.method) - {""} <= set(METHODS)
+    assert table.psnr.between(22, 41).all() and table.ssim.between(0.6, 1).all()
+    distilled = table[(table.source == "gayathri2023, Table 1") & (table.method != "")]
+    psnr = distilled.pivot(index=["dataset", "acceleration", "method"], columns="teacher", values="psnr")
+    gain = psnr.sft - psnr.standard
+    assert [gain.mean(), gain.min(), gain.max()] == pytest.approx([0.27, 0.05, 0.56], abs=0.005) and len(gain) == 20
+
+
+CELL = ["model", "network", "teacher", "method", "init", "teacher_network"]
+
+
+def test_reproduced_attempted_and_not_attempted(tmp_path):
+    write_network(tmp_path, **ZERO_FILLED | {"dataset": "cardiac"})
+    for settings in (TEACHER, STD_AT, SFT_AT):
+        write_network(tmp_path, **PAPER | settings)
+    write_network(tmp_path, **PAPER | SFT_TEACHER | {"epochs": 14, "resolution": 120})
+    table = beside_published(evaluation.summary(tmp_path))
+    assert set(table.acceleration) == {"4x"} and set(table.dataset) == {"cardiac"} and len(table) == 14 + 4
+    paper = table[table.source == "gayathri2023, Table 1"]
+    assert cell(paper, model="zero_filled").status == "reproduced"
+    sft = cell(paper, teacher="sft", method="at")
+    assert (sft.published_psnr, sft.published_ssim, sft.status) == (32.03, 0.9070, "reproduced") and 20 < sft.psnr < 40
+    assert cell(paper, model="sft_teacher").status == "attempted: 120 pixels, not 150, epochs 14, not 150"
+    assert cell(paper, model="student", method="").status == "not attempted"
+    assert set(table[(table.source == "murugesan2020") & (table.model != "zero_filled")].status) == {"not attempted"}
+
+
+def test_variants_of_the_method_are_not_taken_for_it(tmp_path):
+    write_network(tmp_path, **PAPER | STD_AT | {"kd_form": "released", "schedule": "two_stage"})
+    write_network(tmp_path, **KD_MRI | STD_AT | {"schedule": "two_stage", "alpha": 0.5})
+    write_network(tmp_path, **KD_MRI | TEACHER)
+    table = beside_published(evaluation.summary(tmp_path))
+    assert set(table[table.source == "gayathri2023, Table 1"].status) == {"not attempted"}
+    kd_mri = table[table.source == "murugesan2020"]
+    assert [cell(kd_mri, method="at").status, cell(kd_mri, model="teacher").status] == ["reproduced"] * 2
+
+
+def test_a_heterogeneous_teacher_is_another_cell(tmp_path):
+    brain = PAPER | {"dataset": "mrbrain", "resolution": 240}
+    write_network(tmp_path, **brain | STD_AT | {"teacher_network": "DC-UNet"})
+    table = beside_published(evaluation.summary(tmp_path))
+    assert table[table.status == "reproduced"].source.tolist() == ["gayathri2023, Table 6"]
+
+
+def test_nothing_is_put_beside_data_that_no_paper_reports(tmp_path):
+    write_network(tmp_path, dataset="sample")
+    assert beside_published(evaluation.summary(tmp_path)).empty
+    batch.report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "No paper reports figures for sample 4x" in page and "cardiac 8x" in page
+
+
+def test_the_report_shows_both(tmp_path):
+    write_network(tmp_path, **PAPER)
+    write_network(tmp_path, **PAPER | SFT_AT)
+    batch.report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>32.03</td>" in page and "<td>reproduced</td>" in page and "<td>not attempted</td>" in page
