@@ -153,7 +153,6 @@ class Interactive(Objective):
     x_rec is the output of a network drawn anew at each step: every cascade is the student's or the teacher's with
     probability 1/2, drawn again where none is the student's. Gradients pass through the teacher's cascades to the
     student's before them; a student cascade that was not drawn does not move. Evaluated are the student's cascades alone.
-    The draws depend on nothing but PyTorch's seed at construction; their state is part of the checkpoint.
 
     Args:
         student: the network to train.
@@ -169,13 +168,12 @@ class Interactive(Objective):
         super().__init__()
         self.network = self.evaluated = student
         self.teacher = _frozen(teacher, student)
-        self.generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
 
     def draw(self) -> list[bool]:
         """For each cascade whether it is the student's; at least one is."""
         own = torch.zeros(len(self.network.blocks), dtype=torch.bool)
         while not own.any():
-            own = torch.rand(len(own), generator=self.generator) < 0.5
+            own = torch.rand(len(own)) < 0.5
         return own.tolist()
 
     def forward(self, batch: Batch) -> Loss:
@@ -185,12 +183,6 @@ class Interactive(Objective):
             x, _ = (self.network if own else self.teacher).cascade(k, x, measurement)
         loss = F.l1_loss(x, batch.x)
         return Loss(loss, {"reconstruction": loss})
-
-    def get_extra_state(self) -> Tensor:
-        return self.generator.get_state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        self.generator.set_state(state)
 
 
 def distil(student: DCCNN, teacher: DCCNN, method: str, **switches) -> Objective:
