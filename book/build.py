@@ -15,6 +15,7 @@ from sphinx.cmd.build import main as sphinx
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
+PAGES = ("CONTRIBUTING.md", "data_prep/samples/PROVENANCE.md")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EXPLORER = "<p><em>Here JupyterLab shows the figure above with controls.</em></p>"
 
@@ -36,8 +37,9 @@ def build(run: Path, out: Path) -> int:
         for path in (BOOK / "index.md", BOOK / "book.css", BOOK / "conf.py"):
             shutil.copy(path, source)
         shutil.copytree(ROOT / "docs", source / "docs")
-        (source / "data_prep" / "samples").mkdir(parents=True)
-        shutil.copy(ROOT / "data_prep" / "samples" / "PROVENANCE.md", source / "data_prep" / "samples")
+        for page in PAGES:
+            (source / page).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / page, source / page)
         (source / "notebooks").mkdir()
         for path in executed:
             nbformat.write(without_kernel(nbformat.read(path, as_version=4)), source / "notebooks" / path.name)
