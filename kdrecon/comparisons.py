@@ -180,13 +180,23 @@ def _table(
         for role in ("teacher", "sft_teacher"):
             row[f"gap_{role}"] = _gap(network, _closest(network, [c for c in networks if c["model"] == role]), metric)
         if network.scores.keys() & reference.scores.keys():
+            row["recipe"] = _other_recipe(network, reference, kind)
             rows.append(row | pair(network.scores, reference.scores, metric))
         else:
             note = f"seeds {sorted(network.scores)}, reference {sorted(reference.scores)}: none in common"
             unpaired.append(row | {"seeds": 0, "verdict": "not tested", "note": note})
     spread = seed_spread([[scores[metric].mean() for scores in network.scores.values()] for network in networks])
-    judgements = judged(pd.DataFrame(rows), spread, metric) if rows else pd.DataFrame()
+    judgements = judged(pd.DataFrame(rows), spread, metric) if rows else pd.DataFrame({"recipe": [], "note": []})
+    judgements["note"] = ["; ".join(filter(None, pair)) for pair in zip(judgements.recipe, judgements.note)]
     return pd.concat([judgements, pd.DataFrame(unpaired)])
+
+
+def _other_recipe(network: Configuration, reference: Configuration, kind: str | Mapping) -> str:
+    """Which numbers of the recipe differ, though they do not define the comparison; "" where none does."""
+    names = [name for name in ("epochs", "batch_size", "lr") if not (kind == "control" and name == "epochs")]
+    values = [(name, network[name], reference[name]) for name in names]
+    differing = [f"{name} {ours:g} against {theirs:g}" for name, ours, theirs in values if ours != theirs]
+    return f"{network.name}: {', '.join(differing)}" if differing else ""
 
 
 def _gap(network: Configuration, other: Configuration | None, metric: str) -> float:

@@ -155,6 +155,15 @@ def test_the_control_has_as_many_epochs_as_lie_behind_the_weights_of_a_student(t
     assert set(plain.reference) == {"student"} and {"control, epochs 24", "control, epochs 36"} < set(plain.network)
 
 
+def test_unequal_recipes_are_told(tmp_path):
+    write_network(tmp_path, **{"epochs": 60, "lr": 3e-3})
+    write_network(tmp_path, **STD_AT)
+    table = comparisons.comparisons(tmp_path, "student")
+    assert table.note.str.startswith("Std-KD AT: epochs 12 against 60, lr 0.001 against 0.003; ").all()
+    write_network(tmp_path)
+    assert not comparisons.comparisons(tmp_path, "student").query("network == 'Std-KD AT'").note.str.contains("against").any()
+
+
 def test_only_networks_that_saw_the_same_slices_are_compared(tmp_path):
     write_network(tmp_path)
     for place in ({"acceleration": "5x"}, {"dataset": "brain"}, {"resolution": 96}, {"slices_of": "b"}):
