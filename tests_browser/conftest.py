@@ -63,7 +63,7 @@ def lab(tmp_path_factory) -> tuple[str, Path]:
             return urllib.request.urlopen(f"{url}/api").status == 200
 
         try:
-            WebDriverWait(None, 120, ignored_exceptions=[OSError]).until(answers)
+            WebDriverWait(None, 300, ignored_exceptions=[OSError]).until(answers)
             yield url, root
         finally:
             server.terminate()

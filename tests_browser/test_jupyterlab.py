@@ -64,11 +64,11 @@ def test_notebook(path, lab, browser, run_root):
     )  # fmt: skip
     resize(browser, 1280, 1000)
     browser.get(f"{url}/lab/tree/{path.name}?reset")
-    wait(browser, 120).until(lambda _: browser.execute_script(OPEN, path.name) == "idle", "no kernel")
+    wait(browser, 300).until(lambda _: browser.execute_script(OPEN, path.name) == "idle", "no kernel")
     browser.execute_script(RUN)
     bars = set()
-    wait(browser, 600).until(lambda _: finished(browser, bars), "the notebook did not finish")
-    wait(browser, 60).until(lambda _: browser.execute_script(OPEN, path.name) == "idle", "the kernel is not idle")
+    wait(browser, 900).until(lambda _: finished(browser, bars), "the notebook did not finish")
+    wait(browser, 120).until(lambda _: browser.execute_script(OPEN, path.name) == "idle", "the kernel is not idle")
 
     cells = [cell for cell in browser.execute_script(CELLS) if cell["cell_type"] == "code"]
     errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
