@@ -86,7 +86,7 @@ def import_released(
         data_root = data_root and str(Path(data_root).resolve())
         lab = Laboratory(
             dataset=e.dataset, acceleration=e.acceleration, resolution=e.resolution, data_root=data_root,
-            run_root=str(out.resolve()), ready=False,
+            run_root=str(out.resolve()), ready=False, switches={"mask_type": e.switches.mask_type},
         )  # fmt: skip
         evaluation.evaluate(lab, importing.open_network(folder, lab.device))
         print((folder / "report.txt").read_text(), end="")

@@ -65,8 +65,8 @@ def import_checkpoint(
         before = torch.load(present, map_location="cpu", weights_only=True)["model"]
         if any(not torch.equal(before.get(name, torch.zeros(0)), value) for name, value in state["model"].items()):
             raise InputError(f"{folder} holds another network: expected a new folder; choose another --out, or delete it")
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
+        if read_record(folder).get("finished"):
+            return folder
     save_checkpoint(state | {"config": record["config"]}, folder / "best_model.pt")
     write_json(folder / "config.json", record)
     return folder
@@ -108,7 +108,9 @@ def _experiment(
     found: Checkpoint, path: Path, place: tuple[str, str], resolution: int, method: str, teacher: str
 ) -> Experiment:
     """What the experiment is: the tensors and the command line tell, and for a distilled student the user."""
-    arguments, network, switches = found.arguments, found.network, Switches.of("as_released")
+    arguments, network = found.arguments, found.network
+    mask_type = "gaussian" if arguments.get("mask_type") == "gaussian" else "line"
+    switches = Switches.of("as_released", {"mask_type": mask_type})
     if found.role != "student" and (method or teacher):
         raise InputError(f"{path} holds a {found.role}: expected neither --method nor --teacher")
     if ("teacher_checkpoint" in arguments or method or teacher) and not (method and teacher):

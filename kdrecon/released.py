@@ -50,7 +50,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a released best_model.pt; nothing in it is ever executed.
 
     Role and architecture are those of the tensors: ``tcascade{k}.conv{j}`` of a teacher, ``scascade{k}.conv{j}`` of a
-    student, both in a student-friendly training; the highest k and j are cascades and depth.
+    student, both in a student-friendly training; the highest k and j are cascades and depth. The code of KD-MRI names them
+    ``cascade{k}``; it pads each convolution instead of the image, so its networks are others and are refused.
 
     Args:
         path: a pickle of {"epoch", "args", "model", "optimizer", "best_dev_loss", "exp_dir"}, or of a state_dict alone.

@@ -77,12 +77,22 @@ def test_an_imported_network_holds_every_tensor_in_its_place(kind, tmp_path):
 def test_importing_twice_is_the_same_and_another_network_is_never_overwritten(tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3})
     folder = importing.import_checkpoint(path, tmp_path / "run")
+    (folder / "config.json").unlink()  # as if the first time had been interrupted
+    for _ in range(2):
+        assert importing.import_checkpoint(path, tmp_path / "run") == folder
+    assert importing.open_network(folder).origin == "released"
     before = (folder / "best_model.pt").read_bytes()
-    assert importing.import_checkpoint(path, tmp_path / "run") == folder
     state = released_state(torch.float32, seed=1, s=3)
     with pytest.raises(InputError, match="holds another network: expected a new folder; choose another --out"):
         importing.import_checkpoint(write_checkpoint(path, {"s": 3}, model=state), tmp_path / "run")
     assert (folder / "best_model.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("mask_type, switch", [("cartesian", "line"), ("gaussian", "gaussian")])
+def test_the_kind_of_mask_is_kept(mask_type, switch, tmp_path):
+    path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"mask_type": mask_type})
+    folder = importing.import_checkpoint(path, tmp_path / "run")
+    assert importing.open_network(folder).experiment.switches.mask_type == switch
 
 
 def test_a_distilled_student_needs_to_be_told_from_a_plain_one(tmp_path):
