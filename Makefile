@@ -6,7 +6,7 @@ PYTHON ?= python3
 RUN    ?= runs/quick
 PARAMS ?= params/quick.yaml
 
-.PHONY: run test test-browser lab book venv notebooks ready sample clean
+.PHONY: run test test-browser lab book venv notebooks handout ready sample clean
 
 run: venv
 	$(BIN)/kdrecon run --params params/quick.yaml
@@ -36,6 +36,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 notebooks: venv
 	$(BIN)/python lessons/build.py
+
+handout: venv
+	$(BIN)/python lessons/handout.py
 
 ready: venv
 	$(BIN)/kdrecon ready

@@ -56,23 +56,40 @@ def images(columns: dict[str, np.ndarray], cmap: str = "gray", label: str = "", 
     return figure
 
 
-def strips(rows: dict[str, np.ndarray]) -> Figure:
-    """Strips of images, a row each on its own grey scale.
+def strips(rows: dict[str, np.ndarray], titles: list[str] | None = None) -> Figure:
+    """Strips of images, a row each, every image on its own grey scale from 0.
 
     Args:
-        rows: title -> images (n, H, W).
+        rows: name -> images (n, H, W).
+        titles: of the columns.
     """
     with style():
         columns = max(len(stack) for stack in rows.values())
         figure, axes = plt.subplots(
             len(rows), columns, figsize=(min(12, 1.9 * columns), 2 * len(rows)), layout="constrained", squeeze=False
         )
-        for row, (title, stack) in zip(axes, rows.items()):
-            row[0].set_ylabel(title)
+        for row, (name, stack) in zip(axes, rows.items()):
+            row[0].set_ylabel(name)
             for ax, image in zip(row, stack):
                 ax.imshow(image, cmap="gray", vmin=0)
             for ax in row:
                 _bare(ax)
+        for ax, title in zip(axes[0], titles or []):
+            ax.set_title(title)
+    return figure
+
+
+def lines(x, curves: dict[str, list], xlabel: str, ylabel: str, xscale: str = "linear", mark_best: bool = False) -> Figure:
+    """Curves over one axis, labelled at their right end; mark_best puts a dot on each one's maximum."""
+    with style():
+        figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
+        for (name, values), tone in zip(curves.items(), np.linspace(0, 0.6, len(curves))):
+            ax.plot(x, values, color=str(tone))
+            ax.annotate(name, (x[-1], values[-1]), xytext=(6, 0), textcoords="offset points", va="center")
+            if mark_best:
+                best = int(np.argmax(values))
+                ax.plot(x[best], values[best], "o", color=str(tone))
+        ax.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale)
     return figure
 
 

@@ -27,13 +27,17 @@
 #
 # **Minutes:** less than one, in every mode.
 #
+# **How to read:** *Before you run the next cell* asks for a guess; take one, it is the best way to notice what one does
+# not understand yet. *What to see* follows every figure. Exercises have a check that answers at once. The questions at
+# the end unfold their answers.
+#
 # [next: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb)
 
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from kdrecon import plots
+from kdrecon import checks, plots
 from kdrecon.experiments import environment, project_root
 from kdrecon.models import count_parameters, dc_cnn
 from kdrecon.training import resolve_precision
@@ -92,9 +96,11 @@ def course_map():
     }
     with plots.style():
         figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
-        for a, b in (("images", "student"), ("images", "teacher"), ("images", "SFT"), ("teacher", "Std-KD"), ("SFT", "SFT-KD")):
+        arrows = {"images": ("student", "teacher", "SFT"), "teacher": ("Std-KD",), "SFT": ("SFT-KD",)}
+        for a, b in [(a, b) for a, ends in arrows.items() for b in ends]:
             (_, x0, y0, _), (_, x1, y1, _) = boxes[a], boxes[b]
-            ax.annotate("", (x1 - 0.34, y1), (x0 + (0.25 if a == "images" else 0.34), y0), arrowprops=plots.ARROW)
+            left = x0 + (0.25 if a == "images" else 0.34)
+            ax.annotate("", (x1 - 0.34, y1), (left, y0), arrowprops=plots.ARROW)
         for label, x, y, face in boxes.values():
             ax.text(x, y, label, ha="center", va="center", color="white" if x == 1 and y == 1.5 else "black",
                     bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "0.4"})  # fmt: skip
@@ -139,12 +145,15 @@ pd.DataFrame({"parameters": sizes, "share of D5C5": {k: f"{v / sizes['D5C5']:.0%
 
 # %%
 rows = {"train": lab.train, "validation": lab.validation, lab.evaluation_split: lab.test}
-pd.DataFrame(
-    [
-        {"split": split, "slices": len(s), "subjects": ", ".join(sorted(set(s.subject))), "matrix": f"{s.x.shape[-2]} x {s.x.shape[-1]}"}
-        for split, s in rows.items()
-    ]
-).set_index("split")
+facts = {
+    "slices": {split: len(s) for split, s in rows.items()},
+    "subjects": {split: ", ".join(sorted(set(s.subject))) for split, s in rows.items()},
+    "matrix": {split: " x ".join(map(str, s.x.shape[-2:])) for split, s in rows.items()},
+}
+pd.DataFrame(facts)
+
+# %% [markdown]
+# *Before you run the next cell:* do you see a difference between the people, besides the anatomy?
 
 # %%
 plots.strips({split: s.subset(6).x[:, 0].cpu().numpy() for split, s in rows.items()})
@@ -162,7 +171,34 @@ plt.show()
 #
 # Both packages publish **magnitude images**, so k-space is computed here by a Fourier transform instead of
 # being measured. Notebook 01 shows what that flatters.
+
+# %% [markdown]
+# ### Exercise 0.1 · Nobody twice
 #
+# If slices of one person stand in the training *and* in the test split, a network can look good by
+# remembering that person. Write the question that one asks first of every data set: **who occurs in both
+# splits?** `train` and `test` are lists of names, one entry a slice.
+#
+# Exercises look like this all through the course: a stub in which `...` stands for your code, and a check
+# that answers at once. Run both as they are, then write your answer and run both again. Nothing that
+# follows depends on it.
+
+# %% tags=["exercise"]
+def my_shared_subjects(train, test):
+    """The set of subjects that occur in both splits."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_shared_subjects(train, test):
+    """The set of subjects that occur in both splits."""
+    return set(train) & set(test)
+
+
+# %%
+checks.shared_subjects(my_shared_subjects)
+
+# %% [markdown]
 # ## Quick and full
 #
 # The defaults are the **quick mode**: `resolution = 120` crops k-space to 120 x 120, which is what a coarser
@@ -183,6 +219,24 @@ plt.show()
 # With `ready = True`, notebooks 03 to 06 open on networks that were trained longer and ship with the
 # repository. Set it to `False` to train everything yourself.
 
+# %% [markdown]
+# ### Exercise 0.2 · A run of your own
+#
+# You want to know what 30 epochs do, and of the five methods you only need attention transfer, `at`. Which
+# parameters do you change, and to what? Name only those that change.
+
+# %% tags=["exercise"]
+my_parameters = {}  # your values
+
+# %% tags=["solution"]
+my_parameters = {"epochs": 30, "methods": ["at"]}
+
+# %%
+checks.parameters(my_parameters)
+
+# %% [markdown]
+# ## Is everything in place?
+
 # %%
 facts = environment() | {
     "device": str(lab.device),
@@ -195,7 +249,8 @@ pd.DataFrame({"this machine": facts})
 # If you can see this table, everything is in place.
 
 # %%
-assert (project_root() / "notebooks").is_dir() and len(lab.train) > 0 and lab.mask.shape == lab.train.x.shape[-2:]
+assert (project_root() / "notebooks").is_dir()
+assert len(lab.train) > 0 and lab.mask.shape == lab.train.x.shape[-2:]
 
 # %% [markdown]
 # ## Summary
@@ -224,13 +279,18 @@ assert (project_root() / "notebooks").is_dir() and len(lab.train) > 0 and lab.ma
 # Neighbouring slices are nearly the same image. A network that memorises one would look good on the other.
 # </details>
 #
-# <details><summary>4. What is the difference between Std-KD and SFT-KD?</summary>
+# <details><summary>4. Somebody draws training and test slices at random from all slices of ten people. What is wrong?</summary>
+#
+# Everybody is in both splits, and neighbouring slices are nearly the same image. The test measures memory.
+# </details>
+#
+# <details><summary>5. What is the difference between Std-KD and SFT-KD?</summary>
 #
 # The teacher. In Std-KD it was trained alone, in SFT-KD together with student branches; and the SFT-KD
 # student starts from those branches.
 # </details>
 #
-# <details><summary>5. You change <code>epochs</code> and run notebook 02 again. What happens to the old
+# <details><summary>6. You change <code>epochs</code> and run notebook 02 again. What happens to the old
 # network?</summary>
 #
 # It stays: the number of epochs is part of its folder's name.
@@ -239,6 +299,6 @@ assert (project_root() / "notebooks").is_dir() and len(lab.train) > 0 and lab.ma
 # **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`, `gao2015`,
-# `holmes1998`.
+# `holmes1998`, `okabe2008`.
 #
 # [next: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb)

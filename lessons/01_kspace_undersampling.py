@@ -18,13 +18,14 @@
 #
 # **What you will learn**
 #
-# - how an image and its k-space belong together, and what centre and periphery hold;
+# - how an image and its k-space belong together, and what each region of k-space holds;
 # - what a mask is: lines, acceleration, axis, polarity, centring;
 # - what aliasing looks like, and why random lines are kinder than regular ones;
 # - what zero-filling does, and why it is the baseline of everything that follows;
 # - what magnitude images flatter: their k-space is symmetric.
 #
-# **Before you start:** [00 · Start here](./00_start_here.ipynb). You know what a Fourier transform is.
+# **Before you start:** [00 · Start here](./00_start_here.ipynb). You have met the Fourier transform, once: it
+# writes a signal as a sum of waves.
 #
 # **Minutes:** less than one, in every mode.
 #
@@ -33,9 +34,10 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 
-from kdrecon import evaluation, metrics, plots, widgets
+from kdrecon import checks, evaluation, metrics, plots, widgets
 from kdrecon.fourier import centred_fft2, fft2, ifft2
 from kdrecon.sampling import acceleration_factor, gaussian_mask, mirror, published_mask, undersample
 
@@ -67,10 +69,17 @@ lab = Laboratory(
 # %% [markdown]
 # ## An image and its k-space
 #
+# In the scanner, hydrogen nuclei send back a radio signal. Magnetic fields make its frequency and phase depend
+# on the place, so that each reading is a sum over the whole image: one value of the image's Fourier transform.
+# The scanner fills this transform, **k-space**, and a computer turns it into the image.
+#
 # Write $x$ for an image with H x W pixels and $F$ for the two-dimensional discrete Fourier transform. Then
 # $X = F x$ is its k-space. Ours is **orthonormal**: $F^{-1} = F^H$, so image and k-space have the same
-# energy. And it is **unshifted**: the zero frequency, called DC, sits at index [0, 0]. For display only we
-# move it to the middle.
+# energy, the sum of squares. And it is **unshifted**: the zero frequency, the mean of the image, called **DC**, sits
+# at index [0, 0]. For display only we move it to the middle.
+#
+# `lab` holds the data of a run: `lab.train`, `lab.validation` and `lab.test` are slices, their `.x` the fully sampled
+# images (S, 1, H, W); `lab.mask` says what is measured, of which more below. We take the slice in the middle.
 
 # %%
 mask = lab.mask.cpu()
@@ -88,35 +97,49 @@ plt.show()
 
 # %% [markdown]
 # *What to see:* k-space is shown as the logarithm of its magnitude, since its centre is thousands of times
-# brighter than its edge. In the stored order the bright centre is split over the four corners: the left and
-# the right picture are the same numbers, rolled by half the matrix.
+# brighter than its edge. In the stored order the bright centre is split over the four corners: the two k-space
+# pictures hold the same numbers, rolled by half the matrix.
 #
-# ## What the centre holds, and what the edge
+# ## What each region of k-space holds
 #
-# *Before you run the next cell:* keep only the middle tenth of k-space in each direction. Will you still
-# recognise the head? And from everything except that middle?
+# A sample of k-space is the weight of one wave that runs across the whole image: near the centre long, slow
+# waves, far out short, fast ones; the direction from the centre is the direction of the wave.
+#
+# *Before you run the next cells:* from which of five regions alone would you recognise the head: two opposite
+# samples, the centre, a ring around it, everything outside, or a sector?
 
 # %%
 n = x.shape[0]
-frequency = torch.fft.fftfreq(n).abs()
-middle = (frequency[:, None] < 0.05) & (frequency[None] < 0.05)
-low, high = ifft2(k * middle).real, ifft2(k * ~middle).real
-assert torch.allclose(low + high, x, atol=1e-5)
+fy, fx = torch.meshgrid(torch.fft.fftfreq(n), torch.fft.fftfreq(x.shape[1]), indexing="ij")
+radius = torch.hypot(fy, fx)
+two = torch.zeros_like(x, dtype=torch.bool)
+two[2, 3] = two[-2, -3] = True
+regions = {"two samples": two, "centre": radius < 0.06, "ring": (radius >= 0.06) & (radius < 0.2),
+           "outside": radius >= 0.2, "sector": fy.abs() > 2 * fx.abs()}  # fmt: skip
+parts = {name: ifft2(k * region).real for name, region in regions.items()}
+assert torch.allclose(parts["centre"] + parts["ring"] + parts["outside"], x, atol=1e-5)
 
 # %%
-plots.images({"image": x.numpy(), "from the centre alone": low.numpy(), "from the rest": high.numpy()}, same_scale=False)
+samples = {name: f"{region.float().mean():.2%} of samples" for name, region in regions.items()}
+energy = {name: f"{part.square().sum() / x.square().sum():.1%} of energy" for name, part in parts.items()}
+shares = [f"{name}\n{samples[name]},\n{energy[name]}" for name in regions]
+kept = [np.fft.fftshift(region.numpy()) for region in regions.values()]
+plots.strips({"kept of k-space": kept, "|its image|": [part.abs().numpy() for part in parts.values()]}, shares)
 plt.show()
-print(f"the centre: {middle.float().mean():.1%} of the samples, {(low.square().sum() / x.square().sum()):.1%} of the energy")
 
 # %% [markdown]
-# *What to see:* the centre carries contrast and nearly all energy, the rest carries the edges. The two add up to the image
-# because $F$ is linear.
+# *What to see:* two opposite samples are **one wave**, here its magnitude. The centre, a hundredth of the samples,
+# holds most of the energy and the contrast: a blurred head. The ring holds coarse edges, the outside fine
+# edges. The sector holds all edges that lie across its direction, here the horizontal ones. Centre, ring and
+# outside add up to the image, because $F$ is linear: the `assert` above has checked it.
 #
 # ## A mask
 #
-# A scanner acquires k-space line by line, and each line along the first axis here costs the same time. A
-# **mask** $M$ says which lines are measured: `True` where they are. Measured k-space is $y = M F x$. The
-# **acceleration** is the number of lines divided by the number of measured lines.
+# A scanner acquires k-space line by line. Along a line, the *readout*, samples come at once; to go on to the next
+# line takes a new excitation, and time. So time is saved by leaving out whole lines, along the axis that is called
+# **phase encoding**: here the first one, up and down. A **mask** $M$ says which lines are measured: `True` where they
+# are. Measured k-space is $y = M F x$. The **acceleration** is the number of lines divided by the number of measured
+# lines.
 
 # %%
 lines = mask.any(1)
@@ -125,7 +148,8 @@ try:
     published = torch.equal(mask, published_mask("mrbrain" if dataset == "sample" else dataset, acceleration))
 except ValueError:
     published = False
-print("this run's mask:", "one of the published ones" if published else f"generated for {n} lines by the published kind's rule")
+origin = "a published one" if published else f"generated for {n} lines by the rule of the published ones"
+print("this run's mask:", origin)
 print(f"{int(lines.sum())} of {n} lines, acceleration {acceleration_factor(mask):.2f}")
 
 # %%
@@ -141,23 +165,82 @@ plt.show()
 # *What to see:* a block of lines in the middle is complete, further out there are fewer and fewer. The
 # published masks look like that: a centre block of about 10 lines in 150, and the other lines drawn from a
 # normal density around DC.
+
+# %% [markdown]
+# ### Exercise 1.1 · A mask of your own
 #
-# Three mistakes turn up in every course; each is easy to see once you have seen it. Compare the
-# reconstructions below with the right one.
+# Write the lines of a mask: every `every`-th line, counted from DC, and a full block of `centre` lines
+# around DC (`centre` is odd). A tensor (n,) of bools in the unshifted order of this course, where DC is at
+# index 0 and negative frequencies stand at the end:
+#
+# ```
+# index      0    1    2   ...  n-3  n-2  n-1
+# frequency  0    1    2   ...   -3   -2   -1
+# ```
+
+# %% tags=["exercise"]
+def my_lines(n, every, centre):
+    """(n,) bool, True = measured."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_lines(n, every, centre):
+    """(n,) bool, True = measured."""
+    lines = torch.zeros(n, dtype=torch.bool)
+    lines[::every] = True
+    half = centre // 2
+    lines[: half + 1] = True
+    lines[n - half :] = True
+    return lines
+
+
+# %%
+checks.lines(my_lines)
+
+# %% [markdown]
+# ## Three mistakes, and how to find them
+#
+# Masks come in files, and files follow other conventions: `1` may mean *left out* (**polarity**), DC may be in the
+# middle (**centring**), lines may run along the other **axis**. No program complains. Here are a right
+# reconstruction and three wrong ones.
 
 # %%
 mistakes = {
     "right": mask,
-    "polarity: True = left out": ~mask,
-    "centring: shifted mask, unshifted k-space": torch.fft.fftshift(mask),
-    "axis: columns for lines": mask.T if mask.shape[0] == mask.shape[1] else mask.flip(1),
+    "polarity": ~mask,
+    "centring": torch.fft.fftshift(mask),
+    "axis": mask.T if mask.shape[0] == mask.shape[1] else mask.flip(1),
 }
-plots.images({name: ifft2(k * m).abs().numpy() for name, m in mistakes.items()}, same_scale=False)
+shown = {name: ifft2(k * m).abs().numpy() for name, m in mistakes.items()}
+shown = {f"{name}: {metrics.psnr(x.numpy(), image):.1f} dB": image for name, image in shown.items()}
+plots.images(shown, same_scale=False)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the inverted and the shifted mask both lose the bright centre: only edges remain. The
-# transposed mask is no error of its own, but the ghosts lie along the other axis.
+# *What to see:* the inverted and the shifted mask both lose the bright centre, and only edges remain; each image has
+# its own grey scale here, or they would be nearly black. With the wrong axis the image looks almost right, but its
+# ghosts lie the other way.
+#
+# Seeing one such picture, which mistake is it? Ask the mask, not the picture: what share is sampled, is DC sampled, and
+# along which axis do lines run?
+
+
+# %%
+def symptoms(m):
+    return {
+        "share sampled": f"{m.float().mean():.0%}",
+        "DC at [0, 0] sampled": bool(m[0, 0]),
+        "sample in the middle sampled": bool(m[n // 2, m.shape[1] // 2]),
+        "whole rows sampled": torch.equal(m.any(1), m.all(1)),
+    }
+
+
+pd.DataFrame({name: symptoms(m) for name, m in mistakes.items()}).T
+
+# %% [markdown]
+# *What to see:* far too large a share without DC is **polarity**; the right share, but the middle instead of DC, is
+# **centring**; columns where rows were expected is the **axis**. Three lines of code, before any training.
 #
 # ## Zero-filling by hand
 #
@@ -186,13 +269,37 @@ plt.show()
 # %% [markdown]
 # *What to see:* the zero-filled image is blurred and doubled along the vertical, the axis on which lines are
 # missing. The residue is not noise: it looks like the anatomy. That is **aliasing**.
+
+# %% [markdown]
+# ### Exercise 1.2 · A colleague's file
 #
+# A file holds k-space `k` (H, W) with DC at [0, 0], and an array `skipped` (H, W) of bools that was drawn for
+# people: DC in the middle, and `True` where a sample was **left out**. Return the zero-filled image.
+
+# %% tags=["exercise"]
+def my_repair(k, skipped):
+    """Zero-filled image (H, W)."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_repair(k, skipped):
+    """Zero-filled image (H, W)."""
+    mask = ~torch.fft.ifftshift(skipped)
+    return ifft2(torch.where(mask, k, 0)).abs()
+
+
+# %%
+checks.repair(my_repair)
+
+# %% [markdown]
 # ## Regular or random?
 #
-# Take the same number of lines, once every fourth one, once at random. One bright pixel tells what happens to every pixel:
-# its image under the mask is the **point-spread function**.
+# Take the same number of lines, once every fourth one, once at random. An image is a sum of bright pixels, and
+# everything here is linear, so **one** bright pixel tells what happens to all of them: its image under the mask
+# is the **point-spread function**.
 #
-# *Before you run the next cell:* how many copies of the pixel do you expect from every fourth line?
+# *Before you run the next cells:* how many copies of the pixel do you expect from every fourth line?
 
 # %%
 step = round(acceleration_factor(mask))
@@ -200,40 +307,54 @@ regular = torch.zeros_like(mask)
 regular[::step] = True
 spike = torch.zeros_like(x)
 spike[n // 2, x.shape[1] // 2] = 1
-spread = {name: undersample(spike, m)[0][:, x.shape[1] // 2] for name, m in {"regular": regular, "random": mask}.items()}
+both = {"regular lines": regular, "random lines": mask}
+spread = {name: undersample(spike, m)[0][:, x.shape[1] // 2] for name, m in both.items()}
 
 # %%
 with plots.style():
     figure, axes = plt.subplots(1, 2, figsize=(10, 2.6), layout="constrained", sharey=True)
     for ax, (name, profile) in zip(axes, spread.items()):
         ax.plot(np.arange(n) - n // 2, profile / profile.max(), color="black", lw=1)
-        ax.set(title=f"point-spread function, {name} lines", xlabel="pixels from the bright one")
+        ax.set(title=f"point-spread function, {name}", xlabel="pixels from the bright one")
     axes[0].set_ylabel("relative magnitude")
 plt.show()
 
 # %%
-plots.images({f"{name} lines": undersample(x, m)[0].numpy() for name, m in {"regular": regular, "random": mask}.items()} | {"image": x.numpy()})
+plots.images({name: undersample(x, m)[0].numpy() for name, m in both.items()} | {"image": x.numpy()})
 plt.show()
 
 # %% [markdown]
 # *What to see:* regular lines give full copies of the pixel at equal distances: **coherent** aliasing, four heads
-# on top of each other, and nothing in the image says which is the true one. Random lines spread the copies into a
-# low pedestal: **incoherent** aliasing, which looks more like noise and which a network can learn to take away.
+# on top of each other, and nothing in the image says which is the true one. Random lines leave one peak and
+# spread the rest into a low pedestal: **incoherent** aliasing, which looks more like noise and which a network can
+# learn to take away.
 #
 # A scan with two phase-encoding directions can sample points instead of lines, and spread the error over both axes.
 
 # %%
 points = gaussian_mask(tuple(mask.shape), acceleration)
 x_points = undersample(x, points)[0]
-plots.images({"Gaussian mask": np.fft.fftshift(points.numpy()), "zero-filled from points": x_points.numpy()}, same_scale=False)
+shown = {
+    "Gaussian mask": np.fft.fftshift(points.numpy()),
+    f"from points, {metrics.psnr(x, x_points):.2f} dB": x_points.numpy(),
+    f"from lines, {metrics.psnr(x, x_u):.2f} dB": x_u.numpy(),
+}
+plots.images(shown, same_scale=False)
 plt.show()
-print(f"acceleration {acceleration_factor(points):.2f}: PSNR {metrics.psnr(x, x_points):.2f} dB; lines: {metrics.psnr(x, x_u):.2f} dB")
+print(f"acceleration: points {acceleration_factor(points):.2f}, lines {acceleration_factor(mask):.2f}")
 
 # %% [markdown]
+# *What to see:* as many samples as before, but no ghosts along one axis: the error looks like noise all over the image,
+# and is smaller.
+#
 # ## What magnitude images flatter
 #
-# Our images are magnitudes: real numbers. The Fourier transform of a real image is **Hermitian**,
-# $X(-k) = \overline{X(k)}$: a measured line tells the opposite line as well.
+# Scanner images are complex. What is published is nearly always their **magnitude**, as here: real numbers. The
+# Fourier transform of a real image is **Hermitian**, $X(-k) = \overline{X(k)}$: take the conjugate of its sum of
+# waves, and every wave runs the other way. So a measured line tells the opposite line as well.
+#
+# *Before you run the next cell:* of 150 lines 37 are measured. How many are *known* then: 37, 74, or something
+# between?
 
 # %%
 assert torch.allclose(mirror(k), k.conj(), atol=1e-4)
@@ -244,23 +365,72 @@ known = mask | mirror(mask)
 print(f"this run:   {mask.float().mean():.1%} of the lines are measured, {known.float().mean():.1%} are known")
 
 # %% [markdown]
-# So a "4x" acceleration of a magnitude image is closer to 2.5x in what it determines. Real scans have a phase, and their
-# k-space has no such symmetry. Studies on magnitude images, this course and the paper included, are therefore kinder than
-# scanners: one of the *implicit data crimes* of Shimron et al. (`shimron2022`). It touches all methods alike, so comparisons
-# between them stay fair; absolute figures do not carry over to the scanner.
+# So a "4x" acceleration of a magnitude image is closer to 2.5x in what it determines. Notebook 02 has two forms of
+# data fidelity: `hermitian` uses both lines of a pair, `real`, the form of the released code, uses the opposite one by
+# half.
 #
-# ## The baseline in numbers
-#
-# Four common measures, slice by slice, averaged over the slices of the evaluation split. Notebook 06 looks at their
-# pitfalls.
+# Does that matter? Put the conjugate into the missing opposite lines: free information, if the image is real. Then
+# do the same for the same image with a phase, as a scanner has it.
 
 # %%
-zero_filled = evaluation.evaluate(lab, lab.zero_filled())
-print(f"{lab.evaluation_split} split, {len(zero_filled)} slices; the data range is each slice's target maximum")
-zero_filled[["psnr", "ssim", "nmse", "hfn"]].agg(["mean", "std"]).round(4)
+ramp = torch.linspace(-1, 1, n)[:, None]
+with_phase = x * torch.exp(3j * ramp**2)  # the same magnitude, and a smooth phase
+rows = {}
+for name, image in {"magnitude image": x + 0j, "the same with a phase": with_phase}.items():
+    y_c = fft2(image) * mask
+    filled = torch.where(mask, y_c, mirror(y_c).conj())
+    rows[f"{name},\nzero-filled"] = ifft2(y_c).abs()
+    rows[f"{name},\nopposite lines filled in"] = ifft2(filled).abs()
+
+# %%
+top = float(x.max())
+plots.images({f"{name}:\n{metrics.psnr(x, z):.2f} dB": z.numpy().clip(0, top) for name, z in rows.items()})
+plt.show()
 
 # %% [markdown]
-# Every network of this course has to beat that first row.
+# *What to see:* for the magnitude image the symmetry is a present, for the image with a phase it is a lie: new ghosts
+# appear. Studies that compute k-space from magnitude images, this course and the paper included, are therefore
+# kinder than scanners: one of the *implicit data crimes* of Shimron et al. [`shimron2022`]. It touches all methods
+# alike, so comparisons between them stay fair; absolute figures do not carry over to the scanner.
+
+# %% [markdown]
+# ### Exercise 1.3 · Known lines
+#
+# Count them yourself. For `lines` (n,), bool and unshifted, return the share of the lines that are known for
+# a real image: those that are measured, and those whose opposite is. The opposite of index k is index -k
+# modulo n.
+
+# %% tags=["exercise"]
+def my_known_share(lines):
+    """A number between 0 and 1."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_known_share(lines):
+    """A number between 0 and 1."""
+    opposite = lines.flip(0).roll(1)
+    return (lines | opposite).float().mean()
+
+
+# %%
+checks.known_share(my_known_share)
+
+# %% [markdown]
+# ## The baseline in numbers
+#
+# Common measures, slice by slice: mean ± standard deviation over the slices of the evaluation split. **PSNR** says how
+# small the mean squared error is, in decibels; 6 dB more halve the error. **SSIM** compares local structure, 1 is identical. Of both
+# more is better; of the errors NMSE and HFN less. Notebook 06 looks at their pitfalls.
+
+# %%
+baseline = {"zero-filled": lab.zero_filled()}
+scores = {name: evaluation.evaluate(lab, network) for name, network in baseline.items()}
+print(f"{lab.evaluation_split} split, {len(lab.test)} slices; the data range is each slice's target maximum")
+evaluation.quality_table(baseline, scores, reference="zero-filled").iloc[:, 1:-1]
+
+# %% [markdown]
+# Every network of this course has to beat that row.
 #
 # ## Explore
 #
@@ -308,30 +478,42 @@ widgets.kspace_brush(x)
 # It holds nearly all the energy: without it there is no contrast, only edges.
 # </details>
 #
-# <details><summary>2. How many copies does every fourth line produce, and how far apart?</summary>
+# <details><summary>2. Which samples does a blurred image lack, and which an image that shows only edges?</summary>
+#
+# The blurred one lacks the outer samples, the other one the centre.
+# </details>
+#
+# <details><summary>3. How many copies does every fourth line produce, and how far apart?</summary>
 #
 # Four, a quarter of the image apart.
 # </details>
 #
-# <details><summary>3. Your reconstruction shows only edges. Which two mistakes do you check first?</summary>
+# <details><summary>4. Your reconstruction shows only edges. Which two mistakes do you check first?</summary>
 #
 # Polarity (the mask marks what was left out) and centring (a shifted mask on unshifted k-space).
 # </details>
 #
-# <details><summary>4. Does zero-filling change the measured samples?</summary>
+# <details><summary>5. Does zero-filling change the measured samples?</summary>
 #
 # The complex image $F^{-1} y$ has exactly the measured samples. Its magnitude $x_u$ does not.
 # </details>
 #
-# <details><summary>5. Why can a network remove incoherent aliasing more easily?</summary>
+# <details><summary>6. Why can a network remove incoherent aliasing more easily?</summary>
 #
 # It looks like noise that does not resemble anatomy. A coherent copy looks exactly like anatomy.
 # </details>
 #
-# <details><summary>6. What would change with complex images from a scanner?</summary>
+# <details><summary>7. What would change with complex images from a scanner?</summary>
 #
 # The symmetry $X(-k) = \overline{X(k)}$ is gone, so a measured line no longer tells its opposite.
 # </details>
+#
+# <details><summary>8. The point-spread function of a mask is a single peak. Which mask is it?</summary>
+#
+# The full one: every sample is measured.
+# </details>
+#
+# **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `lustig2007`, `shimron2022`, `murugesan2020`,
 # `gayathri2023`.

@@ -35,9 +35,10 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 
-from kdrecon import evaluation, metrics, plots, widgets
+from kdrecon import checks, evaluation, metrics, plots, widgets
 from kdrecon.fidelity import DataFidelity
 from kdrecon.fourier import fft2, ifft2
 from kdrecon.models import count_parameters, dc_cnn
@@ -71,31 +72,60 @@ lab = Laboratory(
 # %% [markdown]
 # ## An inverse problem
 #
-# We know $y = M F x$ and want $x$. With a quarter of the lines there are infinitely many images that fit.
-# A network proposes one from experience: $x_{cnn}$. It will be plausible, but nothing keeps it from changing
-# the samples that *were* measured. That is what **data fidelity** is for: in k-space, take the
-# measurement where there is one and the network's proposal elsewhere.
+# We know $y = M F x$ and want $x$. Is there only one $x$? Take our slice, and exchange everything that is **not**
+# known, the missing lines, for those of another image: the slice upside down.
 
 # %%
 batch = lab.test.batch(torch.tensor([len(lab.test) // 2]))
 x, x_u, y, mask = batch
-x_cnn = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)  # stands in for a network: a blurred image
-X_cnn = fft2(x_cnn)
-x_complex = ifft2(torch.where(mask, y, X_cnn))
-print(f"largest imaginary part: {x_complex.imag.abs().max():.4f}")
+known = mask | mirror(mask)  # of a real image, a line tells its opposite
+other = x.flip(-2)
+impostor = ifft2(torch.where(known, fft2(x), fft2(other))).real
+assert torch.allclose(fft2(impostor) * mask, y, atol=1e-4), "the scanner could not tell it from x"
+
+# %%
+views = {"x": x, "zero-filled $x_u$": x_u, "another image\nwith the same y": impostor}
+plots.images({name: image[0, 0].cpu().numpy().clip(0, float(x.max())) for name, image in views.items()})
+plt.show()
 
 # %% [markdown]
-# The result has an imaginary part, although both images are real: the mask is not symmetric, so a line was
-# replaced but not its mirror line. Two ways to get a real image:
+# *What to see:* the third image is wrong, and yet its measured lines are exactly those of the first. The measurement
+# cannot decide between them: the problem is **ill-posed**. What decides is *prior knowledge*, of how heads look. A
+# network learns it from examples.
 #
-# - **real**: take the real part, as the released code does;
-# - **hermitian**: use that a measured line fixes its mirror line too, $X(-k) = \overline{X(k)}$, and replace both.
+# ## Data fidelity by hand
+#
+# A network proposes an image, $x_{cnn}$. It may be plausible, but nothing keeps it from changing the lines that
+# *were* measured. **Data fidelity** repairs that: in k-space, take the measurement where there is one and the
+# proposal elsewhere. Three lines. For want of a network, a blurred image stands in as the proposal.
+
+# %%
+x_cnn = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)  # stands in for a network
+X_cnn = fft2(x_cnn)
+X_rec = torch.where(mask, y, X_cnn)  # the measurement where there is one
+x_complex = ifft2(X_rec)
+
+# %%
+blurred, repaired = (metrics.psnr(x[0, 0].cpu(), z[0, 0].cpu()) for z in (x_cnn, x_complex.real))
+print(f"proposal {blurred:.2f} dB, after data fidelity {repaired:.2f} dB")
+print(f"largest imaginary part {x_complex.imag.abs().max():.3f}, although both images are real")
+
+# %% [markdown]
+# Why is there an imaginary part? The mask is not symmetric: a line was replaced, and its opposite line was not. Two
+# ways back to a real image:
+#
+# - **real**: take the real part, as the released code of the paper does;
+# - **hermitian**: replace the opposite lines too, since $X(-k) = \overline{X(k)}$.
 
 # %%
 x_real = x_complex.real
-known = mask | mirror(mask)
-Y_both = torch.where(mask, y, mirror(y * mask).conj())  # y where measured, else the mirrored conjugate
+Y_both = torch.where(mask, y, mirror(y * mask).conj())  # y where measured, else the opposite's conjugate
 x_hermitian = ifft2(torch.where(known, Y_both, X_cnn)).real
+
+# %% [markdown]
+# The library has both as a layer, in real arithmetic and therefore faster: $x_{rec} = x_{cnn} + x_y - P\,x_{cnn}$. In
+# words: to the proposal add what the measurement says ($x_y$), and take away what the proposal says about the same
+# lines ($P\,x_{cnn}$). For a line mask $P$ is one real matrix along the phase-encoding axis. Same numbers:
 
 # %%
 real, hermitian = DataFidelity("real"), DataFidelity("hermitian")
@@ -103,23 +133,23 @@ assert torch.allclose(real(x_cnn, y, mask), x_real, atol=1e-5)
 assert torch.allclose(hermitian(x_cnn, y, mask), x_hermitian, atol=1e-5)
 
 # %% [markdown]
-# The library computes both in real arithmetic: $x_{rec} = x_{cnn} + x_y - P\,x_{cnn}$, where for a line mask $P$ is one real
-# matrix along the phase-encoding axis. Same numbers, less work.
-#
 # *Before you run the next cell:* apply each layer twice. Which of the two changes the image the second
 # time?
 
 # %%
+rows = {}
 for name, layer in {"real": real, "hermitian": hermitian}.items():
     once = layer(x_cnn, y, mask)
     change = (layer(once, y, mask) - once).abs().max()
     misfit = (fft2(once) - y)[..., mask].abs().max()
-    print(f"{name:9s}  second application changes {change:.1e}   misfit on the measured lines {misfit:.1e}")
+    rows[name] = {"a second application changes": f"{change:.1e}", "misfit on measured lines": f"{misfit:.1e}"}
+pd.DataFrame(rows).T
 
 # %% [markdown]
 # *What to see:* the hermitian layer is a **projection**: applying it again does nothing, and the measured lines
-# are met exactly. The real layer is none: where only $k$ is measured and $-k$ is not, taking the real part
-# averages measurement and proposal, $(X_{cnn} + Y)/2$.
+# are met exactly. The real layer is none. Taking the real part of an image replaces its k-space at $k$ by the mean of
+# the values at $k$ and at $-k$ (conjugated). Where only $k$ is measured, one of the two is the measurement and the
+# other still the proposal: the result is $(X_{cnn} + Y)/2$.
 
 # %%
 alone = mask & ~mirror(mask)
@@ -128,17 +158,60 @@ assert torch.allclose(out[..., alone], ((X_cnn + y) / 2)[..., alone], atol=1e-3)
 assert (hermitian(x_hermitian, y, mask) - x_hermitian).abs().max() < 1e-4
 
 # %% [markdown]
-# This course uses `real`, as the released code of the paper does. Deeper in the cascade the averaging is
-# repeated five times, and the misfit halves each time.
+# This course uses `real`, as the released code of the paper does. A cascade applies it five times. Five times in a
+# row, with nothing between, the misfit would halve each time; with a network between them it is about that.
 #
-# If the measurement is noisy, one would rather not trust it blindly. With a confidence $\lambda$:
-# $X_{rec}(k) = \dfrac{X_{cnn}(k) + \lambda\, y(k)}{1 + \lambda}$ on the measured lines; $\lambda = \infty$ is the case above.
+# ## With noise: how far to trust the scanner
+#
+# A real measurement is noisy, and one would rather not trust it blindly. With a confidence $\lambda$ the measured
+# lines become a weighted mean of proposal and measurement, all others stay the proposal's:
+#
+# $$X_{rec}(k) = \frac{X_{cnn}(k) + \lambda\, y(k)}{1 + \lambda} \quad \text{where } k \text{ was measured}$$
+#
+# $\lambda = 0$ ignores the scanner, $\lambda = \infty$ is the noiseless case above.
+#
+# *Before you run the next cells:* we add noise to $y$. Where will the best $\lambda$ lie without noise, with little
+# and with much?
 
 # %%
-psnr = {lam: metrics.psnr(x[0, 0].cpu(), DataFidelity("real", lam)(x_cnn, y, mask)[0, 0].cpu()) for lam in (0.1, 1.0, 10.0, float("inf"))}
-print("blurred image alone:", f"{metrics.psnr(x[0, 0].cpu(), x_cnn[0, 0].cpu()):.2f} dB")
-for lam, value in psnr.items():
-    print(f"lambda = {lam:<5}: {value:.2f} dB")
+lams = np.logspace(-2, 2, 17)
+generator = torch.Generator().manual_seed(seed)
+noise = torch.complex(*torch.randn(2, *y.shape, generator=generator)).to(y.device) * mask
+quality = {}
+for sigma in (0.0, 0.05, 0.1):
+    fused = [DataFidelity("real", lam)(x_cnn, y + sigma * noise, mask) for lam in lams]
+    quality[f"noise {sigma}"] = [metrics.psnr(x[0, 0].cpu(), z[0, 0].cpu()) for z in fused]
+
+# %%
+plots.lines(lams, quality, "λ", "PSNR (dB)", xscale="log", mark_best=True)
+plt.show()
+
+# %% [markdown]
+# *What to see:* without noise more confidence is always better. With noise there is a best $\lambda$ (dots), and it is
+# the smaller the noisier the measurement. Our data have no added noise, so from here on $\lambda = \infty$.
+
+# %% [markdown]
+# ### Exercise 2.1 · Data fidelity with noise
+#
+# Write it: k-space of the proposal, the weighted mean **on the measured lines only**, back to the image, real
+# part. `x_cnn` (B, 1, H, W), `y` (B, 1, H, W) complex, `mask` (H, W) bool, `lam` a number.
+
+# %% tags=["exercise"]
+def my_data_fidelity(x_cnn, y, mask, lam):
+    """x_rec (B, 1, H, W), real."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_data_fidelity(x_cnn, y, mask, lam):
+    """x_rec (B, 1, H, W), real."""
+    X = fft2(x_cnn)
+    X = torch.where(mask, (X + lam * y) / (1 + lam), X)
+    return ifft2(X).real
+
+
+# %%
+checks.data_fidelity(my_data_fidelity)
 
 # %% [markdown]
 # ## A CNN block
@@ -155,39 +228,88 @@ def weights_of_block(d):
 
 for name, d in {"D5C5": 5, "D3C5": 3}.items():
     assert 5 * weights_of_block(d) == count_parameters(dc_cnn(name))
-    print(f"{name}: 5 blocks of {weights_of_block(d):,} weights; a block sees {2 * d + 1} x {2 * d + 1} pixels")
+    print(f"{name}: 5 blocks of {weights_of_block(d):,} weights")
 
 # %% [markdown]
-# Each convolution widens the view by one pixel on every side, so a block of d sees $(2d+1)^2$ pixels: its
-# **receptive field**. Aliasing spreads over the whole image. How can five small blocks undo it? Through data
-# fidelity: it works in k-space, where every sample touches every pixel. We measure it: change one pixel of
-# the input and see which pixels of the output move.
+# ### Exercise 2.2 · How far does a block see?
+#
+# One convolution of 3 x 3 computes a pixel from 3 x 3 pixels. The next one sees those results, and through
+# them a larger square of the image. What is the **side** of the square after d convolutions?
+
+# %% tags=["exercise"]
+def my_receptive_field(d):
+    """Side of the square, in pixels."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_receptive_field(d):
+    """Side of the square, in pixels."""
+    return 2 * d + 1
+
 
 # %%
-model = dc_cnn("D3C5").to(lab.device)
-bumped = x_u.clone()
-row, column = x_u.shape[-2] // 2, x_u.shape[-1] // 2
-bumped[..., row, column] += 0.1
+checks.receptive_field(my_receptive_field)
+
+# %% [markdown]
+# Each convolution widens the view: the square that a block sees is its **receptive field**. Aliasing spreads over
+# the whole image. How can five small blocks undo it? Through data fidelity: it works in k-space, where every sample
+# touches every pixel. We measure it: change one pixel of the input and see which pixels of the output move.
+#
+# *Before you run the next cells:* which shape will the moving pixels have after one block, and after the whole
+# network?
+
+# %%
+model = dc_cnn("D3C5").to(lab.device).double()  # double precision, for the change fades on its way
+plain, y_double = x_u.double(), y.to(torch.complex128)
+bumped = plain.clone()
+bumped[..., x_u.shape[-2] // 2, x_u.shape[-1] // 2] += 0.1
 with torch.no_grad():
-    block_moves = model.blocks[0](bumped)[0] - model.blocks[0](x_u)[0]
-    network_moves = model(bumped, y, mask) - model(x_u, y, mask)
-touched = int((block_moves.abs() > 0).sum())
-assert touched <= 7**2
-print(f"one block: {touched} pixels move; the whole network: {int((network_moves.abs() > 1e-9).sum()):,} of {x.numel():,}")
+    block_moves = model.blocks[0](bumped)[0] - model.blocks[0](plain)[0]
+    network_moves = model(bumped, y_double, mask) - model(plain, y_double, mask)
+assert (block_moves.abs() > 0).sum() <= 7**2
+
+# %%
+moved = {"one block": block_moves, "whole network": network_moves}
+moved = {name: m[0, 0].abs().cpu().numpy() for name, m in moved.items()}
+moved = {f"{name}: {(m > 1e-12).sum():,} pixels": np.log10(m + 1e-12) for name, m in moved.items()}
+plots.images(moved, "magma", "log10 |change|")
+plt.show()
+
+# %% [markdown]
+# *What to see:* one block of three convolutions moves a square of 7 x 7 pixels. The network moves a whole stripe along
+# the phase-encoding axis, far beyond the reach of its convolutions: data fidelity has passed the change on.
 
 # %% [markdown]
 # ## The cascade
 #
-# A DC-CNN repeats the pair: $x_k = \mathrm{DF}(\mathrm{CNN}_k(x_{k-1}), y)$, five times, from $x_0 = x_u$. By hand
-# it is a loop of two lines.
+# A DC-CNN repeats the pair: $x_k = \mathrm{DF}(\mathrm{CNN}_k(x_{k-1}), y)$, five times, from $x_0 = x_u$.
+#
+# ### Exercise 2.3 · The cascade is a loop
+#
+# Write the network as a loop over its blocks and **collect the image after each cascade** in a list.
+# `proposal, _ = block(z)` is what a block of `model.blocks` makes of an image `z` (the second result are
+# feature maps, wanted in 03), and `model.fidelity(proposal, y, mask)` is the data fidelity.
 
-# %%
-with torch.no_grad():
-    z = x_u
+# %% tags=["exercise"]
+def my_cascade(model, x_u, y, mask):
+    """Images x_1, x_2, ... after the cascades, a list."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_cascade(model, x_u, y, mask):
+    """Images x_1, x_2, ... after the cascades, a list."""
+    images, z = [], x_u
     for block in model.blocks:
         proposal, _ = block(z)
         z = model.fidelity(proposal, y, mask)
-    assert torch.allclose(z, model(x_u, y, mask), atol=1e-6)
+        images.append(z)
+    return images
+
+
+# %%
+checks.cascade(my_cascade)
 
 # %% [markdown]
 # ## Train a teacher and a student
@@ -216,7 +338,9 @@ plt.show()
 #
 # ## Watch the cascade work
 #
-# *Before you run the next cell:* does each of the five cascades improve the image?
+# Here are the images on the way, what exercise 2.3 collects in a list.
+#
+# *Before you run the next cells:* does each of the five cascades improve the image?
 
 # %%
 stages = {"zero-filled": x_u}
@@ -229,11 +353,12 @@ stages = {name: image[0, 0].cpu().numpy() for name, image in stages.items()}
 target = x[0, 0].cpu().numpy()
 
 # %%
-plots.images({f"{name}\n{metrics.psnr(target, image):.2f} dB": image.clip(0, target.max()) for name, image in stages.items()})
+plots.comparison(target, stages)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the network is trained on its last image only. Nothing asks the images on the way to be
+# *What to see:* follow the zoom and the residue from left to right: the ghosts fade, the edges return. But the network
+# is trained on its last image only. Nothing asks the images on the way to be
 # good, and some may be worse than the one before: they are messages to the next block, not results.
 #
 # One cascade in detail: what goes in, what the CNN proposes, and what data fidelity makes of it.
@@ -259,7 +384,8 @@ scores = {name: evaluation.evaluate(lab, network) for name, network in networks.
 evaluation.quality_table(networks, scores)
 
 # %%
-predictions = {name: evaluation.reconstruct(network.model, lab.test)[len(lab.test) // 2] for name, network in networks.items()}
+with torch.no_grad():
+    predictions = {name: network.model(x_u, y, mask)[0, 0].cpu().numpy() for name, network in networks.items()}
 plots.comparison(target, predictions)
 plt.show()
 
@@ -270,8 +396,9 @@ plt.show()
 
 # %%
 gain = {name: scores[name].psnr.mean() - scores["zero-filled"].psnr.mean() for name in ("teacher", "student")}
-print(f"in your run: teacher {gain['teacher']:+.2f} dB and student {gain['student']:+.2f} dB against zero-filling,")
-print(f"after {epochs} epochs on {len(lab.train)} slices. The paper trained 150 epochs on other data (cardiac 4x: +7.88 and +7.41 dB).")
+print(f"Your run, {epochs} epochs on {len(lab.train)} slices, against zero-filling:")
+print(f"teacher {gain['teacher']:+.2f} dB, student {gain['student']:+.2f} dB")
+print("The paper, 150 epochs on other data (cardiac 4x): teacher +7.88 dB, student +7.41 dB")
 assert all(np.isfinite(value) for value in gain.values())
 
 # %% [markdown]
@@ -285,38 +412,46 @@ assert all(np.isfinite(value) for value in gain.values())
 #
 # ## Questions
 #
-# <details><summary>1. Why is data fidelity applied after every block and not only at the end?</summary>
+# <details><summary>1. Two images have the same $y$. Can any reconstruction method tell which was in the scanner?</summary>
+#
+# Not from $y$. It can only say which of the two is more likely, from what it has seen before.
+# </details>
+#
+# <details><summary>2. Why is data fidelity applied after every block and not only at the end?</summary>
 #
 # Each block then starts from an image that agrees with the measurement, and through k-space every pixel
 # hears of every other.
 # </details>
 #
-# <details><summary>2. What does the real layer do to a line that is measured while its mirror is not?</summary>
+# <details><summary>3. What does the real layer do to a line that is measured while its mirror is not?</summary>
 #
 # It averages measurement and proposal.
 # </details>
 #
-# <details><summary>3. When do both layers give the same result?</summary>
+# <details><summary>4. When do both layers give the same result?</summary>
 #
 # When the mask is symmetric: every measured line has a measured mirror line.
 # </details>
 #
-# <details><summary>4. How many weights has a D4C5?</summary>
+# <details><summary>5. How many weights has a D4C5?</summary>
 #
 # 5 (320 + 2 x 9,248 + 289) = 95,525.
 # </details>
 #
-# <details><summary>5. Why choose the best epoch by validation slices?</summary>
+# <details><summary>6. Why choose the best epoch by validation slices?</summary>
 #
 # The training loss keeps falling while a network starts to memorise. The validation loss shows when that
 # begins.
 # </details>
 #
-# <details><summary>6. Can the values y outside the mask influence the reconstruction?</summary>
+# <details><summary>7. Can the values y outside the mask influence the reconstruction?</summary>
 #
 # No, data fidelity masks y first. A test of the library alters them and compares.
 # </details>
 #
-# **Sources** (see the [bibliography](../docs/bibliography.md)): `schlemper2018`, `murugesan2020`, `gayathri2023`.
+# **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
+#
+# **Sources** (see the [bibliography](../docs/bibliography.md)): `schlemper2018`, `kingma2015`, `murugesan2020`,
+# `gayathri2023`.
 #
 # [next: 03 · Standard distillation](./03_standard_kd.ipynb)

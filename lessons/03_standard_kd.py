@@ -39,8 +39,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from kdrecon import evaluation, plots, widgets
+from kdrecon import checks, evaluation, plots, widgets
 from kdrecon.distillation import METHODS
+from kdrecon.distillation.features import attention_map
 from kdrecon.laboratory import weights_hash
 from kdrecon.models import count_parameters, dc_cnn
 from kdrecon.objectives import distil
@@ -157,30 +158,48 @@ plt.show()
 # so that only the *pattern* is compared. It is done per image, and then the distances are averaged over
 # samples and cascades.
 #
+# ### Exercise 3.1 · Attention transfer by hand
+#
+# `s` and `t` are the maps (B, C, H, W) of student and teacher in one cascade. Return $L_{AT}$ of this
+# cascade: attention maps of both, each **slice's** map divided by its own length, the distance for each
+# slice, and the mean of the distances.
+
+# %% tags=["exercise"]
+def my_attention_loss(s, t):
+    """L_AT of one cascade, a scalar."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_attention_loss(s, t):
+    """L_AT of one cascade, a scalar."""
+
+    def attention(maps):
+        q = maps.square().sum(dim=1).flatten(1)  # (B, H W)
+        return q / q.norm(dim=1, keepdim=True)
+
+    return (attention(s) - attention(t)).norm(dim=1).mean()
+
+
+# %%
+checks.attention_loss(my_attention_loss)
+
+# %% [markdown]
+
 # **Before you run the next cells:** in which cascade will teacher and student attend to the same places
 # most: the first, which sees the aliased image, or the last? Take a guess.
 
 
 # %%
-def attention(maps):
-    q = maps.square().sum(dim=1).flatten(1)  # (B, H W)
-    return q / q.norm(dim=1, keepdim=True)
-
-
-def attention_distance(s, t):
-    return (attention(s) - attention(t)).norm(dim=1).mean()
-
-
-distances = [float(attention_distance(s, t)) for s, t in zip(students, teachers)]
-by_hand = sum(distances) / len(distances)
-library = float(METHODS["at"](cascades=len(students))(students, teachers))
-print(f"L_AT by hand {by_hand:.5f}, library {library:.5f}")
-assert abs(by_hand - library) <= 1e-4 * library
+distances = [float((attention_map(s) - attention_map(t)).norm(dim=1).mean()) for s, t in zip(students, teachers)]
+loss = float(METHODS["at"](cascades=len(students))(students, teachers))
+print(f"L_AT = {loss:.5f}, the mean over cascades of", ", ".join(f"{d:.3f}" for d in distances))
+assert abs(sum(distances) / len(distances) - loss) <= 1e-4 * loss
 
 # %%
 h, w = batch.x.shape[-2:]
 rows = {
-    name: [attention(maps)[slice_number].reshape(h, w).cpu().numpy() * (h * w) ** 0.5 for maps in stack]
+    name: [attention_map(maps)[slice_number].reshape(h, w).cpu().numpy() * (h * w) ** 0.5 for maps in stack]
     for name, stack in {"teacher": teachers, "student": students}.items()
 }
 rows["|difference|"] = [abs(t - s) for t, s in zip(rows["teacher"], rows["student"])]
@@ -343,10 +362,54 @@ plt.show()
 # $$L = \langle|x - x_S|\rangle + w\, L_{KD}$$
 #
 # with one fixed weight $w$ a method. The teacher only shows; it must not be moved by what the student does.
-# So the teacher's forward pass builds no graph, and its weights take no part in the optimisation. Here are
-# three training steps, written out.
+# So the teacher's forward pass builds no graph, and its weights take no part in the optimisation.
 #
-# **Before you run it:** what are the two things you would check to be sure that the teacher is frozen?
+# **Before you go on:** what are the two things you would check to be sure that the teacher is frozen?
+
+# %% [markdown]
+# ### Exercise 3.2 · Freeze it
+#
+# Freeze a model: its weights keep their values and take no part in any training. Return the model.
+
+# %% tags=["exercise"]
+def my_freeze(model):
+    """The same model, frozen."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_freeze(model):
+    """The same model, frozen."""
+    return model.requires_grad_(False)
+
+
+# %%
+checks.freeze(my_freeze)
+
+# %% [markdown]
+# ### Exercise 3.3 · The whole loss
+#
+# `compare(students, teachers)` is the distillation loss of some method, and $x$ the fully sampled image.
+# Return $L$. Its gradient must reach the student and nothing of the teacher, whatever `compare` does.
+
+# %% tags=["exercise"]
+def my_distillation_loss(x, x_student, students, teachers, compare, w):
+    """L, a scalar; students and teachers are lists of maps."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_distillation_loss(x, x_student, students, teachers, compare, w):
+    """L, a scalar; students and teachers are lists of maps."""
+    shown = [t.detach() for t in teachers]
+    return (x - x_student).abs().mean() + w * compare(students, shown)
+
+
+# %%
+checks.distillation_loss(my_distillation_loss)
+
+# %% [markdown]
+# And now three steps of it with the library.
 
 # %%
 method = methods[0]
@@ -435,6 +498,9 @@ plots.curves(network.history, title=name)
 plt.show()
 
 # %% [markdown]
+# *What to see:* two training terms (solid) and the validation error (dashed). The distillation term already has its weight
+# $w$. It falls like the other: the student comes closer to the teacher's maps while it learns to reconstruct.
+#
 # ## The table
 #
 # Each network reconstructs the same slices, and each slice is scored alone. The table shows mean ± standard
@@ -548,6 +614,8 @@ widgets.attention_viewer(teacher.model, students, unseen)
 #
 # Not necessarily: what moves the weights is the gradient. Compare gradient norms.
 # </details>
+#
+# **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`,
 # `zagoruyko2017`, `romero2015`, `tung2019`, `peng2019`, `yim2017`.

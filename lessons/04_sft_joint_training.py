@@ -37,7 +37,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from kdrecon import evaluation, metrics, plots
+from kdrecon import checks, evaluation, metrics, plots
 from kdrecon.models import dc_cnn
 from kdrecon.sft import SFT, sft_loss
 
@@ -101,7 +101,8 @@ print("teacher", tuple(x_teacher.shape), "branches", tuple(x_branches.shape))
 # %%
 def moves(output, block):
     """Whether an output depends on the weights of a block."""
-    gradients = torch.autograd.grad(output.square().sum(), block.parameters(), retain_graph=True, allow_unused=True)
+    weights = block.parameters()
+    gradients = torch.autograd.grad(output.square().sum(), weights, retain_graph=True, allow_unused=True)
     return any(g is not None and bool(g.any()) for g in gradients)
 
 
@@ -122,6 +123,55 @@ plt.show()
 # block with one set of weights: $S_5$ must be able to finish what $T_4$ hands over and what $S_4$ hands
 # over. Each box stands for a CNN block and the data-fidelity layer behind it. $S_1$ is nowhere: there is no
 # teacher block before it to start from.
+
+# %% [markdown]
+# ### Exercise 4.1 · Walk a branch
+#
+# Return the image at the end of branch $i$ ($i = 1 \dots N-1$): the teacher's cascades $T_1 \dots T_i$, then
+# the student's $S_{i+1} \dots S_N$. One step is `x, _ = network.cascade(k, x, measurement)`, where `network`
+# is `sft.teacher` or `sft.student` and **k counts from 0**; the measurement is prepared for you.
+
+# %% tags=["exercise"]
+def my_branch(sft, i, x_u, y, mask):
+    """x_{S,i} (B, 1, H, W)."""
+    measurement = sft.teacher.fidelity.measure(y, mask)
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_branch(sft, i, x_u, y, mask):
+    """x_{S,i} (B, 1, H, W)."""
+    measurement = sft.teacher.fidelity.measure(y, mask)
+    x = x_u
+    for k in range(len(sft.teacher.blocks)):
+        network = sft.teacher if k < i else sft.student
+        x, _ = network.cascade(k, x, measurement)
+    return x
+
+
+# %%
+checks.branch(my_branch)
+
+# %% [markdown]
+# ### Exercise 4.2 · How much work?
+#
+# How many calls of student blocks does a network of $n$ cascades need: branch by branch, and if all branches
+# that are at the same cascade go through its block together?
+
+# %% tags=["exercise"]
+def my_block_calls(n):
+    """Two numbers: calls one by one, calls batched."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_block_calls(n):
+    """Two numbers: calls one by one, calls batched."""
+    return n * (n - 1) // 2, n - 1
+
+
+# %%
+checks.block_calls(my_block_calls)
 
 # %% [markdown]
 # ## One by one, then all at once
@@ -186,23 +236,42 @@ assert sum(images) == calls * len(batch.x)
 # branches together. Nothing is detached: $L_{imit}$ moves the branches towards the teacher *and the teacher
 # towards the branches*.
 
-# %%
-l_teacher = (batch.x - x_teacher).abs().mean()
-l_student = torch.stack([(batch.x - branch).abs().mean() for branch in x_branches]).mean()
-l_imitation = torch.stack([(x_teacher - branch).abs().mean() for branch in x_branches]).mean()
+# ### Exercise 4.3 · Three terms
+#
+# Write them, as a function that returns the three. The branches are stacked: `x_branches` is
+# (N-1, B, 1, H, W), `x` and `x_teacher` are (B, 1, H, W).
 
+# %% tags=["exercise"]
+def my_sft_loss(x, x_teacher, x_branches):
+    """L_T, L_S, L_imit."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_sft_loss(x, x_teacher, x_branches):
+    """L_T, L_S, L_imit."""
+    l_teacher = (x - x_teacher).abs().mean()
+    l_student = (x - x_branches).abs().mean()
+    l_imitation = (x_teacher - x_branches).abs().mean()
+    return l_teacher, l_student, l_imitation
+
+
+# %%
+checks.sft_loss(my_sft_loss)
+
+# %% [markdown]
+# The library returns the terms and their sum. In untrained networks:
+
+# %%
 loss = sft_loss(batch.x, x_teacher, x_branches)
-for name, by_hand in {"teacher": l_teacher, "student": l_student, "imitation": l_imitation}.items():
-    term = getattr(loss, name)
-    print(f"{name:9s} by hand {float(by_hand.detach()):.5f}, library {float(term.detach()):.5f}")
-    torch.testing.assert_close(by_hand, term)
-torch.testing.assert_close(loss.total, l_teacher + l_student + l_imitation)
+torch.testing.assert_close(loss.total, loss.teacher + loss.student + loss.imitation)
+terms = {name: f"{float(getattr(loss, name).detach()):.5f}" for name in loss._fields}
+pd.Series(terms, name="value").to_frame()
 
 # %% [markdown]
 # ## Who learns from it?
 #
-# **Before you run it:** which of the ten blocks get a gradient? Which teacher block gets its gradient from
-# $L_T$ and $L_{imit}$ only, and why?
+# **Before you run it:** which of the ten blocks get a gradient? Which teacher block gets none from $L_S$, and why?
 
 
 # %%
@@ -233,6 +302,19 @@ print("S1: no gradient. T1 to T4: from the three terms. T5: from L_T and L_imit,
 # early blocks get far less than the late ones, because every untrained block between them and the output
 # weakens the signal. Keep $S_1$ in mind: when the student is assembled from these blocks in
 # [05](./05_sft_kd.ipynb), its first block will be untrained.
+#
+# The same term by term: which block learns from which part of the loss?
+
+# %%
+three = {"L_T": loss.teacher, "L_S": loss.student, "L_imit": loss.imitation}
+norms = {name: block_norms(sft.teacher, term) + block_norms(sft.student, term) for name, term in three.items()}
+blocks = [f"{letter}{k + 1}" for letter in "TS" for k in range(n)]
+pd.DataFrame(norms, index=blocks).T.map(lambda norm: f"{norm:.0e}" if norm else "-")
+
+# %% [markdown]
+# *What to see:* $L_T$ moves the teacher alone. $L_S$ moves the student blocks **and** $T_1 \dots T_4$: this is where the
+# teacher hears whether a student can follow. It cannot reach $T_5$, after which no branch starts. $L_{imit}$ reaches
+# all but $S_1$.
 
 # %% [markdown]
 # ## A factor that nobody notices
@@ -400,6 +482,8 @@ pd.DataFrame({"blocks": blocks, "mean PSNR (dB)": [f"{v:.2f}" for v in psnr.valu
 # The result of this stage is the teacher; the branches are its training partners. Choosing by another
 # quantity would be possible, but it would be another method.
 # </details>
+#
+# **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `schlemper2018`.
 #

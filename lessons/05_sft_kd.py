@@ -42,7 +42,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from kdrecon import evaluation, metrics, plots
+from kdrecon import checks, evaluation, metrics, plots
 from kdrecon.laboratory import start_from_sft
 from kdrecon.models import dc_cnn
 from kdrecon.objectives import distil
@@ -119,6 +119,30 @@ assert (start["still random"][1:] == 0).all()
 start
 
 # %% [markdown]
+# ### Exercise 5.1 · Copy, and leave one out
+#
+# Write that start. `student` is a fresh D3C5, `branches` the trained student of the joint training, the same
+# architecture; their tensors are called `blocks.0.convs.0.weight` and so on. Copy $S_2 \dots S_N$ into the
+# student, leave $S_1$ (`blocks.0`) as it is, and return the student.
+
+# %% tags=["exercise"]
+def my_start(student, branches):
+    """The student with S2 to SN copied."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_start(student, branches):
+    """The student with S2 to SN copied."""
+    for k in range(1, len(student.blocks)):
+        student.blocks[k].load_state_dict(branches.blocks[k].state_dict())
+    return student
+
+
+# %%
+checks.start(my_start)
+
+# %% [markdown]
 # $S_1$ is fresh because no branch passes it: there is nothing to copy that was ever trained.
 #
 # Why so many checks for a copy? In the code that was released with the paper, one loader matches the
@@ -137,7 +161,8 @@ candidates = {
     "student, SFT start": started,
     "SFT teacher": friendly.model,
 }
-psnr = {name: metrics.psnr(target, evaluation.reconstruct(m, lab.validation)).mean() for name, m in candidates.items()}
+reconstructions = {name: evaluation.reconstruct(model, lab.validation) for name, model in candidates.items()}
+psnr = {name: metrics.psnr(target, images).mean() for name, images in reconstructions.items()}
 pd.Series(psnr, name="mean PSNR on the validation split (dB)").map("{:.2f}".format).to_frame()
 
 # %% [markdown]
@@ -218,6 +243,36 @@ gains = pd.Series(sft) - pd.Series(standard)
 spread = f"{gains.min():+.2f} to {gains.max():+.2f} dB, mean {gains.mean():+.2f} dB"
 print(f"In your run: SFT-KD minus Std-KD {spread}; {epochs} epochs, one seed,")
 print(f"{len(lab.test)} slices of {len(set(lab.test.subject))} subject(s).")
+
+# %% [markdown]
+# ### Exercise 5.2 · Two causes, four cells
+#
+# Somebody has trained all four combinations of teacher and start and got these figures (invented):
+#
+# | mean PSNR (dB) | random start | SFT start |
+# |---|---|---|
+# | standard teacher | 30.0 | 30.1 |
+# | SFT teacher | 30.4 | 30.9 |
+#
+# Return the effect of the **teacher** and the effect of the **start** in dB: change one of them, keep the
+# other, and take the mean over both values of the other. `psnr["sft", "random"]` is the cell 30.4.
+
+# %% tags=["exercise"]
+def my_effects(psnr):
+    """Effect of the teacher and effect of the start, in dB."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_effects(psnr):
+    """Effect of the teacher and effect of the start, in dB."""
+    teacher = [psnr["sft", start] - psnr["standard", start] for start in ("random", "sft")]
+    start = [psnr[teacher, "sft"] - psnr[teacher, "random"] for teacher in ("standard", "sft")]
+    return sum(teacher) / 2, sum(start) / 2
+
+
+# %%
+checks.effects(my_effects)
 
 # %% [markdown]
 # ## The published figures, for orientation
@@ -333,6 +388,8 @@ routes
 # It is a beginning. A step of SFT also runs teacher and branches, and a step of distillation the teacher,
 # so seconds or operations would be stricter. Say which one you count.
 # </details>
+#
+# **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`.
 #

@@ -42,9 +42,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from scipy import ndimage
 from scipy.stats import wilcoxon
 
-from kdrecon import evaluation, metrics, plots, widgets
+from kdrecon import checks, evaluation, metrics, plots, widgets
 from kdrecon.models import count_parameters
 from kdrecon.report import formatted
 from kdrecon.statistics import compare
@@ -148,7 +149,65 @@ pd.Series(ssim, name="SSIM of one slice, by data range").map("{:.4f}".format).to
 # %% [markdown]
 # *What to see:* a range that is too large makes any reconstruction look perfect. If a paper reports an SSIM
 # of 0.9999, ask for the range.
+
+# %% [markdown]
+# ## One PSNR, many faults
 #
+# The other way round: a slice with four different faults, each scaled so that the PSNR is the same.
+#
+# **Before you run it:** noise, blur, a ghost, a change of brightness: which would a radiologist mind most, which
+# least? Which will SSIM mind most?
+
+# %%
+clean = x[middle].astype(float)
+rng = np.random.default_rng(seed)
+faults = {
+    "noise": rng.standard_normal(clean.shape),
+    "blur": ndimage.gaussian_filter(clean, 1) - clean,
+    "ghost": np.roll(clean, len(clean) // 4, axis=0),
+    "brighter": np.ones_like(clean),
+}
+size = clean.max() / 10 ** (26 / 20)  # root mean square error for 26 dB
+faulty = {name: clean + fault * size / np.sqrt(np.mean(fault**2)) for name, fault in faults.items()}
+
+# %%
+plots.comparison(clean, faulty)
+plt.show()
+
+# %%
+opinions = {
+    name: {key.upper(): f"{metrics.METRICS[key](clean, image):.3f}" for key in ("psnr", "ssim", "hfn", "vif")}
+    for name, image in faulty.items()
+}
+pd.DataFrame(opinions).T
+
+# %% [markdown]
+# *What to see:* four images with 26 dB, and nobody would call them equally good. SSIM punishes what disturbs the flat
+# background, HFN what touches fine detail; VIF does not mind brightness at all. None of them knows what a doctor looks for:
+# report more than one, and look at the images.
+
+# %% [markdown]
+# ### Exercise 6.1 · The PSNR of this course
+#
+# Write it: for `target` and `prediction` (S, H, W), NumPy arrays, the mean over slices of the PSNR with each
+# target slice's maximum as range.
+
+# %% tags=["exercise"]
+def my_volume_psnr(target, prediction):
+    """One number, in dB."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_volume_psnr(target, prediction):
+    """One number, in dB."""
+    return np.mean([10 * np.log10(t.max() ** 2 / np.mean((t - p) ** 2)) for t, p in zip(target, prediction)])
+
+
+# %%
+checks.volume_psnr(my_volume_psnr)
+
+# %% [markdown]
 # ## Figures that can be recomputed
 #
 # `evaluate` has written the reconstructions of each network to `results/`, one file a volume, and a row a
@@ -181,6 +240,9 @@ evaluation.quality_table(networks, scores, reference="student")
 # %% [markdown]
 # No: all networks see the *same* slices, so the difference slice by slice may vary much less than the
 # slices do.
+
+# %% [markdown]
+# ## The spread
 
 # %%
 figure = plots.box_plots(scores)
@@ -249,7 +311,29 @@ compared[["difference", "low", "high", "p_holm", "limit", "verdict"]].style.form
 # would not be all: another seed gives another network. `limit` is the difference that other people and
 # other seeds alone could produce, as far as a run has several of them; below it, nothing is shown. In a
 # run with several seeds `comparisons.csv` and the report take the seeds together.
+
+# %% [markdown]
+# ### Exercise 6.2 · One person, one vote
 #
+# Networks a and b were evaluated on the same slices: `a` and `b` hold a PSNR a slice, `subjects` whose slice it
+# is. Return by how much a is better, so that **every subject counts the same**, however many slices it has.
+
+# %% tags=["exercise"]
+def my_subject_gain(a, b, subjects):
+    """Mean over subjects of each one's mean difference, in dB."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_subject_gain(a, b, subjects):
+    """Mean over subjects of each one's mean difference, in dB."""
+    return pd.Series(a - b).groupby(list(subjects)).mean().mean()
+
+
+# %%
+checks.subject_gain(my_subject_gain)
+
+# %% [markdown]
 # ## The pictures
 #
 # A mean hides where the errors are. Here is the slice on which the plain student's PSNR is the median:
@@ -415,7 +499,10 @@ formatted(summary).style.hide(axis="index")
 # proportion to the parameters.
 # </details>
 #
+# **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
+#
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`,
-# `schlemper2018`.
+# `schlemper2018`, `wang2004`,
+# `sheikh2006`, `ravishankar2011`, `vanderwalt2014`.
 #
 # [back to the start](./00_start_here.ipynb)

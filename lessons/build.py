@@ -2,8 +2,12 @@
 
 The scripts are the only edited source. Building twice gives the same bytes; --check changes nothing and fails where a
 notebook does not match its script.
+
+An exercise is three code cells in a row: the stub, tagged ``exercise``; its solution, tagged ``solution``; and the
+check. notebooks/ gets stub and check, notebooks/solutions/ solution and check.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -18,9 +22,27 @@ METADATA = {
 }
 
 
-def build(script: Path) -> str:
-    """The notebook of a percent script as JSON text, without outputs."""
+def build(script: Path, solved: bool = False) -> str:
+    """The notebook of a percent script as JSON text, without outputs; solved: with solutions in place of stubs.
+
+    Raises:
+        ValueError: an exercise has no solution or no check after it, or a solution stands alone.
+    """
     notebook = jupytext.read(script)
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    for k, cell in enumerate(notebook.cells):
+        if "exercise" in tags[k] and not ("solution" in tags[k + 1] and notebook.cells[k + 2].source.startswith("checks.")):
+            raise ValueError(f"{script.name}: expected a solution and a call of checks after this exercise:\n{cell.source}")
+        if "solution" in tags[k] and "exercise" not in tags[k - 1]:
+            raise ValueError(f"{script.name}: expected an exercise before this solution:\n{cell.source}")
+    dropped = "exercise" if solved else "solution"
+    notebook.cells = [cell for cell, its in zip(notebook.cells, tags) if dropped not in its]
+    if solved:
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = re.sub(r"\]\((\.\.?/)", lambda link: f"]({'../' * len(link[1][:-1])}", cell.source)
+        title, _, rest = notebook.cells[0].source.partition("\n")
+        notebook.cells[0].source = f"{title} · solutions\n{rest}"
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
@@ -31,21 +53,24 @@ def build(script: Path) -> str:
 
 
 def main(check: bool) -> int:
-    scripts = sorted(LESSONS.glob("[0-9]*.py"))
-    expected = {NOTEBOOKS / f"{script.stem}.ipynb": build(script) for script in scripts}
+    expected = {}
+    for script in sorted(LESSONS.glob("[0-9]*.py")):
+        expected[NOTEBOOKS / f"{script.stem}.ipynb"] = build(script)
+        if 'tags=["exercise"]' in script.read_text():
+            expected[NOTEBOOKS / "solutions" / f"{script.stem}.ipynb"] = build(script, solved=True)
     stale = [path for path, text in expected.items() if not path.exists() or path.read_text() != text]
-    stray = sorted(set(NOTEBOOKS.glob("*.ipynb")) - expected.keys())
+    stray = sorted({*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")} - expected.keys())
     if check:
         for path in stale + stray:
-            print(f"{path.name} does not match lessons/: edit the percent script and run make notebooks")
+            print(f"{path.relative_to(NOTEBOOKS)} does not match lessons/: edit the percent script and run make notebooks")
         return 1 if stale or stray else 0
-    NOTEBOOKS.mkdir(exist_ok=True)
     for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(expected[path])
-        print(f"built {path.name}")
+        print(f"built {path.relative_to(NOTEBOOKS)}")
     for path in stray:
         path.unlink()
-        print(f"removed {path.name}, which has no script")
+        print(f"removed {path.relative_to(NOTEBOOKS)}, which has no script")
     return 0
 
 

@@ -1,7 +1,11 @@
+import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 import yaml
@@ -11,13 +15,15 @@ from kdrecon import batch
 from kdrecon.experiments import Parameters, project_root
 
 NOTEBOOKS = batch.choose_notebooks(batch.NOTEBOOKS)
+SOLUTIONS = batch.choose_notebooks(batch.NOTEBOOKS / "solutions")
+sys.path.insert(0, str(project_root() / "lessons"))
+import build  # noqa: E402
 
 
 def test_notebooks_match_their_scripts():
-    build = subprocess.run(
-        [sys.executable, project_root() / "lessons" / "build.py", "--check"], capture_output=True, text=True
-    )
-    assert build.returncode == 0, build.stdout
+    command = [sys.executable, project_root() / "lessons" / "build.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_notebook_edited_by_hand_is_noticed(tmp_path):
@@ -25,13 +31,67 @@ def test_a_notebook_edited_by_hand_is_noticed(tmp_path):
         (tmp_path / folder).mkdir()
     for name in ("lessons/build.py", "lessons/00_start_here.py"):
         (tmp_path / name).write_bytes((project_root() / name).read_bytes())
-    build = [sys.executable, tmp_path / "lessons" / "build.py"]
-    subprocess.run(build, check=True, capture_output=True)
-    path = tmp_path / "notebooks" / "00_start_here.ipynb"
-    assert path.read_bytes() == (project_root() / "notebooks" / path.name).read_bytes()
-    path.write_text(path.read_text().replace("Start here", "Stop here"))
-    done = subprocess.run([*build, "--check"], capture_output=True, text=True)
-    assert done.returncode == 1 and "00_start_here.ipynb does not match" in done.stdout
+    command = [sys.executable, tmp_path / "lessons" / "build.py"]
+    subprocess.run(command, check=True, capture_output=True)
+    names = ["00_start_here.ipynb", "solutions/00_start_here.ipynb"]
+    for name in names:
+        path = tmp_path / "notebooks" / name
+        assert path.read_bytes() == (project_root() / "notebooks" / name).read_bytes()
+        path.write_text(path.read_text().replace("Start here", "Stop here"))
+    done = subprocess.run([*command, "--check"], capture_output=True, text=True)
+    assert done.returncode == 1 and re.findall("(.*) does not match", done.stdout) == names
+
+
+EXERCISE = """# %% [markdown]
+# # A title
+# [notation](../docs/notation.md), [next](./01_next.ipynb)
+
+# %% tags=["exercise"]
+mine = None
+
+# %% tags=["solution"]
+mine = 1
+
+# %%
+checks.one(mine)
+"""
+
+
+@pytest.mark.parametrize("solved", [False, True])
+def test_one_script_gives_stub_and_solution(solved, tmp_path):
+    script = tmp_path / "00_x.py"
+    script.write_text(EXERCISE)
+    title, *code = (cell.source for cell in nbformat.reads(build.build(script, solved), as_version=4).cells)
+    assert code == ["mine = 1" if solved else "mine = None", "checks.one(mine)"]
+    links = ["../../docs/notation.md", "../01_next.ipynb"] if solved else ["../docs/notation.md", "./01_next.ipynb"]
+    assert re.findall(r"\]\((.*?)\)", title) == links
+    assert title.startswith("# A title · solutions\n" if solved else "# A title\n")
+
+
+PARTS = ['# %% tags=["solution"]\nmine = 1\n', '# %% tags=["exercise"]\nmine = None\n', "checks.one(mine)"]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=["no solution", "no stub", "no check"])
+def test_an_incomplete_exercise_is_refused(part, tmp_path):
+    script = tmp_path / "00_x.py"
+    script.write_text(EXERCISE.replace(part, "") + "\n# %%\n1\n\n# %%\n2\n")
+    with pytest.raises(ValueError, match="00_x.py: expected"):
+        build.build(script)
+
+
+def test_every_notebook_has_exercises_questions_and_links_that_lead_somewhere():
+    keys = set(re.findall(r"^- `(\w+)`", (project_root() / "docs" / "bibliography.md").read_text(), re.MULTILINE))
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        exercises = [cell for cell in cells if "exercise" in cell.metadata.get("tags", [])]
+        assert (not exercises and path.name > "07") or 2 <= len(exercises) <= 4, path.name
+        assert 5 <= text.count("<details>") <= 8 and text.count("</details>") == text.count("<details>"), path.name
+        for link in re.findall(r"\]\(((?!http)[^)#]+)", text):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+        sources = re.search(r"\*\*Sources\*\*.*?:((?:\s*`\w+`[,.])+)", text, re.DOTALL)
+        assert sources and set(re.findall(r"`(\w+)`", sources[1])) <= keys, path.name
+        assert set(re.findall(r"\[`(\w+)`\]", text)) <= keys, path.name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -42,6 +102,47 @@ def test_every_notebook_has_the_same_parameters(path):
         name: getattr(Parameters(), name) for name in defaults if name != "ready"
     }
     assert list(defaults) == list(Parameters.__dataclass_fields__) and defaults["ready"] == "True"
+
+
+def test_every_figure_is_followed_by_what_to_see():
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        for k, cell in enumerate(cells):
+            if cell.cell_type == "code" and "plt.show()" in cell.source:
+                text = next(later.source for later in cells[k:] if later.cell_type == "markdown")
+                assert re.match(r"\*(What to see|Try):", text), f"{path.name}: {cell.source}"
+
+
+def test_code_fits_the_page():
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            lines = cell.source.splitlines() if cell.cell_type == "code" else []
+            assert len(lines) <= 30 and max(map(len, lines), default=0) <= 120, f"{path.name}: {cell.source}"
+
+
+def test_the_glossary_is_in_order():
+    words = re.findall(r"^\*\*(.+?)\.\*\*", (project_root() / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    assert words == sorted(words, key=str.lower) and len(words) > 40
+
+
+def test_the_handout_works_and_holds_no_solutions(tmp_path):
+    command = [sys.executable, project_root() / "lessons" / "handout.py", tmp_path / "handout.zip"]
+    subprocess.run(command, check=True, capture_output=True)
+    with zipfile.ZipFile(tmp_path / "handout.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "kdrecon"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {f"notebooks/{path.name}" for path in NOTEBOOKS} <= names and "README.md" in names
+    assert not [name for name in names if re.search("solution|instructor|^lessons/|^tests/", name)]
+    notebooks = [nbformat.read(folder / "notebooks" / path.name, as_version=4) for path in NOTEBOOKS]
+    tags = [tag for notebook in notebooks for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+    assert "exercise" in tags and "solution" not in tags
+    for page in folder.glob("docs/*.md"):
+        for link in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    code = "import kdrecon.laboratory as l; print(l.__file__, l.Laboratory(resolution=48).mask.shape)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith(str(folder)) and "[48, 48]" in done.stdout, done.stderr
 
 
 def nbval(folder: Path, run_root: Path, notebooks: list[Path]) -> subprocess.CompletedProcess:
@@ -56,10 +157,37 @@ def nbval(folder: Path, run_root: Path, notebooks: list[Path]) -> subprocess.Com
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
-def test_all_notebooks_cell_by_cell(tmp_path):
-    done = nbval(tmp_path, tmp_path / "run", NOTEBOOKS)
+@pytest.fixture
+def trained(tiny_run, tmp_path) -> Path:
+    """A run folder that holds the networks of the tiny run, so that nothing is trained twice."""
+    shutil.copytree(tiny_run[0] / "experiments", tmp_path / "run" / "experiments")
+    return tmp_path / "run"
+
+
+def verdicts(path: Path) -> list[str]:
+    """The first words of every verdict in an executed notebook."""
+    texts = [
+        output.get("data", {}).get("text/plain", "")
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code" and cell.source.startswith("checks.")
+        for output in cell.outputs
+    ]
+    return [re.match(r"right|not yet|", text)[0] for text in texts]
+
+
+def test_all_notebooks_cell_by_cell(tmp_path, trained):
+    done = nbval(tmp_path, trained, NOTEBOOKS)
     assert done.returncode == 0, done.stdout[-5000:]
-    assert len(NOTEBOOKS) == 7 and " passed" in done.stdout and "failed" not in done.stdout
+    assert len(NOTEBOOKS) >= 7 and " passed" in done.stdout and "failed" not in done.stdout
+
+
+def test_stubs_stop_nothing_and_solutions_pass_every_check(tiny_run, trained, capsys):
+    batch.run(batch.read_parameters(TINY, []), trained, SOLUTIONS)
+    for path in SOLUTIONS:
+        number = (project_root() / "lessons" / f"{path.stem}.py").read_text().count('tags=["exercise"]')
+        assert verdicts(tiny_run[0] / "notebooks" / path.name) == ["not yet"] * number, path.name
+        assert verdicts(trained / "notebooks" / path.name) == ["right"] * number, path.name
+    assert "trained," not in capsys.readouterr().out and len(SOLUTIONS) >= 7
 
 
 @pytest.mark.parametrize("number", ["04"])

@@ -1,0 +1,364 @@
+"""Every exercise: solution, stub, typical wrong answers and nonsense, without running notebooks."""
+
+import jupytext
+import numpy as np
+import pytest
+import torch
+
+from kdrecon import checks
+from kdrecon.experiments import project_root
+from kdrecon.fourier import fft2, ifft2
+from kdrecon.verdict import Verdict
+
+NAMES = [name for name, value in vars(checks).items() if hasattr(value, "__wrapped__")]
+
+
+def exercises():
+    """Check's name -> (source of the notebook's imports, of stub, solution and check)."""
+    found = {}
+    for path in sorted((project_root() / "lessons").glob("[0-9]*.py")):
+        cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+        for k, cell in enumerate(cells):
+            if "exercise" in cell.metadata.get("tags", []):
+                name = cells[k + 2].source.removeprefix("checks.").partition("(")[0]
+                found[name] = (cells[0].source, *(part.source for part in cells[k : k + 3]))
+    return found
+
+
+EXERCISES = exercises()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """The arrays are tiny: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def answered(name, stub):
+    imports, *parts, check = EXERCISES[name]
+    scope = {}
+    exec(imports, scope)
+    exec(parts[0 if stub else 1], scope)
+    return eval(check, scope)
+
+
+def test_every_check_has_its_exercise():
+    assert sorted(EXERCISES) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_solutions_are_right_and_stubs_are_not_yet(name):
+    solved, unsolved = answered(name, stub=False), answered(name, stub=True)
+    assert solved.right, solved
+    assert repr(solved).startswith("right: ")
+    assert not unsolved.right
+    assert "returns nothing yet" in unsolved.message or "is empty" in unsolved.message
+
+
+def fail(*arguments):
+    raise ZeroDivisionError("division by zero")
+
+
+NONSENSE = {
+    "None": None,
+    "number": 3,
+    "text": "text",
+    "list": [],
+    "returns text": lambda *a: "text",
+    "returns a list": lambda *a: [1, "two", None],
+    "returns another shape": lambda *a: torch.zeros(7, 3),
+    "returns NaN": lambda *a: float("nan"),
+    "returns NaN images": lambda *a: torch.full(a[0].shape, torch.nan) if isinstance(a[0], torch.Tensor) else np.nan,
+    "returns complex": lambda *a: torch.zeros(1, dtype=torch.complex64),
+    "returns True": lambda *a: True,
+    "returns its argument": lambda *a: a[0],
+    "takes nothing": lambda: 0,
+    "stops": fail,
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+@pytest.mark.parametrize("name", NAMES)
+def test_nonsense_gets_a_sentence(name, nonsense):
+    verdict = getattr(checks, name)(NONSENSE[nonsense])
+    assert isinstance(verdict, Verdict)
+    assert not verdict.right and verdict.message.endswith(".")
+    assert "could not be checked" not in verdict.message, verdict
+
+
+def test_an_error_is_told_with_its_line():
+    def mine(model):
+        return model.blocks[99]
+
+    verdict = checks.freeze(mine)
+    assert 'stopped in the line "return model.blocks[99]": IndexError' in verdict.message
+
+
+def test_no_answer_and_two_answers():
+    assert "0 answers were given" in checks.freeze().message
+    assert "2 answers were given" in checks.freeze(1, 2).message
+
+
+def test_a_verdict_in_a_notebook_is_escaped():
+    assert "a &lt;b&gt;" in Verdict(False, "a <b>")._repr_html_()
+    assert Verdict(True, "so")._repr_html_().endswith("<b>right</b>: so</div>")
+
+
+def lines(n, every, block, dtype=torch.bool):
+    mask = torch.zeros(n, dtype=dtype)
+    mask[::every] = True
+    mask[block] = True
+    return mask
+
+
+def around_dc(n, centre):
+    return torch.arange(-(centre // 2), centre // 2 + 1)
+
+
+def fidelity(x_cnn, y, mask, lam, on=lambda X, y, lam: (X + lam * y) / (1 + lam), off=lambda X, y, lam: X):
+    X = fft2(x_cnn)
+    return ifft2(torch.where(mask, on(X, y, lam), off(X, y, lam)))
+
+
+def images_of(model, x_u, y, mask, start=lambda z, x_u: z, inner=True):
+    images, z = [], x_u
+    for block in model.blocks:
+        z, _ = block(start(z, x_u))
+        z = model.fidelity(z, y, mask) if inner else z
+        images.append(z)
+    return images
+
+
+def at_end(model, x_u, y, mask):
+    images = images_of(model, x_u, y, mask, inner=False)
+    return [*images[:-1], model.fidelity(images[-1], y, mask)]
+
+
+def q(maps):
+    return maps.square().sum(1).flatten(1)
+
+
+def sums(maps):
+    return maps.sum(1).square().flatten(1)
+
+
+def unit(q, **norm):
+    return q / q.norm(keepdim=True, **norm)
+
+
+def walk(sft, path, x, y, mask):
+    measurement = sft.teacher.fidelity.measure(y, mask)
+    for letter, k in path:
+        x, _ = (sft.teacher if letter == "T" else sft.student).cascade(k, x, measurement)
+    return x
+
+
+def turns(i, n=4, first=0):
+    return [("T" if k < i else "S", k) for k in range(first, n)]
+
+
+def l1(a, b):
+    return (a - b).abs().mean()
+
+
+def copied(student, branches, blocks):
+    for k in blocks:
+        student.blocks[k].load_state_dict(branches.blocks[k].state_dict())
+    return student
+
+
+def shared(student, branches):
+    student.blocks = torch.nn.ModuleList([student.blocks[0], *branches.blocks[1:]])
+    return student
+
+
+def with_first_changed(student, branches):
+    student.blocks[0].convs[0].weight.data.zero_()
+    return copied(student, branches, (1, 2))
+
+
+def psnrs(x, p, peak, scale=10):
+    return scale * np.log10(peak**2 / ((x - p) ** 2).mean((1, 2)))
+
+
+def tops(x):
+    return x.max((1, 2))
+
+
+WRONG = {
+    "parameters": [
+        ({}, "dictionary is empty"),
+        ([("epochs", 30)], "expected a dictionary"),
+        ({"epochs": 30, "methods": "at"}, "square brackets"),
+        ({"epoch": 30, "methods": ["at"]}, "unknown parameter 'epoch'"),
+        ({"epochs": "30", "methods": ["at"]}, "expected an integer"),
+        ({"epochs": 30}, "expected attention transfer alone"),
+        ({"methods": ["at"]}, "train for 14 epochs"),
+    ],
+    "shared_subjects": [
+        (lambda a, b: bool(set(a) & set(b)), "True or False"),
+        (lambda a, b: len(set(a) & set(b)), "returns a number"),
+        (lambda a, b: set(a) | set(b), "the union"),
+        (lambda a, b: set(a) - set(b), "a difference"),
+        (lambda a, b: [s for s in a if s in b], "in a list"),
+        (lambda a, b: {"ben"}, "expected ben alone"),
+    ],
+    "lines": [
+        (lambda n, e, c: ~lines(n, e, around_dc(n, c)), "polarity is inverted"),
+        (lambda n, e, c: lines(n, e, around_dc(n, c) + n // 2), "middle of the array"),
+        (lambda n, e, c: torch.fft.fftshift(lines(n, e, around_dc(n, c))), "shifted by half"),
+        (lambda n, e, c: lines(n, e, torch.arange(c)), "positive frequencies only"),
+        (lambda n, e, c: lines(n, e, []), "block round DC is missing"),
+        (lambda n, e, c: lines(n, e, around_dc(n, c), torch.int64), "expected torch.bool"),
+        (lambda n, e, c: lines(30, 4, around_dc(30, 5)), "shape (30,)"),
+    ],
+    "repair": [
+        (lambda k, s: ifft2(k * ~torch.fft.ifftshift(s)), "complex"),
+        (lambda k, s: ifft2(k * ~torch.fft.ifftshift(s)).real, "not the magnitude"),
+        (lambda k, s: ifft2(k * ~s).abs(), "still has its DC in the middle"),
+        (lambda k, s: ifft2(k * torch.fft.ifftshift(s)).abs(), "polarity is inverted"),
+        (lambda k, s: ifft2(k * s).abs(), "centring and polarity"),
+        (lambda k, s: ifft2(k * ~torch.fft.fftshift(s)).abs(), "the wrong way. For an odd size"),
+        (lambda k, s: torch.fft.ifft2(k * ~torch.fft.ifftshift(s)).abs(), "orthonormal"),
+        (lambda k, s: ifft2(k).abs(), "without undersampling"),
+    ],
+    "known_share": [
+        (lambda m: m.float().mean(), "share that is measured"),
+        (lambda m: 2 * m.float().mean(), "counts every line twice"),
+        (lambda m: (m | m.flip(0)).float().mean(), "off by one line"),
+        (lambda m: (m | m.flip(0).roll(1)).sum(), "it is a count"),
+        (lambda m: 100 * (m | m.flip(0).roll(1)).float().mean(), "per cent"),
+        (lambda m: (m & m.flip(0).roll(1)).float().mean(), "instead of intersecting"),
+    ],
+    "data_fidelity": [
+        (fidelity, "take the real part"),
+        (lambda x, y, m, w: fft2(fidelity(x, y, m, w)), "the result is k-space"),
+        (lambda x, y, m, w: fidelity(x, y, m, w).abs(), "this is the magnitude"),
+        (lambda x, y, m, w: fidelity(x, y, m, w, on=lambda X, y, w: (w * X + y) / (1 + w)).real, "lambda sits on"),
+        (lambda x, y, m, w: fidelity(x, y, m, w, off=lambda X, y, w: (X + w * y) / (1 + w)).real, "not measured are changed"),
+        (lambda x, y, m, w: fidelity(x, y, m, w, on=lambda X, y, w: X + w * y).real, "not divided"),
+        (lambda x, y, m, w: fidelity(x, y, m, w, on=lambda X, y, w: y).real, "noiseless form"),
+        (lambda x, y, m, w: fidelity(x, y, ~m, w).real, "mask and proposal are swapped"),
+    ],
+    "receptive_field": [
+        (lambda d: 3 * d, "do not add up"),
+        (lambda d: 3**d, "do not multiply"),
+        (lambda d: (2 * d + 1) ** 2, "number of pixels"),
+        (lambda d: d + 1, "two a convolution"),
+        (lambda d: d, "reach on one side"),
+        (lambda d: 11, "does not hold for d = 1"),
+    ],
+    "cascade": [
+        (lambda *a: images_of(*a)[-1], "one tensor"),
+        (lambda *a: images_of(*a)[-1:], "expected 3, one after each block"),
+        (lambda model, x_u, y, mask: [block(x_u) for block in model.blocks], "a block returns (image, taps)"),
+        (lambda *a: images_of(*a, inner=False), "data fidelity is missing"),
+        (at_end, "only at the end"),
+        (lambda *a: images_of(*a, start=lambda z, x_u: x_u), "every block starts from x_u"),
+    ],
+    "attention_loss": [
+        (lambda s, t: (q(s) - q(t)).norm(dim=1).mean(), "not normalised"),
+        (lambda s, t: (unit(q(s), dim=0) - unit(q(t), dim=0)).norm(dim=1).mean(), "across the batch"),
+        (lambda s, t: (unit(q(s)) - unit(q(t))).norm(dim=1).mean(), "one length serves"),
+        (lambda s, t: (unit(sums(s), dim=1) - unit(sums(t), dim=1)).norm(dim=1).mean(), "summed before they are squared"),
+        (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).square().sum(1).mean(), "squared distance"),
+        (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).square().mean(), "mean over pixels"),
+        (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).norm(dim=1).sum(), "take their mean"),
+        (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).norm(), "in the end"),
+    ],
+    "freeze": [
+        (lambda model: model.eval(), "eval() only switches"),
+        (lambda model: list(model.parameters())[0].requires_grad_(False) is None or model, "still ask for a gradient"),
+        (lambda model: [p.data.zero_() for p in model.requires_grad_(False).parameters()] and model, "other ones now"),
+        (lambda model: [p.requires_grad_(False) for p in model.parameters()], "return the model"),
+    ],
+    "distillation_loss": [
+        (lambda x, z, s, t, f, w: l1(x, z) + f(s, t), "w is missing"),
+        (lambda x, z, s, t, f, w: w * l1(x, z) + f(s, t), "w sits on the reconstruction"),
+        (lambda x, z, s, t, f, w: w * (l1(x, z) + f(s, t)), "w weighs both"),
+        (lambda x, z, s, t, f, w: (x - z).square().mean() + w * f(s, t), "is squared"),
+        (lambda x, z, s, t, f, w: w * f(s, t), "reconstruction is missing"),
+        (lambda x, z, s, t, f, w: l1(x, z), "distillation term is missing"),
+        (lambda x, z, s, t, f, w: (x - z).abs().sum() + w * f(s, t), "are summed"),
+        (lambda x, z, s, t, f, w: l1(x, z) + w * f(s, t), "the teacher gets a gradient"),
+        (lambda x, z, s, t, f, w: float(l1(x, z) + w * f(s, t)), "no gradient can flow"),
+        (lambda x, z, s, t, f, w: l1(x, z) + w * f([a.detach() for a in s], t), "student's side is cut off"),
+    ],
+    "branch": [
+        (lambda sft, i, *a: walk(sft, [*turns(i)[:i], *turns(0)[i - 1 :]], *a), "one block too early, with S_i"),
+        (lambda sft, i, *a: walk(sft, turns(i + 1), *a), "one block too late"),
+        (lambda sft, i, *a: walk(sft, turns(i - 1), *a), "leaves one block too early"),
+        (lambda sft, i, *a: walk(sft, turns(4), *a), "teacher's own output"),
+        (lambda sft, i, *a: walk(sft, turns(0), *a), "plain student"),
+        (lambda sft, i, *a: walk(sft, [*turns(i)[:i], *turns(i, first=i + 1)], *a), "a stage is missing"),
+        (lambda sft, i, *a: walk(sft, turns(0, first=i), *a), "starts again from x_u"),
+    ],
+    "sft_loss": [
+        (lambda x, t, b: l1(x, t) + l1(x, b) + l1(t, b), "returns one number"),
+        (lambda x, t, b: (l1(x, t), 3 * l1(x, b), 3 * l1(t, b)), "branches are summed"),
+        (lambda x, t, b: (l1(x, t), l1(x, b), l1(x, b)), "compares with x"),
+        (lambda x, t, b: ((x - t).square().mean(), (x - b).square().mean(), (t - b).square().mean()), "are squared"),
+        (lambda x, t, b: (l1(x, t), l1(x, b), l1(t, b) / x.numel()), "so vanishes"),
+        (lambda x, t, b: (l1(x, t), l1(t, b), l1(x, b)), "another order"),
+        (lambda x, t, b: (l1(x, t), l1(x, b), l1(t.detach(), b)), "x_teacher is detached"),
+        (lambda x, t, b: (l1(x, t), l1(x, b), l1(t, b.detach())), "branches are detached"),
+        (lambda x, t, b: (float(l1(x, t)), float(l1(x, b)), float(l1(t, b))), "no gradient can flow"),
+    ],
+    "block_calls": [
+        (lambda n: (n * (n + 1) // 2, n - 1), "S_1 is counted"),
+        (lambda n: (n * (n - 1), n - 1), "not equally long"),
+        (lambda n: ((n - 1) ** 2, n - 1), "as long as the first"),
+        (lambda n: (n * (n - 1) // 2, n), "n - 1, not n"),
+        (lambda n: (n - 1, n * (n - 1) // 2), "swapped"),
+        (lambda n: (10, 4), "does not hold for n = 2"),
+    ],
+    "start": [
+        (lambda s, b: s, "nothing was copied"),
+        (lambda s, b: copied(s, b, range(3)), "S_1 was copied too"),
+        (lambda s, b: copied(s, b, [1]), "4 of 8 tensors"),
+        (lambda s, b: b, "joint training itself"),
+        (shared, "share the same tensors"),
+        (with_first_changed, "S_1 has changed"),
+    ],
+    "effects": [
+        (lambda p: (p["sft", "sft"] - p["standard", "random"],) * 2, "teacher and start differ there"),
+        (lambda p: (p["sft", "random"] - 30.0, p["standard", "sft"] - 30.0), "beside the standard case"),
+        (lambda p: (p["sft", "sft"] - p["standard", "sft"], p["sft", "sft"] - p["sft", "random"]), "beside the SFT case"),
+        (lambda p: (0.3, 0.6), "swapped"),
+        (lambda p: (-0.6, -0.3), "signs"),
+        (lambda p: (1.2, 0.6), "summed"),
+    ],
+    "volume_psnr": [
+        (lambda x, p: psnrs(x, p, tops(x)), "one value a slice"),
+        (lambda x, p: psnrs(x, p, x.max()).mean(), "maximum of the volume"),
+        (lambda x, p: 10 * np.log10(x.max() ** 2 / ((x - p) ** 2).mean()), "one error for the whole volume"),
+        (lambda x, p: psnrs(x, p, 255.0).mean(), "range is 255"),
+        (lambda x, p: psnrs(x, p, 1.0).mean(), "range is 1"),
+        (lambda x, p: psnrs(x, p, tops(x) ** 0.5).mean(), "not squared"),
+        (lambda x, p: psnrs(x, p, tops(x), 20).mean(), "20 log10"),
+        (lambda x, p: psnrs(x, p, tops(x), 10 * np.log(10)).mean(), "natural logarithm"),
+        (lambda x, p: -psnrs(x, p, tops(x)).mean(), "sign"),
+        (lambda x, p: 10 * np.log10((tops(x) ** 2).mean() / ((x - p) ** 2).mean()), "before the logarithm"),
+    ],
+    "subject_gain": [
+        (lambda a, b, s: (a - b).mean(), "counts the same"),
+        (lambda a, b, s: -np.mean([(a - b)[:3].mean(), (a - b)[3]]), "sign"),
+        (lambda a, b, s: (a - b)[:3].mean() + (a - b)[3], "summed"),
+        (lambda a, b, s: a.mean(), "subtract b"),
+    ],
+}  # fmt: skip
+CASES = [(name, answer, hint) for name, answers in WRONG.items() for answer, hint in answers]
+
+
+def test_every_exercise_has_typical_wrong_answers():
+    assert sorted(WRONG) == sorted(NAMES) and min(map(len, WRONG.values())) >= 4
+
+
+@pytest.mark.parametrize("name, answer, hint", CASES, ids=[f"{name}: {hint}" for name, _, hint in CASES])
+def test_a_typical_wrong_answer_gets_its_hint(name, answer, hint):
+    verdict = getattr(checks, name)(answer)
+    assert not verdict.right
+    assert hint in verdict.message, verdict
