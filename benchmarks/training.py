@@ -4,14 +4,21 @@ The released formulation, written anew from its description: fp32, contiguous la
 convolutions and cropped, data fidelity by a full complex FFT, SFT branches one by one, the teacher's forward with its
 graph kept in distillation, volume file and mask opened for every item.
 
-    python benchmarks/training.py [--rounds 7] [--slices 24] [--size 150] [--precision auto]
+    python benchmarks/training.py [--rounds 7] [--slices 24] [--size 150] [--precision auto] [--device cpu]
+        [--clock wall]
+
+On a machine that others use, too, OMP_NUM_THREADS=1 and --clock cpu count the processor time of one thread instead.
+Memory is what a process of its own takes up at most for three steps, beyond what it held before the first. Ratios are
+those of this machine: they depend on how much faster its bf16 units are than its fp32 units.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -21,14 +28,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdrecon.data import Batch, Slices, write_volume
+from kdrecon.data import Slices, write_volume
 from kdrecon.models import dc_cnn
 from kdrecon.objectives import Distillation, StudentFriendly, Supervised
 from kdrecon.sampling import mask_for, undersample
 from kdrecon.sft import SFT
-from kdrecon.training import keep_freed_memory, resolve_precision
+from kdrecon.training import Recipe, Training, keep_freed_memory, resolve_precision
 
 BATCH = 4
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+KINDS = ("teacher", "student", "SFT", "KD (AT)")
 
 
 class ReleasedNetwork(nn.Module):
@@ -61,11 +70,13 @@ class ReleasedNetwork(nn.Module):
         return x, maps
 
 
-def released_losses() -> dict[str, tuple[nn.Module, Callable]]:
+def released_losses(device: torch.device) -> dict[str, tuple[nn.Module, Callable]]:
     """Per kind of training: the modules whose parameters are trained, and batch -> loss."""
     teacher, student = ReleasedNetwork(5), ReleasedNetwork(3)
     sft = nn.ModuleList([ReleasedNetwork(5), ReleasedNetwork(3)])
     frozen, pupil = ReleasedNetwork(5), ReleasedNetwork(3)
+    for network in (teacher, student, sft, frozen, pupil):
+        network.to(device)
 
     def alone(network):
         return lambda x, x_u, y, mask: F.l1_loss(network(x_u, y, mask)[0], x)
@@ -97,30 +108,37 @@ def released_losses() -> dict[str, tuple[nn.Module, Callable]]:
     }
 
 
-def kdrecon_objectives(first: Batch) -> dict[str, nn.Module]:
-    objectives = {
-        "teacher": Supervised(dc_cnn("D5C5")),
-        "student": Supervised(dc_cnn("D3C5")),
-        "SFT": StudentFriendly(SFT(dc_cnn("D5C5"), dc_cnn("D3C5"))),
-        "KD (AT)": Distillation(dc_cnn("D3C5"), dc_cnn("D5C5"), "at"),
-    }
-    for objective in objectives.values():
-        objective.to(memory_format=torch.channels_last)
-        objective.prepare(first)
-    return objectives
-
-
-def stepper(parameters, loss: Callable, bf16: bool = False) -> Callable:
-    optimiser = torch.optim.Adam([p for p in parameters if p.requires_grad], lr=1e-3)
+def released_step(kind: str, device: torch.device) -> Callable:
+    """A call that takes one step on x, x_u, y, mask."""
+    network, loss = released_losses(device)[kind]
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def step(*batch):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            value = loss(*batch)
+        value = loss(*(part.to(device) for part in batch))
         optimiser.zero_grad()
         value.backward()
         optimiser.step()
 
     return step
+
+
+def kdrecon_training(kind: str, data: Slices, precision: str, folder: Path) -> Training:
+    """The training of that kind, ready for its first step."""
+    objective = {
+        "teacher": lambda: Supervised(dc_cnn("D5C5")),
+        "student": lambda: Supervised(dc_cnn("D3C5")),
+        "SFT": lambda: StudentFriendly(SFT(dc_cnn("D5C5"), dc_cnn("D3C5"))),
+        "KD (AT)": lambda: Distillation(dc_cnn("D3C5"), dc_cnn("D5C5"), "at"),
+    }[kind]().to(data.device, memory_format=torch.channels_last)
+    objective.prepare(data.batch(torch.arange(BATCH)))
+    objective.train()
+    return Training(objective, data, Recipe(batch_size=BATCH, precision=precision), folder, {})
+
+
+def random_slices(n: int, size: int) -> Slices:
+    mask = mask_for("cardiac", "4x", (size, size))
+    x = torch.rand(n, 1, size, size)
+    return Slices(x, *undersample(x, mask), mask, ["1"] * n, list(range(n)), ["1"] * n)
 
 
 class ReleasedItems(torch.utils.data.Dataset):
@@ -139,16 +157,46 @@ class ReleasedItems(torch.utils.data.Dataset):
         return tuple(torch.from_numpy(np.ascontiguousarray(a))[None] for a in (x, x_u, y, mask))
 
 
-def seconds(call: Callable) -> float:
-    began = time.perf_counter()
+def seconds(call: Callable, clock: Callable = time.perf_counter) -> float:
+    began = clock()
     call()
-    return time.perf_counter() - began
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return clock() - began
 
 
-def matrix_peak(dtype: torch.dtype, n: int = 2048) -> float:
+def peak_memory(kind: str, ours: bool, size: int, precision: str, device: torch.device) -> float:
+    """MiB that three steps take up at most, beyond what the process held before; of the GPU where one is used."""
+    keep_freed_memory()
+    data = random_slices(BATCH, size).to(device)
+    indices = torch.arange(BATCH)
+    batch = data.batch(indices)
+    if ours:
+        training = kdrecon_training(kind, data, precision, Path())
+        step = lambda: training.step(indices, batch)  # noqa: E731
+    else:
+        released = released_step(kind, device)
+        step = lambda: released(batch.x, batch.x_u, batch.y, batch.mask.float())  # noqa: E731
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    before = resident("VmRSS")
+    for _ in range(3):
+        step()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resident("VmHWM") - before
+
+
+def resident(name: str) -> float:
+    """Memory of this process in MiB as Linux counts it: VmRSS is the present one, VmHWM the peak."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1]) / 2**10
+
+
+def matrix_peak(dtype: torch.dtype, device: torch.device, clock: Callable) -> float:
     """Matrix-product peak in FLOP/s: best of 9."""
-    a = torch.randn(n, n).to(dtype)
-    return 2 * n**3 / min(seconds(lambda: a @ a) for _ in range(9))
+    n = 2048 if device.type == "cpu" else 8192
+    a = torch.randn(n, n).to(device, dtype)
+    return 2 * n**3 / min(seconds(lambda: a @ a, clock) for _ in range(9))
 
 
 def step_flops(size: int) -> dict[str, float]:
@@ -171,55 +219,64 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=24)
     parser.add_argument("--size", type=int, default=150)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
+    clock = CLOCKS[options.clock]
     keep_freed_memory()
-    precision = resolve_precision(options.precision, torch.device("cpu"))
-    bf16 = precision == "bf16"
-    peak = matrix_peak(torch.bfloat16 if bf16 else torch.float32)
-    size, n = options.size, options.slices
-    mask = mask_for("cardiac", "4x", (size, size))
-    x = torch.rand(n, 1, size, size)
-    x_u, y = undersample(x, mask)
-    data = Slices(x, x_u, y, mask, ["1"] * n, list(range(n)), ["1"] * n)
-    first = data.batch(torch.arange(BATCH))
-    theirs = {kind: stepper(net.parameters(), loss) for kind, (net, loss) in released_losses().items()}
-    ours = {
-        kind: stepper(objective.parameters(), lambda batch, objective=objective: objective(batch).total, bf16)
-        for kind, objective in kdrecon_objectives(first).items()
-    }
-    flops, rows = step_flops(size), []
-    with tempfile.TemporaryDirectory() as folder:
-        stacks = {k: np.moveaxis(v[:, 0].numpy(), 0, 2) for k, v in (("img_volus_4x", x_u), ("kspace_volus_4x", y))}
-        write_volume(Path(folder) / "1.h5", x[:, 0].numpy(), {}, **stacks)
-        np.save(Path(folder) / "mask.npy", mask.numpy())
-        loader = torch.utils.data.DataLoader(ReleasedItems(Path(folder), n), BATCH, shuffle=True)
-        real_mask = mask.float()
-        for kind in ours:
+    device, size, n = torch.device(options.device), options.size, options.slices
+    precision = resolve_precision(options.precision, device)
+    peak = matrix_peak(torch.bfloat16 if precision == "bf16" else torch.float32, device, clock)
+    host = random_slices(n, size)
+    data, indices = host.to(device), torch.arange(BATCH)
+    first, real_mask = data.batch(indices), data.mask.float()
+    flops = step_flops(size)
+    one_each = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    with tempfile.TemporaryDirectory() as name, one_each as pool:
+        folder = Path(name)
+        stacks = {"img_volus_4x": host.x_u, "kspace_volus_4x": host.y}
+        stacks = {name: np.moveaxis(stack[:, 0].numpy(), 0, 2) for name, stack in stacks.items()}
+        write_volume(folder / "1.h5", host.x[:, 0].numpy(), {}, **stacks)
+        np.save(folder / "mask.npy", host.mask.numpy())
+        loader = torch.utils.data.DataLoader(ReleasedItems(folder, n), BATCH, shuffle=True)
+        for kind in KINDS:
+            theirs, ours = released_step(kind, device), kdrecon_training(kind, data, precision, folder)
+
+            def our_step(training=ours):
+                training.step(indices, first)
+                training.check_finite()
+
+            def our_epoch(training=ours):
+                training.begin_epoch()
+                training.epoch(lambda: None, lambda _: None)
+
             calls = {
-                "step, released": lambda k=kind: theirs[k](first.x, first.x_u, first.y, real_mask),
-                "step, kdrecon": lambda k=kind: ours[k](first),
-                "epoch, released": lambda k=kind: [theirs[k](*batch) for batch in loader],
-                "epoch, kdrecon": lambda k=kind: [ours[k](data.batch(i)) for i in torch.randperm(n).split(BATCH)],
+                "step, released": lambda step=theirs: step(first.x, first.x_u, first.y, real_mask),
+                "step, kdrecon": our_step,
+                "epoch, released": lambda step=theirs: [step(*batch) for batch in loader],
+                "epoch, kdrecon": our_epoch,
             }
             times = {name: [] for name in calls}
             for round_ in range(options.rounds + 1):
                 for name, call in calls.items():
                     if "epoch" not in name or round_ <= 3:
-                        times[name].append(seconds(call))
+                        times[name].append(seconds(call, clock))
             median = {name: statistics.median(values[1:]) for name, values in times.items()}
-            rows.append(
-                {"training": kind}
-                | {name + " (ms)": 1000 * value for name, value in median.items()}
-                | {
-                    "step ratio": median["step, released"] / median["step, kdrecon"],
-                    "epoch ratio": median["epoch, released"] / median["epoch, kdrecon"],
-                    "share of peak": flops[kind] / median["step, kdrecon"] / peak,
-                }
-            )
-            print(pd.DataFrame(rows[-1:]).to_string(index=False, float_format="{:.2f}".format), flush=True)
+            memory = [pool.submit(peak_memory, kind, ours, size, precision, device).result() for ours in (False, True)]
+            row = {"training": kind} | {f"{name} (ms)": f"{1000 * value:.0f}" for name, value in median.items()}
+            row |= {
+                "step ratio": f"{median['step, released'] / median['step, kdrecon']:.2f}",
+                "epoch ratio": f"{median['epoch, released'] / median['epoch, kdrecon']:.2f}",
+                "share of peak": f"{flops[kind] / median['step, kdrecon'] / peak:.0%}",
+                "memory, released (MiB)": f"{memory[0]:.0f}",
+                "memory, kdrecon (MiB)": f"{memory[1]:.0f}",
+            }
+            print(pd.DataFrame([row]).T.to_string(header=False), flush=True)
+            print()
     print(
-        f"\nbatch {BATCH}, {size} x {size}, {torch.get_num_threads()} threads, kdrecon in {precision}, medians of "
-        f"{options.rounds} alternating steps and 3 epochs of {n} slices; matrix-product peak {peak / 1e9:.0f} GFLOP/s"
+        f"batch {BATCH}, {size} x {size}, {device.type}, {torch.get_num_threads()} thread(s), {options.clock} time; kdrecon "
+        f"in {precision}, channels_last; medians of {options.rounds} alternating steps and 3 epochs of {n} slices; "
+        f"matrix-product peak in {precision}: {peak / 1e9:.0f} GFLOP/s"
     )
 
 

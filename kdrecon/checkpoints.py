@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> dict | None:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-        print(f"{path} cannot be read ({first_line(error)})")
+        print(f"{path} cannot be read ({first_line(error).partition('. ')[0]})")
         return None
 
 

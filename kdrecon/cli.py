@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from kdrecon.errors import InputError
@@ -113,16 +114,25 @@ def score(
 
 
 @app.command()
-def info() -> None:
+def info(
+    cost: Annotated[bool, typer.Option("--cost", help="also measure their speed, in less than a minute")] = False,
+    size: Annotated[int, typer.Option(help="side of the images for --cost")] = 150,
+) -> None:
     """Versions, device and precision, and the sizes of the networks."""
+    from kdrecon.cost import inference_cost
     from kdrecon.models import count_parameters, dc_cnn
     from kdrecon.training import resolve_precision
 
     device = Parameters().torch_device
     for name, value in {**environment(), "device": device.type, "precision": resolve_precision("auto", device)}.items():
         print(f"{name:14s} {value}")
-    for name in ("D5C5", "D4C5", "D3C5", "D2C5"):
-        print(f"{name:14s} {count_parameters(dc_cnn(name)):,} parameters")
+    networks = {name: dc_cnn(name) for name in ("D5C5", "D4C5", "D3C5", "D2C5")}
+    for name, network in networks.items():
+        print(f"{name:14s} {count_parameters(network):,} parameters")
+    for place in {"cpu", device.type} if cost else ():
+        print(f"\n{place}, {torch.get_num_threads()} CPU threads, {size} x {size}:")
+        table = inference_cost(networks, (size, size), torch.device(place))
+        print(table.to_string(index=False, float_format="{:.2f}".format))
 
 
 @app.command()

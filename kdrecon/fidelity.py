@@ -58,6 +58,7 @@ class DataFidelity(nn.Module):
         if not lam > 0:
             raise ValueError(f"lam = {lam}: expected a number above 0, or inf for noiseless data")
         self.mode, self.lam = mode, lam
+        self._prepared: tuple = (None, 0, None, None, None)
         self.weight = 1.0 if math.isinf(lam) else lam / (1 + lam)
 
     def forward(self, x_cnn: Tensor, y: Tensor, mask: Tensor) -> Tensor:
@@ -75,12 +76,19 @@ class DataFidelity(nn.Module):
         else:
             diagonal = torch.maximum(m, m_mirrored)
             image = ifft2((y + mirror(y).conj()) / (m + m_mirrored).clamp(min=1)).real
-        axis = _line_axis(mask)
-        if axis is None:
-            operator = diagonal[:, : diagonal.shape[1] // 2 + 1]
-        else:
-            operator = _circulant(diagonal[:, 0] if axis == 0 else diagonal[0])
-        return Measurement(image, operator, axis)
+        return Measurement(image, *self._operator(mask, diagonal))
+
+    def _operator(self, mask: Tensor, diagonal: Tensor) -> tuple[Tensor, int | None]:
+        """P and the phase-encoding axis, found once for a mask: a GPU would wait each time its values are looked at."""
+        known, *state = self._prepared[:3]
+        if known is not mask or state != [mask._version, diagonal.dtype]:
+            axis = _line_axis(mask)
+            if axis is None:
+                operator = diagonal[:, : diagonal.shape[1] // 2 + 1]
+            else:
+                operator = _circulant(diagonal[:, 0] if axis == 0 else diagonal[0])
+            self._prepared = mask, mask._version, diagonal.dtype, operator, axis
+        return self._prepared[3:]
 
     def apply_to(self, x_cnn: Tensor, measurement: Measurement) -> Tensor:
         """x_cnn + w (x_y - P x_cnn) for an already prepared measurement, in the measurement's precision."""

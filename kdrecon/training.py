@@ -154,7 +154,7 @@ class Training:
         self.history: list[dict] = []
         self.best: dict = {}
         self._unchecked: list[tuple[Tensor, Tensor]] = []
-        self._begin_epoch()
+        self.begin_epoch()
 
     def epoch(self, stop: Callable[[], None], progress: Callable[[int], None]) -> None:
         """Take the steps of the running epoch that are left; ``stop`` is asked after each and may raise."""
@@ -165,14 +165,14 @@ class Training:
             for indices, batch in zip(todo.split(size), self.train.batches(size, todo)):
                 self.step(indices, batch)
                 if len(self._unchecked) >= patience:
-                    self._check_finite()
+                    self.check_finite()
                 self.seconds = time.perf_counter() - started
                 progress(len(indices))
                 stop()
         except (InputError, KeyboardInterrupt, SystemExit):
             self.save()
             raise
-        self._check_finite()
+        self.check_finite()
         self.seconds = time.perf_counter() - started
 
     def step(self, indices: Tensor, batch: Batch) -> None:
@@ -197,11 +197,11 @@ class Training:
             weights = {name: value.clone() for name, value in self.objective.network.state_dict().items()}
             self.best = {"model": weights, "epoch": epoch, "validation_l1": l1, "config": self.config}
             save_checkpoint(self.best, self.folder / "best_model.pt")
-        self._begin_epoch()
+        self.begin_epoch()
 
     def save(self) -> None:
         """Write model.pt; the one before becomes model.previous.pt."""
-        self._check_finite()
+        self.check_finite()
         path = self.folder / "model.pt"
         state = {name: getattr(self, name).state_dict() for name in ("objective", "optimiser", "scheduler")}
         state |= {name: getattr(self, name) for name in ("config", *self._PROGRESS)}
@@ -240,12 +240,13 @@ class Training:
 
     _PROGRESS = ("history", "best", "order", "next", "sums", "seconds")
 
-    def _begin_epoch(self) -> None:
+    def begin_epoch(self) -> None:
+        """Draw the order of the next epoch from seed and epoch; nothing of it is done."""
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + len(self.history))
         self.order = torch.randperm(len(self.train), generator=generator)
         self.next, self.sums, self.seconds = 0, {}, 0.0
 
-    def _check_finite(self) -> None:
+    def check_finite(self) -> None:
         """Raise FloatingPointError where the loss of a step since the last check is not finite."""
         losses = torch.stack([loss for _, loss in self._unchecked]).tolist() if self._unchecked else []
         for (indices, _), loss in zip(self._unchecked, losses):

@@ -167,3 +167,12 @@ def test_info(capsys, monkeypatch):
         cli.main()
     assert not caught.value.code
     assert re.search(r"D5C5 +141,765 parameters", capsys.readouterr().out)
+
+
+def test_info_measures_the_cost(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["kdrecon", "info", "--cost", "--size", "16"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    printed = capsys.readouterr().out
+    assert not caught.value.code and "16 x 16:" in printed
+    assert re.search(r"D2C5 +3045 +\S+ +fp32 +16 +\S+ +\S+", printed)

@@ -126,3 +126,14 @@ def test_mask_of_another_size():
         DataFidelity(lam=math.inf)(
             torch.rand(1, 1, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.complex64), torch.ones(8, 9).bool()
         )
+
+
+def test_a_mask_that_changes_is_looked_at_again():
+    layer, mask = DataFidelity(), line_mask((8, 8), "4x")
+    x, y = random_image(1, 1, 8, 8), random_complex(1, 1, 8, 8)
+    before = layer(x, y, mask)
+    assert torch.equal(layer(x, y, mask), before)
+    mask[:] = line_mask((8, 8), "4x", axis=1, seed=1)
+    after = layer(x, y, mask)
+    assert not torch.equal(after, before) and torch.equal(after, DataFidelity()(x, y, mask.clone()))
+    assert torch.equal(layer(x, y, line_mask((8, 8), "4x")), before)

@@ -3,6 +3,7 @@ import torch
 from helpers import random_image
 from torch.nn import functional as F
 
+from kdrecon.cost import inference_cost
 from kdrecon.distillation import TAPS, select, tap_layers
 from kdrecon.errors import InputError
 from kdrecon.models import CNNBlock, UNetBlock, count_parameters, dc_cnn
@@ -99,3 +100,14 @@ def test_residual_adds_the_input_of_each_block():
     residual.load_state_dict(plain.state_dict())
     x = random_image(1, 1, 9, 8, dtype=torch.float32)
     torch.testing.assert_close(residual(x)[0], plain(x)[0] + x)
+
+
+def test_the_cost_of_a_network():
+    table = inference_cost({"small": dc_cnn("D2C5")}, (16, 12), torch.device("cpu"), batches=(1, 2))
+    first = 9 * 32 * 18 * 14  # valid convolutions on an image padded by 2
+    last, fidelity = 9 * 32 * 16 * 12, 16 * 16 * 12  # a line mask: one 16 x 16 matrix
+    assert set(table.network) == {"small"} and set(table.parameters) == {3045}
+    assert table["multiply-adds (G)"].iloc[0] == pytest.approx(5 * (first + last + fidelity) / 1e9)
+    fp32 = table[table.precision == "fp32"]
+    assert fp32.batch.tolist() == [1, 2] and (table["ms per slice"] > 0).all()
+    torch.testing.assert_close((fp32["ms per slice"] * fp32["slices per second"]).tolist(), [1000.0, 1000.0])
