@@ -189,9 +189,11 @@ def _check_measured(entry: Entry, acceleration: str, x: Tensor, arrays: dict, da
     norm, factor = _normalisation(scale, x.shape[-2:])
     entry.convention = f"{name}, {norm}"
     if entry.convention != "unshifted, orthonormal":
+        steps = ["np.fft.ifftshift over its first two axes"] if CONVENTIONS[name][0] else []
+        steps += [f"a factor of {1 / factor:.4g}"] if factor != 1 else []
         fault(
             f"{ksp} is {entry.convention}: expected unshifted, orthonormal k-space of volfs; apply "
-            f"{'np.fft.ifftshift over its first two axes and ' if CONVENTIONS[name][0] else ''}a factor of {1 / factor:.4g}"
+            f"{' and '.join(steps) or 'the transform without moving the origin of the image'}"
         )
     entry.sampled = torch.fft.ifftshift(sampled) if CONVENTIONS[name][0] else sampled
     if mask is None:

@@ -290,7 +290,7 @@ def _outcome(done: Future) -> dict | InputError:
 
 def _row(task: Task, result: dict) -> dict:
     counts = {name: int(result[name]) for name in ("slices", "small_slices", "empty_slices", "negative_voxels")}
-    source = result.get("source", [""])[0] if task.options.keep_names else task.scan.label
+    source = result.get("source", [""])[0] if task.options.keep_names else task.scan.label or "volume"
     row = {"split": task.split, "volume": task.number, "subject": task.subject, "split_by": "subject", "source": source}
     return row | counts
 

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# A course in seven notebooks: how a small network learns to reconstruct MR images from a large one, and
+# A course in eight notebooks: how a small network learns to reconstruct MR images from a large one, and
 # whether a teacher can be trained so that the small one learns more from it.
 #
 # **What you will learn**
@@ -125,6 +125,7 @@ plt.show()
 # | [04](./04_sft_joint_training.ipynb) | a teacher trained together with student branches |
 # | [05](./05_sft_kd.ipynb) | distillation from that teacher |
 # | [06](./06_evaluation.ipynb) | who is better, by how much, and is it shown? |
+# | [07](./07_your_own_data.ipynb) | from a folder of your own scans to a trained student |
 #
 # ## The networks
 #
@@ -205,7 +206,7 @@ checks.shared_subjects(my_shared_subjects)
 # scan would measure, and a handful of epochs train each network. Quick results show how things work. They
 # are not the paper's figures, which took 150 epochs on other data.
 #
-# The same seven notebooks are the full run as well. On the command line
+# The same eight notebooks are the full run as well. On the command line
 #
 # ```
 # kdrecon run --params params/quick.yaml     # all notebooks without a click, about ten minutes

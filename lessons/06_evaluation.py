@@ -31,7 +31,7 @@
 # **Minutes:** under 1 in quick mode on two cores, after 02 to 05; alone about 6, because all networks are
 # trained first. With the paper's recipe a few minutes after the others.
 #
-# [previous: 05 · SFT-KD](./05_sft_kd.ipynb) · [back to the start](./00_start_here.ipynb)
+# [previous: 05 · SFT-KD](./05_sft_kd.ipynb) · [next: 07 · Your own data](./07_your_own_data.ipynb)
 
 # %%
 import h5py
@@ -487,4 +487,4 @@ formatted(summary).style.hide(axis="index")
 # `schlemper2018`, `wang2004`,
 # `sheikh2006`, `ravishankar2011`, `vanderwalt2014`.
 #
-# [back to the start](./00_start_here.ipynb)
+# [next: 07 · Your own data](./07_your_own_data.ipynb)

@@ -20,7 +20,7 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
     out, done = tiny_run
     assert done.returncode == 0, done.stderr
     names = [path.stem for path in batch.choose_notebooks(batch.NOTEBOOKS)]
-    assert re.findall(r"\[\d/7\] (\w+): done, \d+ s", done.stdout) == names and len(names) == 7
+    assert re.findall(r"\[\d/8\] (\w+): done, \d+ s", done.stdout) == names and len(names) == 8
     for name in names:
         assert (out / "notebooks" / f"{name}.html").stat().st_size > 10_000
         notebook = nbformat.read(out / "notebooks" / f"{name}.ipynb", as_version=4)
@@ -51,7 +51,7 @@ def test_a_second_run_repeats_nothing(tiny_run):
     out, _ = tiny_run
     before = {path: path.stat().st_mtime_ns for path in out.glob("experiments/**/*.pt")}
     done = kdrecon("run", "--params", TINY, "--out", out)
-    assert done.returncode == 0 and done.stdout.count("already done") == 7
+    assert done.returncode == 0 and done.stdout.count("already done") == 8
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("experiments/**/*.pt")}
 
 

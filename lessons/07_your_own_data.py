@@ -1,0 +1,283 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · Your own data
+#
+# From a folder of scans to a trained student: what has to happen to images before a network sees them, and
+# how to tell that it went right.
+#
+# **What you will learn**
+#
+# - how one command turns NIfTI, DICOM or raw data into a data set for this course;
+# - why the split is by person, and what two scans of one person have to do with it;
+# - how to look at a prepared data set, and how to let a program look for what the eye misses;
+# - what of a scan's header stays behind, and what does not.
+#
+# **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb) and
+# [02 · DC-CNN](./02_dccnn.ipynb).
+#
+# **Minutes:** under 1 in quick mode on two cores: one student is trained.
+#
+# [previous: 06 · Evaluation](./06_evaluation.ipynb) · [back to the start](./00_start_here.ipynb)
+
+# %%
+import shutil
+from pathlib import Path
+
+import h5py
+import matplotlib.pyplot as plt
+import nibabel
+import numpy as np
+import pandas as pd
+from IPython.display import Image
+
+from data_prep.check import check
+from data_prep.nifti import Nifti, read_nifti
+from data_prep.pipeline import Options, prepare
+from kdrecon import data, evaluation, plots
+from kdrecon.experiments import Parameters
+
+# %% tags=["parameters"]
+dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
+acceleration = "4x"  # "4x", "5x" or "8x"
+resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
+epochs = 14  # epochs of each training; the paper takes 150
+batch_size = 3  # slices a step
+lr = 3.0e-3  # initial learning rate of Adam
+methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
+seed = 0  # of weights and of the order of slices
+device = "auto"  # "auto", "cpu" or "cuda"
+data_root = ""  # folder of prepared data sets; "" is the default place
+run_root = ""  # folder of this run's experiments; "" is runs/lab
+ready = True  # start from the trained networks of the repository where they fit
+preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
+switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
+
+# %% [markdown]
+# ## A folder of scans
+#
+# Name a folder of NIfTI files here, and the rest of this notebook works with it. As it stands, the folder is
+# made from the embedded sample: three real scans of two people, written out as a clinic would hand them over.
+
+# %%
+my_scans = ""  # a folder of NIfTI files, such as "~/scans"; "" makes one from the sample
+place = Parameters(run_root=run_root).run_folder / "your_own_data"
+scans = Path(my_scans).expanduser() if my_scans else place / "scans"
+
+# %%
+def write_scan(path, images, spacing):
+    """A NIfTI file from slices (S, H, W) that are stored anterior up and patient's left on the left, 1 mm pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume = np.flip(images, 1).transpose(2, 1, 0)  # axes to the right, to anterior, upwards
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 1, spacing, 1])), path)
+
+
+if not my_scans:
+    shutil.rmtree(scans, ignore_errors=True)
+    for split, name, spacing in (
+        ("train", "sub-anna/anat/sub-anna_run-1_T1w", 1),
+        ("validation", "sub-anna/anat/sub-anna_run-2_T1w", 1),
+        ("test", "sub-colin/anat/sub-colin_T1w", 4),
+    ):
+        with h5py.File(data.dataset_folder("sample") / split / "1.h5") as file:
+            write_scan(scans / f"{name}.nii.gz", np.moveaxis(file["volfs"][:], 2, 0), spacing)
+found = sorted(scans.rglob("*.nii*"))
+print(*(path.relative_to(scans) for path in found), sep="\n")
+
+# %% [markdown]
+# ## Upright
+#
+# A NIfTI file stores an array and, beside it, which way its axes point in the body. Two scans of the same head
+# may lie differently in memory.
+
+# %%
+scan = nibabel.load(found[0])
+raw = np.asarray(scan.dataobj)[:, :, scan.shape[2] // 2].astype(float)
+volume = read_nifti(found[0])
+plots.images(
+    {"as stored": raw, "as prepared": volume.images[len(volume.images) // 2]}, same_scale=False
+)
+print("axes point to", "".join(nibabel.aff2axcodes(scan.affine)), "· voxel size", volume.voxel_size_mm, "mm")
+plt.show()
+
+# %% [markdown]
+# *What to see:* the stored array lies on its side. Prepared, the nose is up and the patient's left is on the
+# right, as on a DICOM viewer. Axes are exchanged and flipped; no value is interpolated.
+#
+# ## One command
+#
+# On the command line it is
+#
+# ```
+# python -m data_prep nifti SCANS --name own --split 1,1,0
+# ```
+#
+# Empty slices are dropped, images scaled to [0, 1], people assigned to training and validation at random,
+# k-space is computed and undersampled, and everything is written a file a volume.
+#
+# **Before you run it:** three files are split into training and validation, one part each. Which divisions
+# are possible? How many volumes can training get?
+
+# %%
+options = Options(name="own", accelerations=(acceleration,), split="1,1,0", seed=seed, jobs=1)
+left_out = prepare(Nifti(scans), place / "datasets", options)
+own = place / "datasets" / "own"
+pd.read_csv(own / "manifest.csv")
+
+# %%
+subjects = pd.read_csv(own / "manifest.csv").groupby("subject").split.nunique()
+assert (subjects == 1).all(), "a person is in two splits"
+assert left_out == []
+
+# %% [markdown]
+# *What to see:* training gets one volume or two, never three files in another mixture. The two scans called
+# anna are of one person, and a person is never divided: a network that has seen your left half would look
+# good on your right half. With two people there is nobody left to test with; `--split 8,1,1` is the usual
+# choice where there are more.
+#
+# The people have become `s1` and `s2`, the file names are gone.
+#
+# ## Look at it
+#
+# Every preparation leaves a contact sheet. Ten seconds here save a week of training on upside-down hearts.
+
+# %%
+Image(filename=own / "contact_sheet.png", width=900)
+
+# %% [markdown]
+# *What to see:* is the anatomy upright, inside the frame, not cut off? Does the zero-filled image show ghosts
+# along the direction in which lines are missing? Do the splits look alike? Here they do not quite: one person's
+# scan is an average of many and smoother.
+#
+# ## Let the program look
+#
+# `python -m data_prep check datasets/own` verifies what the eye cannot see: does the stored k-space belong to
+# the image and the mask? Is anyone in two splits?
+
+# %%
+report = check(own)
+print(*report.notes, *report.faults, sep="\n")
+assert report.faults == []
+
+# %% [markdown]
+# Software disagrees about where the centre of k-space is stored. Let us make the commonest mistake in a copy
+# and move DC to the middle, as scanners do.
+#
+# **Before you run it:** will the network crash on such a file?
+
+# %%
+spoilt = place / "spoilt"
+shutil.rmtree(spoilt, ignore_errors=True)
+shutil.copytree(own, spoilt)
+path = next(spoilt.glob("train/*/*.h5"))
+with h5py.File(path, "a") as file:
+    name = f"kspace_volus_{acceleration}"
+    file[name][...] = np.fft.fftshift(file[name][:], axes=(0, 1))
+faults = check(spoilt).faults
+for fault in faults:
+    print(fault.replace(str(spoilt), "spoilt"))
+assert any("DC in the middle" in fault for fault in faults)
+
+# %% [markdown]
+# *What to see:* the check names the file, the convention it found and the remedy. Nothing would have crashed:
+# array sizes and types are right, only the numbers are in the wrong place. A network would have learnt
+# something from them, too.
+#
+# ## What stays behind
+#
+# A scan's header may hold a name, a birthday, a hospital. Of all that, only geometry goes into the data set.
+
+# %%
+with h5py.File(next(own.glob("train/*/*.h5"))) as file:
+    kept = {key: str(value) for key, value in sorted(file.attrs.items())}
+assert not any(name in value for value in kept.values() for name in ("anna", "colin", "sub-"))
+pd.DataFrame({"attribute of the file": kept})
+
+# %% [markdown]
+# The **pixels** are another matter. A face can be recognised in a head scan, and nothing here removes it. Use
+# a defacing tool before you pass on head scans, and look for text that is burnt into the image.
+#
+# ## Train a student on it
+#
+# From here on everything is as in the other notebooks: the name of the data set and the folder it lies in.
+
+# %%
+from kdrecon.laboratory import Laboratory
+
+lab = Laboratory(
+    dataset="own", data_root=str(place / "datasets"), run_root=str(place), resolution=min(resolution, 240),
+    acceleration=acceleration, epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed,
+    device=device, ready=ready, preset=preset, switches=switches,
+)  # fmt: skip
+student = lab.student()
+
+# %%
+networks = {"zero-filled": lab.zero_filled(), "student": student}
+scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
+evaluation.quality_table(networks, scores, reference="zero-filled")
+
+# %%
+i = len(lab.test) // 2
+shown = {name: evaluation.reconstruct(network.model, lab.test)[i] for name, network in networks.items()}
+plots.comparison(lab.test.x[i, 0].cpu().numpy(), shown)
+plt.show()
+
+# %% [markdown]
+# *What to see:* the student has learnt from one person and reconstructs another, from your own folder to this
+# figure. It is a demonstration: with two people and a quick training it says nothing about how good the method
+# is on your scans.
+#
+# ## Summary
+#
+# - One command prepares a folder: `python -m data_prep --help` lists the kinds of scans it reads.
+# - People, not files or slices, are divided into training, validation and test.
+# - Look at the contact sheet, then run `check`.
+# - Names stay behind; faces do not.
+#
+# ## Questions
+#
+# <details><summary>1. Why is each volume scaled by its own maximum, and what does a single very bright voxel do?
+# </summary>
+#
+# MR has no unit of brightness, so scans differ by arbitrary factors. One bright voxel makes everything else
+# dark; it shows on the contact sheet.
+# </details>
+#
+# <details><summary>2. A folder holds 20 sessions of 4 people. What is the largest number of people to test with,
+# if each part needs one?</summary>
+#
+# Two: one to train, one to validate. Sessions do not count, people do.
+# </details>
+#
+# <details><summary>3. Your scans are magnitude images from a hospital archive. What is the k-space that is
+# prepared here, and what is it not?</summary>
+#
+# The Fourier transform of the magnitude, after all the scanner's processing: no phase, no coils, less noise than
+# was measured. Only raw data (fastMRI, ISMRMRD) hold what was measured.
+# </details>
+#
+# <details><summary>4. Why are slices that show nothing dropped?</summary>
+#
+# They teach nothing, and they spoil averages: their error is tiny, their PSNR meaningless.
+# </details>
+#
+# <details><summary>5. Two files in different splits hold the same images under different names. What finds
+# it?</summary>
+#
+# No list of names can. `check` compares the images themselves across splits.
+# </details>
+#
+# **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`. Formats and layouts:
+# [data](../docs/data.md).
+#
+# [back to the start](./00_start_here.ipynb)
