@@ -63,9 +63,11 @@ def prepare_command(
     options = Options(
         name, tuple(acceleration), mask, size, slices, foreground, split, seed, keep_names, skip_bad, jobs
     )
-    bad = pipeline.prepare(kind(**source), out, options)
-    if bad:
-        print(f"left out, {len(bad)} unusable:", *bad, sep="\n  ", file=sys.stderr)
+    outcome = pipeline.prepare(kind(**source), out, options)
+    for title, messages in (("left out, unusable:", outcome.left_out), ("faults in the result:", outcome.faults)):
+        if messages:
+            print(title, *messages, sep="\n  ", file=sys.stderr)
+    if any(outcome):
         raise typer.Exit(1)
 
 

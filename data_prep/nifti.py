@@ -72,7 +72,11 @@ class ACDC:
             yield from [path] if isinstance(path, InputError) else self._patient(path)
 
     def _patient(self, info: Path) -> Iterator[Scan | InputError]:
-        values = dict(re.findall(r"^\s*(\w+)\s*:\s*(\S+)", info.read_text(errors="replace"), re.MULTILINE))
+        try:
+            values = dict(re.findall(r"^\s*(\w+)\s*:\s*(\S+)", info.read_text(errors="replace"), re.MULTILINE))
+        except OSError as error:
+            yield InputError(f"{info} cannot be read ({error.strerror}): expected a text file; get it again")
+            return
         name = info.parent.name
         number = re.search(r"\d+$", name)
         testing = "testing" in info.parts or (number and int(number[0]) > 100)

@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -24,6 +25,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from data_prep import sheet, steps
+from data_prep.check import check
 from data_prep.source import Scan, Source, each_once
 from kdrecon.data import SPLITS, write_volume
 from kdrecon.errors import InputError, first_line
@@ -62,6 +64,13 @@ class Options:
     jobs: int = 0
 
 
+class Outcome(NamedTuple):
+    """What a preparation leaves to be said: a message a file that was left out, and a message a fault of the result."""
+
+    left_out: list[str]
+    faults: list[str]
+
+
 class CannotWrite(InputError):
     """The output cannot be written; nothing is to be gained by going on."""
 
@@ -84,7 +93,7 @@ class Task:
         return self.folder / self.split / f"acc_{acceleration}" / f"{self.number}.h5"
 
 
-def prepare(source: Source, out: Path, options: Options) -> list[str]:
+def prepare(source: Source, out: Path, options: Options) -> Outcome:
     """Write a data set in the layout kdrecon reads, one volume file a volume and acceleration.
 
     {out}/{name}/{split}/acc_{4x}/{n}.h5 with volfs (H, W, S) float32 scaled to [0, 1], img_volus_{4x} and
@@ -98,7 +107,7 @@ def prepare(source: Source, out: Path, options: Options) -> list[str]:
         options: what happens to them.
 
     Returns:
-        what was left out under ``skip_bad``: a message a file.
+        what was left out under ``skip_bad``, and what :func:`data_prep.check.check` finds in the result.
 
     Raises:
         InputError: a file that cannot be used (without ``skip_bad``), options that do not fit, or a folder that cannot
@@ -144,10 +153,14 @@ def prepare(source: Source, out: Path, options: Options) -> list[str]:
             table.writeheader()
             table.writerows(row for row in rows if row["slices"])
         sheet.draw(work, rows, options.accelerations)
-        text = sheet.summary(name, rows, options, source.published, len(bad))
+        faults = [fault.replace(str(work), str(out / name)) for fault in check(work).faults]
+        text = (
+            sheet.summary(name, rows, options, source.published, len(bad))
+            + f"check:      {len(faults) or 'no'} faults\n"
+        )
         (work / "summary.txt").write_text(text)
     print(f"{out / name}\n{text}", end="")
-    return bad
+    return Outcome(bad, faults)
 
 
 def convert(task: Task) -> dict:

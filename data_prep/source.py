@@ -83,8 +83,8 @@ def find(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path | InputErr
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected the one that holds the scans; check the path")
-    root = folder.resolve()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    root, closed = folder.resolve(), []
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=closed.append):
         folders.sort(key=natural)
         for name in list(folders):
             path = Path(parent) / name
@@ -102,6 +102,8 @@ def find(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path | InputErr
                     yield InputError(
                         f"{path} is a link that leads nowhere ({reason}): expected a file; remove the link"
                     )
+    for error in closed:
+        yield InputError(f"{error.filename} cannot be searched ({error.strerror}): expected permission; change its mode")
 
 
 def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:

@@ -130,14 +130,14 @@ plt.show()
 
 # %%
 options = Options(name="own", accelerations=(acceleration,), split="1,1,0", seed=seed, jobs=1)
-left_out = prepare(Nifti(scans), place / "datasets", options)
+outcome = prepare(Nifti(scans), place / "datasets", options)
 own = place / "datasets" / "own"
 pd.read_csv(own / "manifest.csv")
 
 # %%
 subjects = pd.read_csv(own / "manifest.csv").groupby("subject").split.nunique()
 assert (subjects == 1).all(), "a person is in two splits"
-assert left_out == []
+assert outcome == ([], []), outcome
 
 # %% [markdown]
 # *What to see:* training gets one volume or two, never three files in another mixture. The two scans called

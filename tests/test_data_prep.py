@@ -355,7 +355,7 @@ def test_an_unusable_file_is_named_and_can_be_left_out(case, tmp_path):
         prepare(source, tmp_path / "out", options)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("out/own")) and not list(tmp_path.rglob("*.h5.partial"))
-    (bad,) = prepare(source, tmp_path / "out", pipeline.replace(options, skip_bad=True))
+    (bad,) = prepare(source, tmp_path / "out", pipeline.replace(options, skip_bad=True)).left_out
     assert bad == str(caught.value)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["own"]
     assert len(pd.read_csv(tmp_path / "out" / "own" / "manifest.csv")) == 4
@@ -376,7 +376,7 @@ def test_a_missing_key_in_acdc(text, message, tmp_path):
     (source / "training" / "patient002" / "Info.cfg").write_text(text)
     with pytest.raises(InputError, match=message):
         prepare(ACDC(source), tmp_path, Options(jobs=1))
-    assert len(prepare(ACDC(source), tmp_path, Options(jobs=1, skip_bad=True))) == 1
+    assert len(prepare(ACDC(source), tmp_path, Options(jobs=1, skip_bad=True)).left_out) == 1
     assert len(pd.read_csv(tmp_path / "cardiac" / "manifest.csv")) == 7
 
 
@@ -445,7 +445,33 @@ def test_the_exit_status_tells_that_something_was_left_out(tmp_path, monkeypatch
         with pytest.raises(SystemExit) as caught:
             main()
         assert caught.value.code == status
-    assert re.search(r"left out, 1 unusable:\n  .*scan2.nii.gz is constant", capsys.readouterr().err)
+    assert re.search(r"left out, unusable:\n  .*scan2.nii.gz is constant", capsys.readouterr().err)
+
+
+def test_equal_scans_under_two_names_are_found_when_they_fall_into_two_splits(tmp_path, monkeypatch, capsys):
+    source = scans(tmp_path / "in", people=2)
+    trees.nifti(source / "scan2.nii.gz", 3 * trees.picture(2, (40, 48), seed=1))
+    arguments = ["nifti", str(source), "--out", str(tmp_path), "--name", "own", "--split", "1,1,0", "--jobs", "1"]
+    monkeypatch.setattr("sys.argv", ["data_prep", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    assert "own/train/acc_4x/1.h5: 2 slices are in" in capsys.readouterr().err
+    assert "check:      1 faults" in (tmp_path / "own" / "summary.txt").read_text()
+
+
+def test_a_folder_that_may_not_be_searched_is_named(tmp_path, monkeypatch):
+    source = scans(tmp_path / "in")
+    (source / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert "closed cannot be searched (Permission denied)" in str(list(Nifti(source).scans())[-1])
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -506,7 +532,19 @@ def test_other_options_begin_anew(tmp_path, monkeypatch):
 
 def test_interrupted_and_continued(tmp_path):
     source = scans(tmp_path / "in", people=30)
-    command = [sys.executable, "-m", "data_prep", "nifti", source, "--out", tmp_path / "out", "--name", "own", "--jobs", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep",
+        "nifti",
+        source,
+        "--out",
+        tmp_path / "out",
+        "--name",
+        "own",
+        "--jobs",
+        "1",
+    ]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     work = tmp_path / "out" / ".own.partial"
     while not list(work.rglob("*.h5")):

@@ -146,7 +146,7 @@ def test_real_nifti_scans_that_come_with_nibabel(tmp_path):
     for number, name in enumerate(("anatomical.nii", "example4d.nii.gz")):
         (tmp_path / "in" / str(number)).mkdir(parents=True)
         shutil.copy(folder / name, tmp_path / "in" / str(number) / name)
-    assert prepare(Nifti(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == []
+    assert prepare(Nifti(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == ([], [])
     slices = data.load_split("nifti", "train", "4x", data_root=str(tmp_path))
     assert slices.x.shape[1:] == (1, 64, 64) and float(slices.x.max()) == 1 and len(slices) > 10
 
@@ -210,7 +210,7 @@ def test_real_dicom_files_that_come_with_nibabel_and_pydicom(tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(folder / "slicethickness_empty_string.dcm", tmp_path / "in" / "1.dcm")
     shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), tmp_path / "in" / "2")
-    assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == []
+    assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == ([], [])
     assert data.load_split("dicom", "train", "4x", data_root=str(tmp_path)).x.shape == (1, 1, 64, 64)
     shutil.copy(folder / "0.dcm", tmp_path / "in" / "3.dcm")
     with pytest.raises(InputError, match="3.dcm is a mosaic of several slices: .* dcm2niix"):
@@ -250,7 +250,7 @@ def test_dicom_that_cannot_be_used(case, tmp_path):
         shutil.copy(path, path.with_name("y.dcm"))
     with pytest.raises(InputError, match=BAD_DICOM[case]):
         prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1))
-    (bad,) = prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1, skip_bad=True))
+    (bad,) = prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1, skip_bad=True)).left_out
     assert str(root / "4") in bad
 
 
