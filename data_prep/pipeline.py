@@ -154,10 +154,8 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
             table.writerows(row for row in rows if row["slices"])
         sheet.draw(work, rows, options.accelerations)
         faults = [fault.replace(str(work), str(out / name)) for fault in check(work).faults]
-        text = (
-            sheet.summary(name, rows, options, source.published, len(bad))
-            + f"check:      {len(faults) or 'no'} faults\n"
-        )
+        text = sheet.summary(name, rows, options, source.published, len(bad))
+        text += f"check:      {len(faults) or 'no'} faults\n"
         (work / "summary.txt").write_text(text)
     print(f"{out / name}\n{text}", end="")
     return Outcome(bad, faults)
@@ -181,25 +179,23 @@ def convert(task: Task) -> dict:
             "or go on without it: --skip-bad"
         ) from error
     images, negative = steps.check_images(volume.images[steps.parse_slices(options.slices)], where)
+    if task.size and task.source.small == "skip" and any(n < m for n, m in zip(images.shape[1:], task.size)):
+        return {"slices": 0, "small_slices": len(images), "empty_slices": 0, "negative_voxels": negative}
     keep = steps.not_empty(images, options.foreground)
+    images = steps.centred(images, task.size) if task.size else images
+    keep &= images.max((1, 2)) > images.min((1, 2))
     if not keep.any():
         raise InputError(
-            f"{where} has only empty slices: expected some; choose other --slices, or a lower --foreground"
+            f"{where} has only empty slices in the central {images.shape[1:]}: expected some that are not; choose other "
+            "--slices, a larger --size or a lower --foreground"
         )
-    images, counts = images[keep], {"empty_slices": int((~keep).sum()), "negative_voxels": negative}
-    if task.size and task.source.small == "skip" and any(n < m for n, m in zip(images.shape[1:], task.size)):
-        return {"slices": 0, "small_slices": len(images), **counts}
-    images = steps.centred(images, task.size) if task.size else images
+    images = images[keep]
     if task.expected and images.shape[1:] != task.expected:
         raise InputError(
             f"{where} has slices of {images.shape[1:]}, the first volume of {task.expected}: expected one size; "
             f"crop or pad all with --size {task.expected[0]}x{task.expected[1]}, or leave the file out"
         )
     scale = images.max()
-    if not scale > 0:
-        raise InputError(
-            f"{where} is black in the central {images.shape[1:]}: expected an image; choose a larger --size"
-        )
     images /= scale
     shown = task.scan.files if len(task.scan.files) <= 30 else task.scan.files[:1]
     names = [path.relative_to(task.source.folder).as_posix() for path in shown]
@@ -211,7 +207,8 @@ def convert(task: Task) -> dict:
         "voxel_size_mm": np.array(volume.voxel_size_mm) if volume.voxel_size_mm else "unknown",
         "slices": len(images),
         "small_slices": 0,
-        **counts,
+        "empty_slices": int((~keep).sum()),
+        "negative_voxels": negative,
     }
     extra = {} if volume.raw is None else {"raw": volume.raw[steps.parse_slices(options.slices)][keep] / scale}
     try:

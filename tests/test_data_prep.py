@@ -217,6 +217,15 @@ def test_empty_slices_are_dropped_and_counted(tmp_path):
     assert "10 empty slices" in (tmp_path / "own" / "summary.txt").read_text()
 
 
+def test_a_slice_that_shows_something_only_outside_the_crop_is_empty(tmp_path):
+    source = scans(tmp_path / "in")
+    images = trees.picture(3, (40, 48))
+    images[1, 8:-8, 8:-8] = 0
+    trees.nifti(source / "scan1.nii.gz", images)
+    assert prepare(Nifti(source), tmp_path, pipeline.replace(ONE, size="24x32")).faults == []
+    assert sorted(pd.read_csv(tmp_path / "own" / "manifest.csv").empty_slices) == [0, 0, 0, 0, 1]
+
+
 def test_slices_and_size_can_be_chosen(tmp_path):
     source = scans(tmp_path / "in")
     prepare(Nifti(source), tmp_path, pipeline.replace(ONE, slices="1:", size="32x60"))
