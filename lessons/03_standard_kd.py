@@ -43,7 +43,7 @@ from kdrecon import checks, evaluation, plots, widgets
 from kdrecon.distillation import METHODS
 from kdrecon.distillation.features import attention_map
 from kdrecon.laboratory import weights_hash
-from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.models import count_parameters
 from kdrecon.objectives import distil
 from kdrecon.training import gradient_norms
 
@@ -121,8 +121,8 @@ def maps_of(model, batch, conv):
 
 shown = lab.train.subset(8)
 batch = next(shown.batches(8))
-teachers = maps_of(teacher.model, batch, 2)
-students = maps_of(student.model, batch, 1)
+middle_t, middle_s = (-(-model.depth // 2) - 1 for model in (teacher.model, student.model))  # of d: ceil(d / 2)
+teachers, students = maps_of(teacher.model, batch, middle_t), maps_of(student.model, batch, middle_s)
 print(len(teachers), "cascades, maps of", tuple(teachers[0].shape), "and", tuple(students[0].shape))
 assert [t.shape for t in teachers] == [s.shape for s in students]
 
@@ -414,9 +414,8 @@ checks.distillation_loss(my_distillation_loss)
 # %%
 method = methods[0]
 batch = next(lab.train.subset(batch_size).batches(batch_size))
-torch.manual_seed(seed)
-novice = dc_cnn("D3C5").to(lab.device)
-objective = distil(novice, teacher.model, method).to(lab.device)
+novice = lab.new_student()
+objective = distil(novice, teacher.model, method, kd_form=lab.switches.kd_form).to(lab.device)
 objective.prepare(batch)
 
 before = weights_hash(teacher.model), weights_hash(novice)
@@ -450,7 +449,7 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 start = {}
 for key in (key for key, kind in METHODS.items() if kind.taps):
     torch.manual_seed(seed)
-    objective = distil(dc_cnn("D3C5"), teacher.model, key).to(lab.device)
+    objective = distil(lab.new_student(), teacher.model, key, kd_form=lab.switches.kd_form).to(lab.device)
     objective.prepare(batch)
     terms = {name: float(term.detach()) for name, term in objective(batch).terms.items()}
     gradients = {f"gradient_{name}": norm for name, norm in gradient_norms(objective, batch).items()}

@@ -36,7 +36,6 @@
 
 # %%
 import copy
-import math
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -44,7 +43,6 @@ import torch
 
 from kdrecon import checks, evaluation, metrics, plots
 from kdrecon.laboratory import start_from_sft
-from kdrecon.models import dc_cnn
 from kdrecon.objectives import distil
 
 # %% tags=["parameters"]
@@ -98,8 +96,7 @@ student = lab.student(ready=False)  # the yardstick: as many epochs as the stude
 # will be copied?
 
 # %%
-torch.manual_seed(seed)
-fresh = dc_cnn("D3C5").to(lab.device)
+fresh = lab.new_student()
 started = copy.deepcopy(fresh)
 loaded = start_from_sft(started, friendly.student)
 print(f"{len(loaded)} of {len(fresh.state_dict())} tensors copied, from {loaded[0]} to {loaded[-1]}")
@@ -180,7 +177,7 @@ batch = next(lab.train.subset(batch_size).batches(batch_size))
 cells = {}
 for teacher_name, frozen in (("standard teacher", teacher), ("SFT teacher", friendly)):
     for start_name, model in (("random start", fresh), ("SFT start", started)):
-        objective = distil(copy.deepcopy(model), frozen.model, method).to(lab.device)
+        objective = distil(copy.deepcopy(model), frozen.model, method, kd_form=lab.switches.kd_form).to(lab.device)
         objective.prepare(batch)
         with torch.no_grad():
             terms = objective(batch).terms
@@ -304,42 +301,44 @@ checks.effects(my_effects)
 # | **standard teacher** | Std-KD (published; trained here) | *not in the paper* |
 # | **SFT teacher** | published for AT, brain 4x: 39.99 dB (Table 5) | SFT-KD (40.07 dB; trained here) |
 #
-# For that one case (AT, brain 4x; Std-KD 39.76 dB) most of the published gain comes with the teacher. The
-# missing cell is a line of code here: `lab.distilled("at", teacher="standard", init="sft")`, and so is its
-# neighbour: `lab.distilled("at", teacher="sft", init="random")`.
+# For that one case (AT, brain 4x; Std-KD 39.76 dB) most of the published gain comes with the teacher. Here are
+# all four cells of your run, for the first method, with equal epochs of distillation.
+#
+# **Before you run it:** suppose that only the start helps. Which two cells are good then?
+
+# %%
+cells = {
+    (teacher_kind, start_kind): lab.distilled(method, teacher=teacher_kind, init=start_kind, ready=False)
+    for teacher_kind in ("standard", "sft")
+    for start_kind in ("random", "sft")
+}
+
+# %%
+psnr = {cell: evaluation.evaluate(lab, network).psnr.mean() for cell, network in cells.items()}
+two_by_two = pd.Series(psnr).rename_axis(["teacher", "start"]).unstack().loc[["standard", "sft"]]
+print(f"{evaluation.method_name(method)}, mean PSNR (dB); the plain student: {mean['student']:.2f}")
+two_by_two.map("{:.2f}".format)
+
+# %% [markdown]
+# *What to see:* down a column the teacher changes, along a row the start. If only the start helped, the right
+# column would be the good one. In a quick run another order of summation alone can move a cell by half a dB.
 #
 # **Or simply more training?** The weights of the student have been trained twice in SFT-KD: as branches in
 # step 1, and as a student in step 2. Let us count.
 
-
 # %%
-def steps(network):
-    e = network.experiment
-    return e.epochs * math.ceil(len(lab.train) / e.batch_size)
-
-
-std, sft_kd = standard_students[method], friendly_students[method]
-routes = pd.DataFrame(
-    {
-        "plain student": [steps(student), steps(student)],
-        "Std-KD": [steps(std), steps(teacher) + steps(std)],
-        "SFT-KD": [steps(sft_kd) + steps(friendly), steps(friendly) + steps(sft_kd)],
-    },
-    index=["steps that moved the student's weights", "steps of the whole route"],
-).T
+std_kd, sft_kd = cells["standard", "random"], cells["sft", "sft"]
+steps = {name: lab.student_steps(n) for name, n in {"plain student": student, "Std-KD": std_kd, "SFT-KD": sft_kd}.items()}
+routes = pd.DataFrame({"steps that moved the student's weights": steps, "steps of the whole route": steps})
+routes.loc["Std-KD", "steps of the whole route"] += lab.student_steps(teacher)
 routes
 
 # %% [markdown]
 # With equal epochs in each training, the blocks $S_2 \dots S_5$ of an SFT-KD student have seen twice as
 # many steps as those of a Std-KD student or of a plain one. Some of the gain may be just that, and in a
 # quick run, where no network has finished learning, twice the steps is a great deal. The control is a
-# student without any teacher that trains as long as the whole route:
-#
-# ```python
-# from dataclasses import asdict
-#
-# longer = Laboratory(**asdict(lab.parameters) | {"epochs": 2 * epochs}).student(ready=False)
-# ```
+# student without any teacher that takes as many steps, with its learning-rate schedule stretched over them:
+# `lab.control(sft_kd)`. [06](./06_evaluation.ipynb) trains it and puts it beside the four cells.
 #
 # The paper has no such control; without it, nobody can say how much of a gain is due to the *friendliness*
 # of the teacher.

@@ -378,6 +378,43 @@ plt.show()
 widgets.reconstruction_browser(target, reconstructions)
 
 # %% [markdown]
+# ## Teacher, start, or just more training?
+#
+# SFT-KD changes the teacher and the start of the student, and its student's blocks have been trained twice
+# ([05](./05_sft_kd.ipynb)). Four cells separate teacher and start. A **control** separates both from the amount
+# of training: a student that never sees a teacher and takes as many steps as those that lie behind the
+# SFT-KD student's blocks, in the joint training and in the distillation, its schedule stretched over them.
+#
+# **Before you run it:** which rows should be compared to say that the student-friendly *teacher* helps?
+
+# %%
+cells = {
+    (teacher, start): lab.distilled(methods[0], teacher=teacher, init=start, ready=False)
+    for teacher in ("standard", "sft")
+    for start in ("random", "sft")
+}
+control = lab.control(cells["sft", "sft"])
+
+# %%
+rows = {("none", "random", "student"): lab.student(ready=False), ("none", "random", "control"): control}
+rows |= {(*cell, f"{evaluation.method_name(methods[0])}"): network for cell, network in cells.items()}
+psnr = {row: evaluation.evaluate(lab, network).psnr for row, network in rows.items()}
+table = {
+    row: {
+        "steps behind the student": lab.student_steps(rows[row]),
+        "PSNR (dB)": f"{values.mean():.2f} ± {values.std():.2f}",
+        "minus control (dB)": f"{values.mean() - psnr['none', 'random', 'control'].mean():+.2f}",
+    }
+    for row, values in psnr.items()
+}
+pd.DataFrame(table).T.rename_axis(["teacher", "start", "network"])
+
+# %% [markdown]
+# *What to see:* rows with equal steps compare. The last row against the control: is the whole of SFT-KD worth more
+# than the same number of steps without it? The two rows of the SFT start: same steps, another teacher. What is
+# counted are steps, not their cost: a step of SFT or distillation also runs the teacher, so in seconds the control
+# is the cheaper one. One seed, few epochs: the table shows how to ask, not what the answer is.
+#
 # ## What does it cost?
 #
 # A student is trained to save time when it is *used*. All students share one architecture, so one of them

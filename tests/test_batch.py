@@ -34,17 +34,22 @@ def test_the_summary_of_a_run(tiny_run):
     table = pd.read_csv(tiny_run[0] / "summary.csv", keep_default_na=False)
     kinds = list(zip(table.model, table.teacher, table.method, table.init))
     assert kinds[:4] == [(m, "", "", "random") for m in ("zero_filled", "teacher", "student", "sft_teacher")]
-    assert kinds[4:9] == [("student", "standard", m, "random") for m in METHODS]
-    assert kinds[9:] == [("student", "sft", m, "sft") for m in METHODS]
+    assert kinds[4] == ("control", "", "", "random") and table.epochs[4] == 2 * table.epochs[3]
+    assert kinds[5:11] == [("student", "standard", "at", i) for i in ("random", "sft")] + [
+        ("student", "standard", m, "random") for m in METHODS[1:]
+    ]
+    assert kinds[11:] == [("student", "sft", "at", i) for i in ("random", "sft")] + [
+        ("student", "sft", m, "sft") for m in METHODS[1:]
+    ]
     assert np.isfinite(table.select_dtypes("number")).all(axis=None)
     assert (table.split == "test").all() and (table.n == 20).all()
 
 
-def test_thirteen_networks_have_thirteen_different_weights(tiny_run):
+def test_sixteen_networks_have_sixteen_different_weights(tiny_run):
     paths = list(tiny_run[0].glob("experiments/sample/acc_4x/*/best_model.pt"))
     weights = [torch.load(path, weights_only=True)["model"] for path in paths]
-    assert len(weights) == 13
-    assert len({b"".join(t.numpy().tobytes() for t in state.values()) for state in weights}) == 13
+    assert len(weights) == 16
+    assert len({b"".join(t.numpy().tobytes() for t in state.values()) for state in weights}) == 16
 
 
 def test_a_second_run_repeats_nothing(tiny_run):
