@@ -39,7 +39,7 @@ import torch
 
 from kdrecon import checks, evaluation, metrics, plots, widgets
 from kdrecon.fourier import centred_fft2, fft2, ifft2
-from kdrecon.sampling import acceleration_factor, gaussian_mask, mirror, published_mask, undersample
+from kdrecon.sampling import acceleration_factor, gaussian_mask, line_mask, mirror, published_mask, undersample
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -82,7 +82,7 @@ lab = Laboratory(
 # images (S, 1, H, W); `lab.mask` says what is measured, of which more below. We take the slice in the middle.
 
 # %%
-mask = lab.mask.cpu()
+mask = lab.mask.cpu() if lab.switches.mask_type == "line" else line_mask(lab.mask.shape, acceleration)
 x = lab.test.x[len(lab.test) // 2, 0].cpu()
 k = fft2(x)
 assert torch.allclose(k.abs().square().sum(), x.square().sum(), rtol=1e-4)

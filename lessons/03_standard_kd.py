@@ -40,7 +40,7 @@ import pandas as pd
 import torch
 
 from kdrecon import checks, evaluation, plots, widgets
-from kdrecon.distillation import METHODS
+from kdrecon.distillation import FORMS, METHODS
 from kdrecon.distillation.features import attention_map
 from kdrecon.laboratory import weights_hash
 from kdrecon.models import count_parameters
@@ -447,7 +447,7 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 
 # %%
 start = {}
-for key in (key for key, kind in METHODS.items() if kind.taps):
+for key in (key for key, kind in FORMS[lab.switches.kd_form].items() if kind.taps):
     torch.manual_seed(seed)
     objective = distil(lab.new_student(), teacher.model, key, kd_form=lab.switches.kd_form).to(lab.device)
     objective.prepare(batch)

@@ -398,14 +398,14 @@ control = lab.control(cells["sft", "sft"])
 # %%
 rows = {("none", "random", "student"): lab.student(ready=False), ("none", "random", "control"): control}
 rows |= {(*cell, f"{evaluation.method_name(methods[0])}"): network for cell, network in cells.items()}
-psnr = {row: evaluation.evaluate(lab, network).psnr for row, network in rows.items()}
+psnr_of = {row: evaluation.evaluate(lab, network).psnr for row, network in rows.items()}
 table = {
     row: {
         "steps behind the student": lab.student_steps(rows[row]),
         "PSNR (dB)": f"{values.mean():.2f} ± {values.std():.2f}",
-        "minus control (dB)": f"{values.mean() - psnr['none', 'random', 'control'].mean():+.2f}",
+        "minus control (dB)": f"{values.mean() - psnr_of['none', 'random', 'control'].mean():+.2f}",
     }
-    for row, values in psnr.items()
+    for row, values in psnr_of.items()
 }
 pd.DataFrame(table).T.rename_axis(["teacher", "start", "network"])
 
