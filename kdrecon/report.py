@@ -181,7 +181,7 @@ def _comparisons(compared: pd.DataFrame) -> str:
 
 
 def _note(summary: pd.DataFrame) -> str:
-    epochs = int(summary.epochs.max())
+    epochs = int(summary.epochs[summary.model != "control"].max())
     if epochs >= 150:
         return ""
     return (
