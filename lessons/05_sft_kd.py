@@ -328,7 +328,8 @@ two_by_two.map("{:.2f}".format)
 
 # %%
 std_kd, sft_kd = cells["standard", "random"], cells["sft", "sft"]
-steps = {name: lab.student_steps(n) for name, n in {"plain student": student, "Std-KD": std_kd, "SFT-KD": sft_kd}.items()}
+chosen = {"plain student": student, "Std-KD": std_kd, "SFT-KD": sft_kd}
+steps = {name: lab.student_steps(network) for name, network in chosen.items()}
 routes = pd.DataFrame({"steps that moved the student's weights": steps, "steps of the whole route": steps})
 routes.loc["Std-KD", "steps of the whole route"] += lab.student_steps(teacher)
 routes
