@@ -77,10 +77,10 @@ def import_released(
 ) -> None:
     """Read a checkpoint of the released code, safely, into an experiment folder of a run."""
     from kdrecon import evaluation, importing
-    from kdrecon.laboratory import Laboratory
+    from kdrecon.laboratory import Laboratory, open_network
 
     folder = importing.import_checkpoint(path, out.resolve(), dataset, acceleration, resolution, method, teacher)
-    network = importing.open_network(folder)
+    network = open_network(folder)
     e = network.experiment
     print(f"{e.model} {e.model_type}, {e.dataset} {e.acceleration}: {folder}")
     if evaluate:
@@ -89,7 +89,7 @@ def import_released(
             dataset=e.dataset, acceleration=e.acceleration, resolution=e.resolution, data_root=data_root,
             run_root=str(out.resolve()), ready=False, switches={"mask_type": e.switches.mask_type},
         )  # fmt: skip
-        evaluation.evaluate(lab, importing.open_network(folder, lab.device))
+        evaluation.evaluate(lab, open_network(folder, lab.device))
         print((folder / "report.txt").read_text(), end="")
 
 

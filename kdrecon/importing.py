@@ -4,15 +4,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from kdrecon.checkpoints import save_checkpoint, write_json
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError
 from kdrecon.experiments import RESOLUTION, TEACHERS, Experiment, environment
-from kdrecon.laboratory import Network, load_network, read_record
-from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.laboratory import read_record
+from kdrecon.models import count_parameters
 from kdrecon.presets import Switches
 from kdrecon.released import Checkpoint, read_checkpoint
 from kdrecon.sft import SFT
@@ -70,26 +69,6 @@ def import_checkpoint(
     save_checkpoint(state | {"config": record["config"]}, folder / "best_model.pt")
     write_json(folder / "config.json", record)
     return folder
-
-
-def open_network(folder: Path, device: torch.device | None = None) -> Network:
-    """The network of an experiment folder, ready for :func:`kdrecon.evaluation.evaluate`.
-
-    Raises:
-        InputError: no finished experiment, or a checkpoint that does not fit its record.
-    """
-    record = read_record(folder)
-    if not record.get("finished"):
-        raise InputError(f"{folder} holds no finished experiment: expected config.json and best_model.pt")
-    experiment = Experiment.from_record(record["config"])
-    switches = experiment.switches
-    model, student = dc_cnn(experiment.model, switches.fidelity, switches.residual), None
-    if experiment.role == "sft_teacher":
-        student = dc_cnn(switches.student_network, switches.fidelity, switches.residual)
-    load_network(SFT(model, student) if student else model, folder / "best_model.pt", device or torch.device("cpu"))
-    log = folder / "log.csv"
-    history = pd.read_csv(log) if log.exists() else pd.DataFrame()
-    return Network(model, experiment, folder, record["origin"], history, student)
 
 
 def _place(arguments: dict, path: Path, dataset: str, acceleration: str) -> tuple[str, str]:

@@ -276,16 +276,30 @@ class Laboratory:
     def _load(self, experiment: Experiment, folder: Path, origin: str) -> Network:
         if folder in self._networks:
             return self._networks[folder]
-        model, student = self._build(experiment.model), None
-        if experiment.role == "sft_teacher":
-            student = self._build(experiment.switches.student_network)
-        load_network(SFT(model, student) if student else model, folder / "best_model.pt", self.device)
+        self._networks[folder] = replace(open_network(folder, self.device), origin=origin)
         if origin != "trained":
             source = "ready network" if origin == "ready" else "loaded from this run"
             print(f"{experiment.model} {experiment.model_type}: {source}, {experiment.epochs} epochs")
-        history = pd.read_csv(folder / "log.csv")
-        self._networks[folder] = Network(model, experiment, folder, origin, history, student)
         return self._networks[folder]
+
+
+def open_network(folder: Path, device: torch.device = torch.device("cpu")) -> Network:
+    """The network of a finished experiment folder, ready for use; its history is empty where the folder has no log.csv.
+
+    Raises:
+        InputError: no finished experiment, or a checkpoint that does not fit its record.
+    """
+    record = read_record(folder)
+    if not record.get("finished"):
+        raise InputError(f"{folder} holds no finished experiment: expected config.json and best_model.pt")
+    experiment = Experiment.from_record(record["config"])
+    switches, student = experiment.switches, None
+    model = dc_cnn(experiment.model, switches.fidelity, switches.residual)
+    if experiment.role == "sft_teacher":
+        student = dc_cnn(switches.student_network, switches.fidelity, switches.residual)
+    load_network(SFT(model, student) if student else model, folder / "best_model.pt", device)
+    log = folder / "log.csv"
+    return Network(model, experiment, folder, record["origin"], pd.read_csv(log) if log.exists() else pd.DataFrame(), student)
 
 
 def load_network(network: nn.Module, path: Path, device: torch.device) -> None:

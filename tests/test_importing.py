@@ -12,7 +12,7 @@ from test_released import released_name, released_state
 
 from kdrecon import cli, evaluation, importing, released
 from kdrecon.errors import InputError
-from kdrecon.laboratory import Laboratory, read_record
+from kdrecon.laboratory import Laboratory, open_network, read_record
 from kdrecon.sft import SFT
 
 ARGUMENTS = {
@@ -63,7 +63,7 @@ def test_an_imported_network_holds_every_tensor_in_its_place(kind, tmp_path):
     name, role, depths = KINDS[kind]
     folder = importing.import_checkpoint(write_checkpoint(tmp_path / "best_model.pt", depths), tmp_path / "run")
     assert folder.parent == tmp_path / "run" / "experiments" / "cardiac" / "acc_4x"
-    network, state = importing.open_network(folder), released_state(torch.float32, **depths)
+    network, state = open_network(folder), released_state(torch.float32, **depths)
     parts = {"teacher": network.model, "student": network.student} if kind == "sft" else {kind: network.model}
     for part, model in parts.items():
         for tensor, value in model.state_dict().items():
@@ -80,7 +80,7 @@ def test_importing_twice_is_the_same_and_another_network_is_never_overwritten(tm
     (folder / "config.json").unlink()  # as if the first time had been interrupted
     for _ in range(2):
         assert importing.import_checkpoint(path, tmp_path / "run") == folder
-    assert importing.open_network(folder).origin == "released"
+    assert open_network(folder).origin == "released"
     before = (folder / "best_model.pt").read_bytes()
     state = released_state(torch.float32, seed=1, s=3)
     with pytest.raises(InputError, match="holds another network: expected a new folder; choose another --out"):
@@ -92,7 +92,7 @@ def test_importing_twice_is_the_same_and_another_network_is_never_overwritten(tm
 def test_the_kind_of_mask_is_kept(mask_type, switch, tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"mask_type": mask_type})
     folder = importing.import_checkpoint(path, tmp_path / "run")
-    assert importing.open_network(folder).experiment.switches.mask_type == switch
+    assert open_network(folder).experiment.switches.mask_type == switch
 
 
 def test_a_distilled_student_needs_to_be_told_from_a_plain_one(tmp_path):
@@ -100,7 +100,7 @@ def test_a_distilled_student_needs_to_be_told_from_a_plain_one(tmp_path):
     with pytest.raises(InputError, match="distilled student: expected --method and --teacher"):
         importing.import_checkpoint(path, tmp_path / "run")
     folder = importing.import_checkpoint(path, tmp_path / "run", method="at", teacher="sft")
-    experiment = importing.open_network(folder).experiment
+    experiment = open_network(folder).experiment
     assert (experiment.method, experiment.teacher, experiment.switches.kd_form) == ("at", "sft", "released")
     with pytest.raises(InputError, match="holds a teacher: expected neither --method"):
         importing.import_checkpoint(write_checkpoint(path, {"t": 5}), tmp_path / "run", method="at")
@@ -187,7 +187,7 @@ def test_an_imported_network_is_scored_and_stands_in_the_table(tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"dataset_type": "sample"})
     folder = importing.import_checkpoint(path, tmp_path / "run", resolution=32)
     lab = Laboratory(resolution=32, run_root=str(tmp_path / "run"), ready=False, device="cpu")
-    evaluation.evaluate(lab, importing.open_network(folder))
+    evaluation.evaluate(lab, open_network(folder))
     table = evaluation.summary(tmp_path / "run")
     assert table.origin.tolist() == ["released"] and table.network.tolist() == ["D3C5"] and np.isfinite(table.psnr[0])
     assert json.loads((folder / "config.json").read_text())["evaluation"]["split"] == "test"
