@@ -28,7 +28,7 @@
 # **Before you start:** the notebooks before. What they trained is loaded here; what is missing is trained
 # now.
 #
-# **Minutes:** under 1 in quick mode on two cores, after 02 to 05; alone about 6, because all networks are
+# **Minutes:** about 1 in quick mode on two cores, after 02 to 05; alone about 5, because all networks are
 # trained first. With the paper's recipe a few minutes after the others.
 #
 # [previous: 05 · SFT-KD](./05_sft_kd.ipynb) · [next: 07 · Your own data](./07_your_own_data.ipynb)
