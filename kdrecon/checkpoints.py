@@ -80,15 +80,19 @@ def differences(found: dict, expected: dict) -> str:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """The folder, made where it is missing and locked against a second process.
+
+    Args:
+        folder: the folder.
+        patience: seconds to wait for another process to leave it.
 
     Raises:
         InputError: another process is at work there, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
+        lock = FileLock(folder / ".lock", timeout=patience)
         lock.acquire()
     except Timeout:
         raise InputError(

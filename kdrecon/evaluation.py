@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kdrecon.checkpoints import replacing, write_json, write_text
+from kdrecon.checkpoints import alone_in, replacing, write_json, write_text
 from kdrecon.data import Slices
 from kdrecon.errors import InputError
 from kdrecon.experiments import Experiment
@@ -19,6 +19,7 @@ from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
 
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
+PATIENCE = 600.0  # seconds to wait for another process that evaluates the same network
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
 
 
@@ -40,25 +41,31 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
 
     Writes ``results/{volume}.h5`` (``reconstruction`` and ``target``, (S, H, W) float32; attribute ``subject``),
     ``metrics.csv`` (a row a slice) and ``report.txt``. A second call reads them back, as long as weights and data are
-    the same.
+    the same; where another process is evaluating the same network, it waits for that.
 
     Returns:
         a row a slice: volume, slice, subject, psnr, ssim, nmse, mse, hfn, vif.
+
+    Raises:
+        InputError: the folder cannot be written, or another process keeps it for ten minutes.
     """
     slices, folder, record = lab.test, network.folder, read_record(network.folder)
     made_from = {"weights": weights_hash(network.model), "data": slices.fingerprint, "split": lab.evaluation_split}
     if record.get("evaluation") == made_from:
         return _read_metrics(folder)
-    target, prediction = slices.x[:, 0].cpu().numpy(), reconstruct(network.model, slices)
-    place = pd.DataFrame({"volume": slices.volume, "slice": slices.index, "subject": slices.subject})
-    table = pd.concat([place, score(target, prediction)], axis=1)
-    (folder / "results").mkdir(exist_ok=True)
-    for volume, rows in place.groupby("volume", sort=False).groups.items():
-        subject = place.subject[rows[0]]
-        _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows], subject)
-    write_table(table, folder / "metrics.csv")
-    write_text(folder / "report.txt", _report(network, table, lab.evaluation_split))
-    write_json(folder / "config.json", record | {"evaluation": made_from})
+    with alone_in(folder, patience=PATIENCE):
+        record = read_record(folder)
+        if record.get("evaluation") == made_from:
+            return _read_metrics(folder)
+        target, prediction = slices.x[:, 0].cpu().numpy(), reconstruct(network.model, slices)
+        place = pd.DataFrame({"volume": slices.volume, "slice": slices.index, "subject": slices.subject})
+        table = pd.concat([place, score(target, prediction)], axis=1)
+        for volume, rows in place.groupby("volume", sort=False).groups.items():
+            subject = place.subject[rows[0]]
+            _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows], subject)
+        write_table(table, folder / "metrics.csv")
+        write_text(folder / "report.txt", _report(network, table, lab.evaluation_split))
+        write_json(folder / "config.json", record | {"evaluation": made_from})
     return table
 
 
@@ -253,6 +260,8 @@ def _row(networks: list[tuple[dict, pd.DataFrame]], several: bool) -> dict:
     row = {name: settings[name] for name in first}
     row |= {"seed": ", ".join(str(seed) for seed in sorted(record["config"]["seed"] for record, _ in networks))}
     row |= {name: value for name, value in settings.items() if name not in first + last}
+    for name in ("precision", "layout"):
+        row[name] = ", ".join(sorted({found[name] for found, _ in networks if name in found}))
     row |= {"parameters": record["parameters"], "split": settings["split"], "n": len(scores)}
     for name in METRICS:
         means = [scores[name].mean() for _, scores in networks]

@@ -14,7 +14,7 @@ from kdrecon import __version__
 from kdrecon.distillation import METHODS, get_method
 from kdrecon.errors import InputError
 from kdrecon.presets import Switches
-from kdrecon.training import Recipe
+from kdrecon.training import Recipe, resolve_precision
 
 RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150}
 TEACHERS = ("standard", "sft")
@@ -43,6 +43,8 @@ class Parameters:
         data_root: folder of the prepared data sets, absolute or seen from the repository; "" is the embedded sample,
             or datasets/ for other names.
         run_root: folder that receives experiments/, absolute or seen from the repository; "" is runs/lab.
+        precision: of the convolutions in training, "auto" (bf16 where the hardware has it), "fp32" or "bf16"; see
+            :func:`kdrecon.training.resolve_precision`. Every evaluation is in fp32.
         ready: open on the networks that ship with the repository where they fit, instead of training them.
         preset: named set of switches, key of :data:`kdrecon.presets.PRESETS`.
         switches: switches of :class:`kdrecon.presets.Switches` on top of the preset, name -> value.
@@ -60,6 +62,7 @@ class Parameters:
     data_root: str = ""
     run_root: str = ""
     ready: bool = True
+    precision: str = "auto"
     preset: str = "paper"
     switches: dict = field(default_factory=dict)
 
@@ -86,6 +89,7 @@ class Parameters:
             raise InputError(f"device {self.device!r}: expected 'auto', 'cpu' or 'cuda'")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
+        resolve_precision(self.precision, self.torch_device)
         for name in ("dataset", "acceleration"):
             if not re.fullmatch(r"\w[\w.-]*", getattr(self, name)):
                 raise InputError(f"{name} {getattr(self, name)!r}: expected a plain name, such as 'sample' or '4x'")
@@ -124,7 +128,7 @@ class Parameters:
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe(self.epochs, self.batch_size, self.lr, self.seed)
+        return Recipe(self.epochs, self.batch_size, self.lr, self.seed, self.precision)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ class Experiment:
         method: key of the distillation method, else "".
         init: first weights of the network: "random" or "sft" (the student blocks of the SFT training).
         teacher_origin: "" where the teacher was trained in this run, "ready" where it came with the repository.
+        precision: that was asked for; what "auto" came to on the machine stands beside it in config.json.
         switches: those that make a difference to this network.
     """
 
@@ -154,13 +159,14 @@ class Experiment:
     method: str = ""
     init: str = "random"
     teacher_origin: str = ""
+    precision: str = "auto"
     switches: Switches = Switches()
 
     @classmethod
     def from_record(cls, config: dict) -> "Experiment":
-        """The experiment of a run record; switches that the record does not know are those of the paper."""
+        """The experiment of a run record; what an older record does not know has its default, the paper's."""
         switches = {f.name: config[f.name] for f in fields(Switches) if f.name in config}
-        own = {f.name: config[f.name] for f in fields(cls) if f.name != "switches"}
+        own = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         return cls(**own, switches=Switches(**switches))
 
     @property
@@ -174,7 +180,7 @@ class Experiment:
         """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed."""
         paper = {
             "resolution": RESOLUTION.get(self.dataset),
-            **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr")},
+            **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr", "precision")},
             "init": "sft" if self.teacher == "sft" else "random",
             "teacher_origin": "",
         }

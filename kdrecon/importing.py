@@ -54,6 +54,8 @@ def import_checkpoint(
         "finished": True,
         "origin": "released",
         "parameters": count_parameters(evaluated),
+        "precision": "fp32",
+        "layout": "contiguous",
         "best_epoch": found.epoch,
         "validation_l1": found.validation_l1,
         "released": {"file": path.name, "arguments": found.arguments},
@@ -105,5 +107,5 @@ def _experiment(
     epochs, batch_size, lr, seed = (arguments.get(name, value) for name, value in recipe.items())
     switches = switches.acting_on(found.role, teacher, init)
     return Experiment(
-        *place, resolution, epochs, batch_size, lr, seed, network.name, found.role, teacher, method, init, "", switches
+        *place, resolution, epochs, batch_size, lr, seed, network.name, found.role, teacher, method, init, switches=switches
     )

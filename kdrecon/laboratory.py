@@ -55,7 +55,6 @@ class Laboratory:
     interrupted. A message says which.
 
     Args:
-        precision: of the training steps, "auto", "fp32" or "bf16" (see :func:`kdrecon.training.resolve_precision`).
         memory_limit: bytes that a split may take up in memory before it is streamed from its files instead; by default
             a quarter of what there is.
         **parameters: see :class:`kdrecon.experiments.Parameters`.
@@ -64,10 +63,9 @@ class Laboratory:
         InputError: a parameter, the data or the mask cannot be used.
     """
 
-    def __init__(self, *, precision: str = "auto", memory_limit: int | None = None, **parameters):
+    def __init__(self, *, memory_limit: int | None = None, **parameters):
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device, self.switches = p.torch_device, p.chosen
-        self.recipe = replace(p.recipe, precision=precision)
         self.memory_limit = data.memory_limit(self.device) if memory_limit is None else memory_limit
         self._networks: dict[Path, Network] = {}
         self.train, self.validation = self._split("train"), self._split("validation")
@@ -169,7 +167,7 @@ class Laboratory:
         }.get(role, s.student_network)  # fmt: skip
         return Experiment(
             p.dataset, p.acceleration, self.mask.shape[-1], p.epochs, p.batch_size, p.lr, p.seed,
-            model, role, teacher, method, init, teacher_origin, s.acting_on(role, teacher, init),
+            model, role, teacher, method, init, teacher_origin, p.precision, s.acting_on(role, teacher, init),
         )  # fmt: skip
 
     def _config(self, experiment: Experiment) -> dict:
@@ -201,7 +199,7 @@ class Laboratory:
         if not path.exists():
             return None
         record = json.loads(path.read_text())
-        free = ("epochs", "batch_size", "lr", "seed", "teacher_origin")
+        free = ("epochs", "batch_size", "lr", "seed", "teacher_origin", "precision")
         experiment = Experiment.from_record(record["config"])
         found = experiment.record() | record["config"]
         if any(found.get(key) != value for key, value in self._config(wanted).items() if key not in free):
@@ -217,7 +215,7 @@ class Laboratory:
     def _train(self, experiment: Experiment, folder: Path) -> Network:
         config = self._config(experiment)
         objective = self._objective(experiment).to(self.device)
-        recipe = replace(self.recipe, epochs=experiment.epochs)
+        recipe = replace(self.parameters.recipe, epochs=experiment.epochs)
         record = {
             "config": config,
             "finished": False,

@@ -55,7 +55,8 @@ def write_report(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>kdrecon: {html.escape(out.name)}</title>'
         f"<style>{STYLE}</style><h1>kdrecon: run {html.escape(out.name)}</h1><p>{html.escape(data)}, {first.n} slices.</p>"
         f"{_note(summary)}<h2>Table</h2><p>Mean &plusmn; standard deviation over slices; the data range is each slice's "
-        f'target maximum.</p><div class="scroll">{formatted(summary).to_html(index=False, escape=True, border=0)}</div>'
+        f"target maximum. {_arithmetic(summary)}</p>"
+        f'<div class="scroll">{formatted(summary).to_html(index=False, escape=True, border=0)}</div>'
         f"{_comparisons(compared) if compared is not None and len(compared) else ''}"
         f"{_published(summary)}"
         f"{_volume_wise(volumes) if volumes is not None else ''}"
@@ -188,6 +189,12 @@ def _note(summary: pd.DataFrame) -> str:
         f'<p class="note">A shortened run: {epochs} epochs a training instead of 150, {_seeds(summary)}. It shows the '
         "mechanics; what its differences are worth is said under Comparisons.</p>"
     )
+
+
+def _arithmetic(summary: pd.DataFrame) -> str:
+    trained = summary[summary.model != "zero_filled"]
+    used = sorted({f"{row.precision} ({row.layout})" for row in trained.itertuples() if row.precision})
+    return f"Convolutions of the training steps in {' and '.join(used)}, every evaluation in fp32." if used else ""
 
 
 def _seeds(summary: pd.DataFrame) -> str:

@@ -60,6 +60,7 @@ device = "auto"  # "auto", "cpu" or "cuda"
 data_root = ""  # folder of prepared data sets; "" is the default place
 run_root = ""  # folder of this run's experiments; "" is runs/lab
 ready = True  # start from the trained networks of the repository where they fit
+precision = "auto"  # "auto", "fp32" or "bf16": arithmetic of the training steps
 preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
@@ -69,7 +70,7 @@ from kdrecon.laboratory import Laboratory
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
     lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
-    preset=preset, switches=switches,
+    precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
 # %% [markdown]

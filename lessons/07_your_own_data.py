@@ -60,6 +60,7 @@ device = "auto"  # "auto", "cpu" or "cuda"
 data_root = ""  # folder of prepared data sets; "" is the default place
 run_root = ""  # folder of this run's experiments; "" is runs/lab
 ready = True  # start from the trained networks of the repository where they fit
+precision = "auto"  # "auto", "fp32" or "bf16": arithmetic of the training steps
 preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
@@ -217,7 +218,7 @@ from kdrecon.laboratory import Laboratory
 lab = Laboratory(
     dataset="own", data_root=str(place / "datasets"), run_root=str(place), resolution=min(resolution, 240),
     acceleration=acceleration, epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed,
-    device=device, ready=ready, preset=preset, switches=switches,
+    device=device, ready=ready, precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 student = lab.student()
 

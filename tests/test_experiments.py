@@ -27,6 +27,7 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("device", "tpu", "device 'tpu': expected 'auto', 'cpu' or 'cuda'"),
         ("dataset", "../sample", "dataset '../sample': expected a plain name"),
         ("ready", "yes", "ready = 'yes': expected true or false"),
+        ("precision", "fp16", "precision 'fp16': expected 'auto', 'fp32' or 'bf16'"),
         ("preset", "papers", "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
         ("switches", "hermitian", "switches = 'hermitian': expected switches and values, such as {fidelity: hermitian}"),
         ("switches", {"fidelty": "real"}, "switch 'fidelty' is unknown: expected one of teacher_network, student_network"),
@@ -118,6 +119,7 @@ def test_the_paper_preset_has_the_released_folder_names():
         "D3C5_control_epochs-300_seed-0": replace(student, role="control", epochs=300),
         "D3C5_kd-at_schedule-two_stage_alpha-0.5_seed-0": replace(at, switches=Switches(schedule="two_stage", alpha=0.5)),
         "zero_filled_resolution-240": replace(TEACHER, role="zero_filled"),
+        "D5C5_teacher_precision-fp32_seed-0": replace(TEACHER, precision="fp32"),
         "D3C5_kd-at_teacher_origin-ready_seed-0": replace(at, teacher_origin="ready"),
     }
     for name, experiment in expected.items():
@@ -128,6 +130,7 @@ def test_two_different_experiments_never_share_a_folder():
     other = {
         "dataset": "mrbrain", "acceleration": "5x", "resolution": 120, "epochs": 3, "batch_size": 2, "lr": 1e-4, "seed": 1,
         "model": "D3C5", "role": "student", "method": "at", "init": "sft", "teacher_origin": "ready",
+        "precision": "fp32",
     }  # fmt: skip
     switches = {
         "teacher_network": "D4C5", "student_network": "D2C5", "fidelity": "hermitian", "residual": True,

@@ -1,15 +1,19 @@
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from kdrecon import evaluation, laboratory, metrics
 from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory, start_from_sft, weights_hash
 from kdrecon.models import dc_cnn
+from kdrecon.report import write_report
 
 TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
 
@@ -74,6 +78,19 @@ def test_zero_filled_and_the_table(lab):
     assert (table.split == "test").all() and (table.n == len(lab.test)).all()
 
 
+def test_the_precision_that_is_asked_for_is_taken_and_told(tmp_path):
+    tables = {}
+    for precision in ("fp32", "bf16"):
+        lab = Laboratory(run_root=str(tmp_path), precision=precision, **TINY)
+        lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
+        tables[precision] = evaluation.evaluate(lab, lab.student()).psnr
+    table = evaluation.summary(tmp_path).set_index("precision")
+    assert table.index.tolist() == ["bf16", "fp32"] and set(table.layout) == {"channels_last"}
+    assert table.psnr.bf16 == tables["bf16"].mean() != tables["fp32"].mean() == table.psnr.fp32
+    page = write_report(tmp_path, table.reset_index()).read_text()
+    assert "training steps in bf16 (channels_last) and fp32 (channels_last), every evaluation in fp32" in page
+
+
 def test_figures_follow_from_the_results(lab):
     network = lab.student()
     table = evaluation.evaluate(lab, network)
@@ -94,6 +111,31 @@ def test_evaluation_is_read_back_while_weights_and_data_are_the_same(lab, monkey
     pd.testing.assert_frame_equal(evaluation.evaluate(lab, network), first)
     network.model.blocks[0].convs[0].bias.data += 1
     with pytest.raises(TypeError):
+        evaluation.evaluate(lab, network)
+
+
+def test_two_evaluations_of_one_network_do_not_meet(tmp_path, monkeypatch):
+    lab, reconstruct = small_laboratory(tmp_path), evaluation.reconstruct
+    network, inside, together = lab.zero_filled(), [], []
+
+    def slow(*args):
+        inside.append(1)
+        time.sleep(0.5)
+        together.append(len(inside))
+        inside.pop()
+        return reconstruct(*args)
+
+    monkeypatch.setattr(evaluation, "reconstruct", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: evaluation.evaluate(lab, network), range(2))
+    pd.testing.assert_frame_equal(first, second)
+    assert together == [1]
+
+
+def test_an_evaluation_that_another_process_keeps_is_given_up(lab, monkeypatch):
+    monkeypatch.setattr(evaluation, "PATIENCE", 0.1)
+    network = lab.distilled("at")
+    with FileLock(network.folder / ".lock"), pytest.raises(InputError, match="another process is at work in"):
         evaluation.evaluate(lab, network)
 
 
