@@ -7,10 +7,13 @@ whole notebooks are left in tests_browser/screenshots/.
 import base64
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -26,6 +29,12 @@ PARAMETERS = {
 EXPLORERS = {"01": 2, "02": 1, "03": 1, "06": 1}
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 PAGE = 3000  # pixels of a screenshot's height
+
+TRAINING = """
+from kdrecon.laboratory import Laboratory
+lab = Laboratory(epochs=20, resolution=64, device="cpu", ready=False, run_root="{run_root}")
+lab.student();
+"""
 
 NOTEBOOK = "const notebook = window.jupyterapp?.shell.currentWidget;"
 OPEN = NOTEBOOK + "return notebook?.context?.path === arguments[0] && notebook.sessionContext.session?.kernel?.status"
@@ -84,6 +93,31 @@ def test_notebook(path, lab, browser, run_root):
     screenshots(browser, path.stem)
     for explorer in explorers:
         move_every_slider(browser, explorer)
+    browser.execute_async_script(CLOSE)
+
+
+def test_a_training_shows_its_curve_while_it_runs(lab, browser, run_root):
+    url, root = lab
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TRAINING.format(run_root=str(run_root)))])
+    nbformat.write(notebook, root / "training.ipynb")
+    resize(browser, 1280, 800)
+    browser.get(f"{url}/lab/tree/training.ipynb?reset")
+    wait(browser, 300).until(lambda _: browser.execute_script(OPEN, "training.ipynb") == "idle", "no kernel")
+    browser.execute_script(RUN)
+    curves = set()
+
+    def seen(_):
+        drawn = browser.find_elements(By.CSS_SELECTOR, ".jp-RenderedImage img")
+        with suppress(StaleElementReferenceException):
+            curves.update(element.get_attribute("src") for element in drawn)
+        if len(curves) == 3:
+            (SCREENSHOTS / "live-curve.png").write_bytes(browser.get_screenshot_as_png())
+        return len(curves) > 3
+
+    SCREENSHOTS.mkdir(exist_ok=True)
+    wait(browser, 300).until(seen, "the curve did not grow with the epochs")
+    wait(browser, 300).until(lambda _: browser.execute_script("return window.finished"), "the training did not finish")
+    assert not browser.find_elements(By.CSS_SELECTOR, ".jp-RenderedImage img"), "the curve stays after the training"
     browser.execute_async_script(CLOSE)
 
 
