@@ -63,8 +63,9 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
-    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+    dataset=dataset, acceleration=acceleration, resolution=resolution,
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=data_root, run_root=run_root, ready=ready,
     precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
@@ -97,14 +98,15 @@ def course_map():
     }
     with plots.style():
         figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
-        arrows = {"images": ("student", "teacher", "SFT"), "teacher": ("Std-KD",), "SFT": ("SFT-KD",)}
+        arrows = {"images": ["student", "teacher", "SFT"], "teacher": ["Std-KD"], "SFT": ["SFT-KD"]}
         for a, b in [(a, b) for a, ends in arrows.items() for b in ends]:
             (_, x0, y0, _), (_, x1, y1, _) = boxes[a], boxes[b]
             left = x0 + (0.25 if a == "images" else 0.34)
             ax.annotate("", (x1 - 0.34, y1), (left, y0), arrowprops=plots.ARROW)
         for label, x, y, face in boxes.values():
-            ax.text(x, y, label, ha="center", va="center", color="white" if x == 1 and y == 1.5 else "black",
-                    bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "0.4"})  # fmt: skip
+            ink = "white" if x == 1 and y == 1.5 else "black"
+            frame = {"boxstyle": "round,pad=0.5", "fc": face, "ec": "0.4"}
+            ax.text(x, y, label, ha="center", va="center", color=ink, bbox=frame)
         ax.set(xlim=(-0.35, 2.35), ylim=(-0.2, 3.2))
         ax.set_axis_off()
     return figure
@@ -137,7 +139,8 @@ plt.show()
 # %%
 sizes = {name: count_parameters(dc_cnn(name)) for name in ("D5C5", "D4C5", "D3C5", "D2C5")}
 assert sizes["D5C5"] == 141_765 and sizes["D3C5"] == 49_285
-pd.DataFrame({"parameters": sizes, "share of D5C5": {k: f"{v / sizes['D5C5']:.0%}" for k, v in sizes.items()}})
+shares = {name: f"{size / sizes['D5C5']:.0%}" for name, size in sizes.items()}
+pd.DataFrame({"parameters": sizes, "share of D5C5": shares})
 
 # %% [markdown]
 # ## The images

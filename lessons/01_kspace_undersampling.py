@@ -39,7 +39,8 @@ import torch
 
 from kdrecon import checks, evaluation, metrics, plots, widgets
 from kdrecon.fourier import centred_fft2, fft2, ifft2
-from kdrecon.sampling import acceleration_factor, gaussian_mask, line_mask, mirror, published_mask, undersample
+from kdrecon.sampling import acceleration_factor, mirror, undersample
+from kdrecon.sampling import gaussian_mask, line_mask, published_mask
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -62,8 +63,9 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
-    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+    dataset=dataset, acceleration=acceleration, resolution=resolution,
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=data_root, run_root=run_root, ready=ready,
     precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
@@ -83,7 +85,9 @@ lab = Laboratory(
 # images (S, 1, H, W); `lab.mask` says what is measured, of which more below. We take the slice in the middle.
 
 # %%
-mask = lab.mask.cpu() if lab.switches.mask_type == "line" else line_mask(lab.mask.shape, acceleration)
+mask = lab.mask.cpu()
+if lab.switches.mask_type != "line":  # this notebook is about lines
+    mask = line_mask(mask.shape, acceleration)
 x = lab.test.x[len(lab.test) // 2, 0].cpu()
 k = fft2(x)
 assert torch.allclose(k.abs().square().sum(), x.square().sum(), rtol=1e-4)
@@ -122,10 +126,12 @@ assert torch.allclose(parts["centre"] + parts["ring"] + parts["outside"], x, ato
 
 # %%
 samples = {name: f"{region.float().mean():.2%} of samples" for name, region in regions.items()}
-energy = {name: f"{part.square().sum() / x.square().sum():.1%} of energy" for name, part in parts.items()}
+whole = x.square().sum()
+energy = {name: f"{part.square().sum() / whole:.1%} of energy" for name, part in parts.items()}
 shares = [f"{name}\n{samples[name]},\n{energy[name]}" for name in regions]
 kept = [np.fft.fftshift(region.numpy()) for region in regions.values()]
-plots.strips({"kept of k-space": kept, "|its image|": [part.abs().numpy() for part in parts.values()]}, shares)
+magnitudes = [part.abs().numpy() for part in parts.values()]
+plots.strips({"kept of k-space": kept, "|its image|": magnitudes}, shares)
 plt.show()
 
 # %% [markdown]
@@ -145,12 +151,13 @@ plt.show()
 # %%
 lines = mask.any(1)
 assert torch.equal(lines, mask.all(1)), "a line is measured as a whole"
+family = "mrbrain" if dataset == "sample" else dataset
 try:
-    published = torch.equal(mask, published_mask("mrbrain" if dataset == "sample" else dataset, acceleration))
+    published = torch.equal(mask, published_mask(family, acceleration))
 except ValueError:
     published = False
-origin = "a published one" if published else f"generated for {n} lines by the rule of the published ones"
-print("this run's mask:", origin)
+generated = f"generated for {n} lines by the rule of the published ones"
+print("this run's mask:", "a published one" if published else generated)
 print(f"{int(lines.sum())} of {n} lines, acceleration {acceleration_factor(mask):.2f}")
 
 # %%
@@ -321,7 +328,8 @@ with plots.style():
 plt.show()
 
 # %%
-plots.images({name: undersample(x, m)[0].numpy() for name, m in both.items()} | {"image": x.numpy()})
+shown = {name: undersample(x, m)[0].numpy() for name, m in both.items()}
+plots.images(shown | {"image": x.numpy()})
 plt.show()
 
 # %% [markdown]
@@ -342,7 +350,8 @@ shown = {
 }
 plots.images(shown, same_scale=False)
 plt.show()
-print(f"acceleration: points {acceleration_factor(points):.2f}, lines {acceleration_factor(mask):.2f}")
+by_points, by_lines = acceleration_factor(points), acceleration_factor(mask)
+print(f"acceleration: points {by_points:.2f}, lines {by_lines:.2f}")
 
 # %% [markdown]
 # *What to see:* as many samples as before, but no ghosts along one axis: the error looks like noise all over the image,
@@ -359,11 +368,10 @@ print(f"acceleration: points {acceleration_factor(points):.2f}, lines {accelerat
 
 # %%
 assert torch.allclose(mirror(k), k.conj(), atol=1e-4)
-m = published_mask("cardiac", "4x")
-known = m | mirror(m)
-print(f"cardiac 4x: {m.float().mean():.1%} of the lines are measured, {known.float().mean():.1%} are known")
-known = mask | mirror(mask)
-print(f"this run:   {mask.float().mean():.1%} of the lines are measured, {known.float().mean():.1%} are known")
+for name, m in {"cardiac 4x:": published_mask("cardiac", "4x"), "this run:": mask}.items():
+    known = m | mirror(m)
+    measured_share, known_share = m.float().mean(), known.float().mean()
+    print(f"{name:11} {measured_share:.1%} of the lines are measured, {known_share:.1%} are known")
 
 # %% [markdown]
 # So a "4x" acceleration of a magnitude image is closer to 2.5x in what it determines. Notebook 02 has two forms of
@@ -385,7 +393,8 @@ for name, image in {"magnitude image": x + 0j, "the same with a phase": with_pha
 
 # %%
 top = float(x.max())
-plots.images({f"{name}:\n{metrics.psnr(x, z):.2f} dB": z.numpy().clip(0, top) for name, z in rows.items()})
+titles = [f"{name}:\n{metrics.psnr(x, z):.2f} dB" for name, z in rows.items()]
+plots.images({title: z.numpy().clip(0, top) for title, z in zip(titles, rows.values())})
 plt.show()
 
 # %% [markdown]
@@ -427,7 +436,8 @@ checks.known_share(my_known_share)
 # %%
 baseline = {"zero-filled": lab.zero_filled()}
 scores = {name: evaluation.evaluate(lab, network) for name, network in baseline.items()}
-print(f"{lab.evaluation_split} split, {len(lab.test)} slices; the data range is each slice's target maximum")
+split = f"{lab.evaluation_split} split, {len(lab.test)} slices"
+print(f"{split}; the data range is each slice's target maximum")
 evaluation.quality_table(baseline, scores, reference="zero-filled").iloc[:, 1:-1]
 
 # %% [markdown]

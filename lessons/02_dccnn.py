@@ -65,8 +65,9 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
-    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+    dataset=dataset, acceleration=acceleration, resolution=resolution,
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=data_root, run_root=run_root, ready=ready,
     precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
@@ -86,7 +87,8 @@ assert torch.allclose(fft2(impostor) * mask, y, atol=1e-4), "the scanner could n
 
 # %%
 views = {"x": x, "zero-filled $x_u$": x_u, "another image\nwith the same y": impostor}
-plots.images({name: image[0, 0].cpu().numpy().clip(0, float(x.max())) for name, image in views.items()})
+top = float(x.max())
+plots.images({name: image[0, 0].cpu().numpy().clip(0, top) for name, image in views.items()})
 plt.show()
 
 # %% [markdown]
@@ -120,7 +122,7 @@ print(f"largest imaginary part {x_complex.imag.abs().max():.3f}, although both i
 
 # %%
 x_real = x_complex.real
-Y_both = torch.where(mask, y, mirror(y * mask).conj())  # y where measured, else the opposite's conjugate
+Y_both = torch.where(mask, y, mirror(y * mask).conj())  # where missing, the opposite's conjugate
 x_hermitian = ifft2(torch.where(known, Y_both, X_cnn)).real
 
 # %% [markdown]
@@ -143,7 +145,10 @@ for name, layer in {"real": real, "hermitian": hermitian}.items():
     once = layer(x_cnn, y, mask)
     change = (layer(once, y, mask) - once).abs().max()
     misfit = (fft2(once) - y)[..., mask].abs().max()
-    rows[name] = {"a second application changes": f"{change:.1e}", "misfit on measured lines": f"{misfit:.1e}"}
+    rows[name] = {
+        "a second application changes": f"{change:.1e}",
+        "misfit on measured lines": f"{misfit:.1e}",
+    }
 pd.DataFrame(rows).T
 
 # %% [markdown]
@@ -386,7 +391,8 @@ evaluation.quality_table(networks, scores)
 
 # %%
 with torch.no_grad():
-    predictions = {name: network.model(x_u, y, mask)[0, 0].cpu().numpy() for name, network in networks.items()}
+    outputs = {name: network.model(x_u, y, mask) for name, network in networks.items()}
+predictions = {name: output[0, 0].cpu().numpy() for name, output in outputs.items()}
 plots.comparison(target, predictions)
 plt.show()
 
@@ -396,7 +402,8 @@ plt.show()
 # small network learns faster and may even be ahead.
 
 # %%
-gain = {name: scores[name].psnr.mean() - scores["zero-filled"].psnr.mean() for name in ("teacher", "student")}
+mean = {name: table.psnr.mean() for name, table in scores.items()}
+gain = {name: mean[name] - mean["zero-filled"] for name in ("teacher", "student")}
 print(f"Your run, {epochs} epochs on {len(lab.train)} slices, against zero-filling:")
 print(f"teacher {gain['teacher']:+.2f} dB, student {gain['student']:+.2f} dB")
 print("The paper, 150 epochs on other data (cardiac 4x): teacher +7.88 dB, student +7.41 dB")

@@ -68,8 +68,9 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
-    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+    dataset=dataset, acceleration=acceleration, resolution=resolution,
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=data_root, run_root=run_root, ready=ready,
     precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
@@ -122,8 +123,9 @@ def maps_of(model, batch, conv):
 
 shown = lab.train.subset(8)
 batch = next(shown.batches(8))
-middle_t, middle_s = (-(-model.depth // 2) - 1 for model in (teacher.model, student.model))  # of d: ceil(d / 2)
-teachers, students = maps_of(teacher.model, batch, middle_t), maps_of(student.model, batch, middle_s)
+middle_t, middle_s = ((model.depth - 1) // 2 for model in (teacher.model, student.model))
+teachers = maps_of(teacher.model, batch, middle_t)
+students = maps_of(student.model, batch, middle_s)
 print(len(teachers), "cascades, maps of", tuple(teachers[0].shape), "and", tuple(students[0].shape))
 assert [t.shape for t in teachers] == [s.shape for s in students]
 
@@ -134,9 +136,8 @@ for name, maps in {"teacher": teachers, "student": students}.items():
     z = maps[cascade][slice_number]
     order = z.std(dim=(1, 2)).argsort(descending=True)[:6]
     strongest[name] = (z[order] / z.std()).cpu().numpy()
-figure = plots.map_rows(
-    strongest, [f"number {k + 1}" for k in range(6)], "feature / its standard deviation", cmap="viridis"
-)
+columns = [f"number {k + 1}" for k in range(6)]
+figure = plots.map_rows(strongest, columns, "feature / its standard deviation", cmap="viridis")
 figure.suptitle("the six strongest feature maps in cascade 2")
 plt.show()
 
@@ -192,16 +193,24 @@ checks.attention_loss(my_attention_loss)
 
 
 # %%
-distances = [float((attention_map(s) - attention_map(t)).norm(dim=1).mean()) for s, t in zip(students, teachers)]
+distances = [
+    float((attention_map(s) - attention_map(t)).norm(dim=1).mean())
+    for s, t in zip(students, teachers)
+]
 loss = float(METHODS["at"](cascades=len(students))(students, teachers))
 print(f"L_AT = {loss:.5f}, the mean over cascades of", ", ".join(f"{d:.3f}" for d in distances))
 assert abs(sum(distances) / len(distances) - loss) <= 1e-4 * loss
 
 # %%
-h, w = batch.x.shape[-2:]
+def picture(maps):
+    """The attention map (H, W) of one slice, in units of its root mean square."""
+    h, w = maps.shape[-2:]
+    return attention_map(maps)[slice_number].reshape(h, w).cpu().numpy() * (h * w) ** 0.5
+
+
 rows = {
-    name: [attention_map(maps)[slice_number].reshape(h, w).cpu().numpy() * (h * w) ** 0.5 for maps in stack]
-    for name, stack in {"teacher": teachers, "student": students}.items()
+    "teacher": [picture(maps) for maps in teachers],
+    "student": [picture(maps) for maps in students],
 }
 rows["|difference|"] = [abs(t - s) for t, s in zip(rows["teacher"], rows["student"])]
 cells = {"|difference|": [f"distance {d:.2f}" for d in distances]}
@@ -300,10 +309,10 @@ if len(shown) > 1:
     agrees("cc", average(lambda s, t: (correlation(t) - correlation(s)).square().mean()))
 
 # %%
-pairs = {
-    f"{name}, cascade {cascade + 1}": [matrix(maps[cascade]).cpu().numpy() for maps in (teachers, students)]
-    for name, matrix in {"SP: similarity G": similarity, "CC: correlation K": correlation}.items()
-}
+pairs = {}
+for name, matrix in {"SP: similarity G": similarity, "CC: correlation K": correlation}.items():
+    pair = [matrix(maps[cascade]).cpu().numpy() for maps in (teachers, students)]
+    pairs[f"{name}, cascade {cascade + 1}"] = pair
 plots.matrix_pairs(pairs, "slice", "slice")
 plt.show()
 
@@ -341,7 +350,8 @@ agrees("fsp", float(fsp), pairs_s, pairs_t)
 
 # %%
 grams = [gram(*pairs[cascade])[slice_number].cpu().numpy() for pairs in (pairs_t, pairs_s)]
-plots.matrix_pairs({f"FSP: Gram matrix of a slice, cascade {cascade + 1}": grams}, "early channel", "late channel")
+title = f"FSP: Gram matrix of a slice, cascade {cascade + 1}"
+plots.matrix_pairs({title: grams}, "early channel", "late channel")
 plt.show()
 
 # %% [markdown]
@@ -450,10 +460,12 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 start = {}
 for key in (key for key, kind in FORMS[lab.switches.kd_form].items() if kind.taps):
     torch.manual_seed(seed)
-    objective = distil(lab.new_student(), teacher.model, key, kd_form=lab.switches.kd_form).to(lab.device)
+    fresh = lab.new_student()
+    objective = distil(fresh, teacher.model, key, kd_form=lab.switches.kd_form).to(lab.device)
     objective.prepare(batch)
     terms = {name: float(term.detach()) for name, term in objective(batch).terms.items()}
-    gradients = {f"gradient_{name}": norm for name, norm in gradient_norms(objective, batch).items()}
+    norms = gradient_norms(objective, batch)
+    gradients = {f"gradient_{name}": norm for name, norm in norms.items()}
     start[evaluation.method_name(key)] = terms | gradients
 start = pd.DataFrame(start).T
 plots.start_bars(start)
@@ -483,7 +495,8 @@ start.rename(columns={"distillation": "w L_KD"})[["w L_KD", "gradient ratio"]].m
 distilled = {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
 
 # %%
-curves = {"student": student.history} | {name: network.history for name, network in distilled.items()}
+curves = {"student": student.history}
+curves |= {name: network.history for name, network in distilled.items()}
 plots.validation_curves(curves)
 plt.show()
 
@@ -515,11 +528,12 @@ scores = {name: evaluation.evaluate(lab, network) for name, network in networks.
 evaluation.quality_table(networks, scores, reference="student")
 
 # %%
-equal = {name: n for name, n in distilled.items() if n.experiment.epochs == student.experiment.epochs}
+equal = [name for name, n in distilled.items() if n.experiment.epochs == student.experiment.epochs]
 gaps = [scores[name].psnr.mean() - scores["student"].psnr.mean() for name in equal]
 table = scores["student"]
-print(f"In your run: {table.subject.nunique()} subject(s), {len(table)} slices, 1 seed, {epochs} epochs.")
-print(f"Plain student: {table.psnr.mean():.2f} dB, standard deviation over slices {table.psnr.std():.2f} dB.")
+subjects, mean, spread = table.subject.nunique(), table.psnr.mean(), table.psnr.std()
+print(f"In your run: {subjects} subject(s), {len(table)} slices, 1 seed, {epochs} epochs.")
+print(f"Plain student: {mean:.2f} dB, standard deviation over slices {spread:.2f} dB.")
 if gaps:
     above = f"{sum(g > 0 for g in gaps)} of {len(gaps)} above it"
     print(f"Std-KD minus plain student: {min(gaps):+.2f} to {max(gaps):+.2f} dB; {above}.")

@@ -62,8 +62,9 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
-    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+    dataset=dataset, acceleration=acceleration, resolution=resolution,
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=data_root, run_root=run_root, ready=ready,
     precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
@@ -102,8 +103,8 @@ print("teacher", tuple(x_teacher.shape), "branches", tuple(x_branches.shape))
 # %%
 def moves(output, block):
     """Whether an output depends on the weights of a block."""
-    weights = block.parameters()
-    gradients = torch.autograd.grad(output.square().sum(), weights, retain_graph=True, allow_unused=True)
+    scalar, weights = output.square().sum(), block.parameters()
+    gradients = torch.autograd.grad(scalar, weights, retain_graph=True, allow_unused=True)
     return any(g is not None and bool(g.any()) for g in gradients)
 
 
@@ -206,7 +207,14 @@ print(f"{calls} student block calls in {len(branches)} branches")
 
 # %%
 images = []
-hooks = [b.register_forward_pre_hook(lambda block, x: images.append(len(x[0]))) for b in sft.student.blocks]
+
+
+def count(block, inputs):
+    """Note how many images a block is about to get."""
+    images.append(len(inputs[0]))
+
+
+hooks = [block.register_forward_pre_hook(count) for block in sft.student.blocks]
 x_teacher, x_branches = sft(batch.x_u, batch.y, batch.mask)
 for hook in hooks:
     hook.remove()
@@ -285,7 +293,8 @@ def block_norms(model, scalar):
     return norms
 
 
-teacher_norms, student_norms = (block_norms(model, loss.total) for model in (sft.teacher, sft.student))
+teacher_norms = block_norms(sft.teacher, loss.total)
+student_norms = block_norms(sft.student, loss.total)
 plots.block_gradients(teacher_norms, student_norms)
 plt.show()
 
@@ -295,8 +304,11 @@ loss.total.backward(retain_graph=True)
 assert all(p.grad is None for p in sft.student.blocks[0].parameters()), "S1 takes no part"
 for block in [*sft.teacher.blocks, *sft.student.blocks[1:]]:
     assert any(bool(p.grad.any()) for p in block.parameters()), "every other block learns"
-assert block_norms(sft.teacher, loss.student)[-1] == 0, "no branch starts after the last teacher block"
-print("S1: no gradient. T1 to T4: from the three terms. T5: from L_T and L_imit, no branch starts after it.")
+assert block_norms(sft.teacher, loss.student)[-1] == 0, "no branch starts after the last block"
+print(
+    "S1: no gradient. T1 to T4: from the three terms. "
+    "T5: from L_T and L_imit, no branch starts after it."
+)
 
 # %% [markdown]
 # *What to see:* every block has a bar, but for $S_1$. The axis is logarithmic: in untrained networks the
@@ -308,7 +320,10 @@ print("S1: no gradient. T1 to T4: from the three terms. T5: from L_T and L_imit,
 
 # %%
 three = {"L_T": loss.teacher, "L_S": loss.student, "L_imit": loss.imitation}
-norms = {name: block_norms(sft.teacher, term) + block_norms(sft.student, term) for name, term in three.items()}
+norms = {
+    name: block_norms(sft.teacher, term) + block_norms(sft.student, term)
+    for name, term in three.items()
+}
 blocks = [f"{letter}{k + 1}" for letter in "TS" for k in range(n)]
 pd.DataFrame(norms, index=blocks).T.map(lambda norm: f"{norm:.0e}" if norm else "-")
 
@@ -388,11 +403,17 @@ scores = {name: evaluation.evaluate(lab, network) for name, network in networks.
 evaluation.quality_table(networks, scores, reference="teacher")
 
 # %%
-epochs_of = {name: network.experiment.epochs for name, network in networks.items() if network.experiment.epochs}
+epochs_of = {name: networks[name].experiment.epochs for name in ("teacher", "SFT teacher")}
 gap = scores["SFT teacher"].psnr.mean() - scores["teacher"].psnr.mean()
-print(f"In your run: SFT teacher minus teacher {gap:+.2f} dB on {len(lab.test)} slices. Epochs: {epochs_of}")
+print(
+    f"In your run: SFT teacher minus teacher {gap:+.2f} dB on {len(lab.test)} slices. "
+    f"Epochs: {epochs_of}"
+)
 if len(set(epochs_of.values())) > 1:
-    print("The two were trained for different numbers of epochs: this difference says nothing about SFT.")
+    print(
+        "The two were trained for different numbers of epochs: "
+        "this difference says nothing about SFT."
+    )
 
 # %% [markdown]
 # With one seed, a difference of some tenths of a dB says nothing in a quick run. And mind the cost: each SFT step
@@ -427,9 +448,12 @@ target = lab.test.x[:, 0].cpu().numpy()
 images = {"SFT teacher": torch.cat([x_teacher for x_teacher, _ in outputs])}
 for i in range(n - 1):
     images[f"branch {i + 1}"] = torch.cat([x_branches[i] for _, x_branches in outputs])
-psnr = {name: metrics.psnr(target, image[:, 0].cpu().numpy()).mean() for name, image in images.items()}
-blocks = [" ".join(f"{'T' if k <= i else 'S'}{k + 1}" for k in range(n)) for i in [n - 1, *range(n - 1)]]
-pd.DataFrame({"blocks": blocks, "mean PSNR (dB)": [f"{v:.2f}" for v in psnr.values()]}, index=list(psnr))
+images = {name: image[:, 0].cpu().numpy() for name, image in images.items()}
+psnr = {name: f"{metrics.psnr(target, image).mean():.2f}" for name, image in images.items()}
+
+teacher_blocks, student_blocks = ([f"{letter}{k + 1}" for k in range(n)] for letter in "TS")
+paths = [" ".join(teacher_blocks[:i] + student_blocks[i:]) for i in (n, *range(1, n))]
+pd.DataFrame({"blocks": dict(zip(psnr, paths)), "mean PSNR (dB)": psnr})
 
 # %% [markdown]
 # Compare branch 1 with branch 4: how much does it cost to let the student do four cascades instead of one?

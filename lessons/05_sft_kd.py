@@ -66,8 +66,9 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
-    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+    dataset=dataset, acceleration=acceleration, resolution=resolution,
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=data_root, run_root=run_root, ready=ready,
     precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
@@ -86,7 +87,7 @@ lab = Laboratory(
 # %%
 friendly = lab.sft_teacher()
 teacher = lab.teacher()
-student = lab.student(ready=False)  # the yardstick: as many epochs as the students that are distilled here
+student = lab.student(ready=False)  # the yardstick: as many epochs as the students distilled here
 
 # %% [markdown]
 # ## The start of the student
@@ -100,18 +101,19 @@ student = lab.student(ready=False)  # the yardstick: as many epochs as the stude
 fresh = lab.new_student()
 started = copy.deepcopy(fresh)
 loaded = start_from_sft(started, friendly.student)
-print(f"{len(loaded)} of {len(fresh.state_dict())} tensors copied, from {loaded[0]} to {loaded[-1]}")
+tensors = len(fresh.state_dict())
+print(f"{len(loaded)} of {tensors} tensors copied, from {loaded[0]} to {loaded[-1]}")
 
 # %%
 state, source, random = (model.state_dict() for model in (started, friendly.student, fresh))
-rows = []
+rows = {}
 for k in range(len(started.blocks)):
     names = [name for name in state if name.startswith(f"blocks.{k}.")]
     copied = sum(torch.equal(state[name], source[name]) for name in names)
     kept = sum(torch.equal(state[name], random[name]) for name in names)
-    rows.append({"block": f"S{k + 1}", "tensors": len(names), "equal to SFT block": copied, "still random": kept})
-start = pd.DataFrame(rows).set_index("block")
-assert (start["equal to SFT block"][1:] == start["tensors"][1:]).all(), "S2 to S5 are the trained blocks"
+    rows[f"S{k + 1}"] = {"tensors": len(names), "equal to SFT block": copied, "still random": kept}
+start = pd.DataFrame(rows).T.rename_axis("block")
+assert (start["equal to SFT block"][1:] == start["tensors"][1:]).all(), "S2 to S5 are copies"
 assert start["still random"]["S1"] == start["tensors"]["S1"], "S1 is fresh"
 assert (start["still random"][1:] == 0).all()
 start
@@ -159,8 +161,10 @@ candidates = {
     "student, SFT start": started,
     "SFT teacher": friendly.model,
 }
-reconstructions = {name: evaluation.reconstruct(model, lab.validation) for name, model in candidates.items()}
-psnr = {name: metrics.psnr(target, images).mean() for name, images in reconstructions.items()}
+psnr = {}
+for name, model in candidates.items():
+    images = evaluation.reconstruct(model, lab.validation)
+    psnr[name] = metrics.psnr(target, images).mean()
 pd.Series(psnr, name="mean PSNR on the validation split (dB)").map("{:.2f}".format).to_frame()
 
 # %% [markdown]
@@ -178,13 +182,14 @@ batch = next(lab.train.subset(batch_size).batches(batch_size))
 cells = {}
 for teacher_name, frozen in (("standard teacher", teacher), ("SFT teacher", friendly)):
     for start_name, model in (("random start", fresh), ("SFT start", started)):
-        objective = distil(copy.deepcopy(model), frozen.model, method, kd_form=lab.switches.kd_form).to(lab.device)
-        objective.prepare(batch)
+        learner = copy.deepcopy(model)
+        objective = distil(learner, frozen.model, method, kd_form=lab.switches.kd_form)
+        objective.to(lab.device).prepare(batch)
         with torch.no_grad():
             terms = objective(batch).terms
-        cells[teacher_name, start_name] = {name: f"{float(value):.4f}" for name, value in terms.items()}
+        cells[teacher_name, start_name] = {name: float(term) for name, term in terms.items()}
 print(f"loss terms at the first step, method {evaluation.method_name(method)}")
-pd.DataFrame(cells).T
+pd.DataFrame(cells).T.map("{:.4f}".format)
 
 # %% [markdown]
 # *What to see:* the reconstruction term depends on the start alone. The distillation term depends on both.
@@ -197,11 +202,13 @@ pd.DataFrame(cells).T
 # paper's figures.
 
 # %%
-friendly_students = {key: lab.distilled(key, teacher="sft") for key in methods}
+friendly_students = {
+    f"SFT-KD {evaluation.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
+}
 
 # %%
 curves = {"student": student.history}
-curves |= {f"SFT-KD {evaluation.method_name(key)}": network.history for key, network in friendly_students.items()}
+curves |= {name: network.history for name, network in friendly_students.items()}
 plots.validation_curves(curves)
 plt.show()
 
@@ -214,12 +221,11 @@ plt.show()
 # The Std-KD students come from 03, or are trained now.
 
 # %%
-standard_students = {key: lab.distilled(key) for key in methods}
+standard_students = {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
 
 # %%
-networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "SFT teacher": friendly, "student": student}
-networks |= {f"Std-KD {evaluation.method_name(key)}": network for key, network in standard_students.items()}
-networks |= {f"SFT-KD {evaluation.method_name(key)}": network for key, network in friendly_students.items()}
+networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "SFT teacher": friendly}
+networks |= {"student": student, **standard_students, **friendly_students}
 scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
 print(evaluation.epochs_note(networks))
 evaluation.quality_table(networks, scores, reference="student")
@@ -229,7 +235,8 @@ mean = {name: table.psnr.mean() for name, table in scores.items()}
 names = [evaluation.method_name(key) for key in methods]
 standard = {name: mean[f"Std-KD {name}"] for name in names}
 sft = {name: mean[f"SFT-KD {name}"] for name in names}
-plots.distillation_gains(standard, sft, {name: mean[name] for name in ("student", "teacher", "SFT teacher")})
+undistilled = {name: mean[name] for name in ("student", "teacher", "SFT teacher")}
+plots.distillation_gains(standard, sft, undistilled)
 plt.show()
 
 # %% [markdown]
@@ -309,9 +316,9 @@ checks.effects(my_effects)
 
 # %%
 cells = {
-    (teacher_kind, start_kind): lab.distilled(method, teacher=teacher_kind, init=start_kind, ready=False)
-    for teacher_kind in ("standard", "sft")
-    for start_kind in ("random", "sft")
+    (teacher, start): lab.distilled(method, teacher=teacher, init=start, ready=False)
+    for teacher in ("standard", "sft")
+    for start in ("random", "sft")
 }
 
 # %%
@@ -331,9 +338,8 @@ two_by_two.map("{:.2f}".format)
 std_kd, sft_kd = cells["standard", "random"], cells["sft", "sft"]
 chosen = {"plain student": student, "Std-KD": std_kd, "SFT-KD": sft_kd}
 steps = {name: lab.student_steps(network) for name, network in chosen.items()}
-routes = pd.DataFrame({"steps that moved the student's weights": steps, "steps of the whole route": steps})
-routes.loc["Std-KD", "steps of the whole route"] += lab.student_steps(teacher)
-routes
+route = steps | {"Std-KD": steps["Std-KD"] + lab.student_steps(teacher)}
+pd.DataFrame({"steps that moved the student's weights": steps, "steps of the whole route": route})
 
 # %% [markdown]
 # With equal epochs in each training, the blocks $S_2 \dots S_5$ of an SFT-KD student have seen twice as

@@ -68,8 +68,9 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution, epochs=epochs, batch_size=batch_size,
-    lr=lr, methods=methods, seed=seed, device=device, data_root=data_root, run_root=run_root, ready=ready,
+    dataset=dataset, acceleration=acceleration, resolution=resolution,
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=data_root, run_root=run_root, ready=ready,
     precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 
@@ -84,13 +85,16 @@ networks = {
     "SFT teacher": lab.sft_teacher(),
 }
 networks |= {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
-networks |= {f"SFT-KD {evaluation.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods}
+networks |= {
+    f"SFT-KD {evaluation.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
+}
 
 # %%
 run_folder = lab.parameters.run_folder
 scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
 subjects = len(set(lab.test.subject))
-print(f"{len(networks)} networks, {lab.evaluation_split} split: {len(lab.test)} slices of {subjects} subject(s)")
+split = f"{lab.evaluation_split} split: {len(lab.test)} slices of {subjects} subject(s)"
+print(f"{len(networks)} networks, {split}")
 print(evaluation.epochs_note(networks))
 
 # %% [markdown]
@@ -116,15 +120,16 @@ def psnr(x, p, data_range):
 
 
 middle = len(x) // 2
+both = x[middle], p[middle]
+with_slice_range = [psnr(a, b, a.max()) for a, b in zip(x, p)]
+with_volume_range = [psnr(a, b, x.max()) for a, b in zip(x, p)]
 several = {
-    "one slice, range = maximum of the slice": psnr(x[middle], p[middle], x[middle].max()),
-    "one slice, range = maximum of the volume": psnr(x[middle], p[middle], x.max()),
-    "one slice, range = max - min of both images": psnr(
-        x[middle], p[middle], max(x[middle].max(), p[middle].max()) - min(x[middle].min(), p[middle].min())
-    ),
-    "one slice, range = 255 (a mistake here)": psnr(x[middle], p[middle], 255.0),
-    "volume: mean over slices, range of each slice": np.mean([psnr(a, b, a.max()) for a, b in zip(x, p)]),
-    "volume: mean over slices, range of the volume": np.mean([psnr(a, b, x.max()) for a, b in zip(x, p)]),
+    "one slice, range = maximum of the slice": psnr(*both, x[middle].max()),
+    "one slice, range = maximum of the volume": psnr(*both, x.max()),
+    "one slice, range = max - min of both images": psnr(*both, np.max(both) - np.min(both)),
+    "one slice, range = 255 (a mistake here)": psnr(*both, 255.0),
+    "volume: mean over slices, range of each slice": np.mean(with_slice_range),
+    "volume: mean over slices, range of the volume": np.mean(with_volume_range),
     "volume: one MSE, range of the volume": psnr(x, p, x.max()),
 }
 pd.Series(several, name="PSNR (dB)").map("{:.2f}".format).to_frame()
@@ -173,9 +178,10 @@ plots.comparison(clean, faulty)
 plt.show()
 
 # %%
+measures = {key.upper(): metrics.METRICS[key] for key in ("psnr", "ssim", "hfn", "vif")}
 opinions = {
-    name: {key.upper(): f"{metrics.METRICS[key](clean, image):.3f}" for key in ("psnr", "ssim", "hfn", "vif")}
-    for name, image in faulty.items()
+    fault: {name: f"{measure(clean, image):.3f}" for name, measure in measures.items()}
+    for fault, image in faulty.items()
 }
 pd.DataFrame(opinions).T
 
@@ -199,7 +205,8 @@ def my_volume_psnr(target, prediction):
 # %% tags=["solution"]
 def my_volume_psnr(target, prediction):
     """One number, in dB."""
-    return np.mean([10 * np.log10(t.max() ** 2 / np.mean((t - p) ** 2)) for t, p in zip(target, prediction)])
+    pairs = zip(target, prediction)
+    return np.mean([10 * np.log10(t.max() ** 2 / np.mean((t - p) ** 2)) for t, p in pairs])
 
 
 # %%
@@ -259,10 +266,11 @@ plt.show()
 # out.
 
 # %%
-pair = f"SFT-KD {evaluation.method_name(methods[0])}", "student"
-difference = scores[pair[0]].psnr - scores[pair[1]].psnr
-print(f"PSNR of the student: {scores['student'].psnr.mean():.2f} ± {scores['student'].psnr.std():.2f} dB over slices")
-print(f"{pair[0]} minus {pair[1]}: {difference.mean():+.2f} ± {difference.std():.2f} dB over slices")
+name = f"SFT-KD {evaluation.method_name(methods[0])}"
+alone = scores["student"].psnr
+difference = scores[name].psnr - alone
+print(f"PSNR of the student: {alone.mean():.2f} ± {alone.std():.2f} dB over slices")
+print(f"{name} minus student: {difference.mean():+.2f} ± {difference.std():.2f} dB over slices")
 
 # %% [markdown]
 # Then ask what was repeated. Suppose that of two equally good networks, one suits your anatomy a little
@@ -288,7 +296,8 @@ for number, values in enumerate(slices):
     ax.scatter(np.full(20, number) + np.linspace(-0.2, 0.2, 20), values, s=10, color="0.6")
     ax.hlines(values.mean(), number - 0.3, number + 0.3, color="C3", linewidth=3)
 ax.axhline(0, color="black", linewidth=0.8)
-ax.set(title="the last study: slices (grey) and means (red)", xlabel="person", ylabel="difference (dB)")
+ax.set(xlabel="person", ylabel="difference (dB)")
+ax.set_title("the last study: slices (grey) and means (red)")
 plt.show()
 
 # %% [markdown]
@@ -299,10 +308,12 @@ plt.show()
 # the test cannot reach 5 % whatever the data say, so there is no p-value.
 
 # %%
-compared = compare({name: table for name, table in scores.items() if name != "zero-filled"}, reference="student")
+trained = {name: table for name, table in scores.items() if name != "zero-filled"}
+compared = compare(trained, reference="student")
 assert compared.p.isna().all() == (subjects < 6)
 print("\n".join(compared.note.unique()))
-compared[["difference", "low", "high", "p_holm", "limit", "verdict"]].style.format(precision=2, na_rep="-")
+columns = ["difference", "low", "high", "p_holm", "limit", "verdict"]
+compared[columns].style.format(precision=2, na_rep="-")
 
 # %% [markdown]
 # *What to see:* the embedded sample has one test subject, so the honest verdict is *not tested*. And a p-value
@@ -343,7 +354,8 @@ method = evaluation.method_name(methods[0])
 names = ["zero-filled", "teacher", "student", f"Std-KD {method}", f"SFT-KD {method}"]
 batch = lab.test.batch(torch.tensor([row]))
 with torch.no_grad():
-    images = {name: networks[name].model(batch.x_u, batch.y, batch.mask)[0, 0].cpu().numpy() for name in names}
+    outputs = {name: networks[name].model(batch.x_u, batch.y, batch.mask) for name in names}
+images = {name: output[0, 0].cpu().numpy() for name, output in outputs.items()}
 figure = plots.comparison(batch.x[0, 0].cpu().numpy(), images)
 figure.savefig(run_folder / "figures" / "comparison.png", dpi=100)
 plt.show()
@@ -367,7 +379,9 @@ for name in names:
 # %%
 some = lab.test.subset(6)
 target = some.x[:, 0].cpu().numpy()
-reconstructions = {name: evaluation.reconstruct(network.model, some) for name, network in networks.items()}
+reconstructions = {
+    name: evaluation.reconstruct(network.model, some) for name, network in networks.items()
+}
 widgets.reconstruction_figure(target, reconstructions, "student")
 plt.show()
 
@@ -397,8 +411,11 @@ cells = {
 control = lab.control(cells["sft", "sft"])
 
 # %%
-rows = {("none", "random", "student"): lab.student(ready=False), ("none", "random", "control"): control}
-rows |= {(*cell, f"{evaluation.method_name(methods[0])}"): network for cell, network in cells.items()}
+rows = {
+    ("none", "random", "student"): lab.student(ready=False),
+    ("none", "random", "control"): control,
+}
+rows |= {(*cell, method): network for cell, network in cells.items()}
 psnr_of = {row: evaluation.evaluate(lab, network).psnr for row, network in rows.items()}
 table = {
     row: {
@@ -425,10 +442,11 @@ pd.DataFrame(table).T.rename_axis(["teacher", "start", "network"])
 # time?
 
 # %%
-compared = {f"{networks[name].model.name} ({name})": networks[name].model for name in ("teacher", "student")}
+models = {name: networks[name].model for name in ("teacher", "student")}
+compared = {f"{model.name} ({name})": model for name, model in models.items()}
 cost = inference_cost(compared, tuple(lab.mask.shape), lab.device)
-h, w = lab.mask.shape
-print(f"measured now, on this machine: {lab.device.type}, {torch.get_num_threads()} threads, {h} x {w} pixels")
+threads, (h, w) = torch.get_num_threads(), lab.mask.shape
+print(f"measured now, on this machine: {lab.device.type}, {threads} threads, {h} x {w} pixels")
 cost.style.format({"parameters": "{:,}"}, precision=2).hide(axis="index")
 
 # %% [markdown]
@@ -445,7 +463,8 @@ cost.style.format({"parameters": "{:,}"}, precision=2).hide(axis="index")
 
 # %%
 summary = evaluation.write_summary(run_folder)
-found = evaluation.summary(run_folder, per_seed=True).set_index(["model", "teacher", "method"]).sort_index()
+found = evaluation.summary(run_folder, per_seed=True)
+found = found.set_index(["model", "teacher", "method"]).sort_index()
 for name, network in networks.items():
     e = network.experiment
     means = found.loc[[(e.role, e.teacher, e.method)]].psnr

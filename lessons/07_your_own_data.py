@@ -77,7 +77,7 @@ scans = Path(my_scans).expanduser() if my_scans else place / "scans"
 
 # %%
 def write_scan(path, images, spacing):
-    """A NIfTI file from slices (S, H, W) that are stored anterior up and patient's left on the left, 1 mm pixels."""
+    """A NIfTI file of slices (S, H, W), anterior up, patient's left on the left, 1 mm pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     volume = np.flip(images, 1).transpose(2, 1, 0)  # axes to the right, to anterior, upwards
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 1, spacing, 1])), path)
@@ -108,7 +108,8 @@ volume = read_nifti(found[0])
 plots.images(
     {"as stored": raw, "as prepared": volume.images[len(volume.images) // 2]}, same_scale=False
 )
-print("axes point to", "".join(nibabel.aff2axcodes(scan.affine)), "· voxel size", volume.voxel_size_mm, "mm")
+axes = "".join(nibabel.aff2axcodes(scan.affine))
+print("axes point to", axes, "· voxel size", volume.voxel_size_mm, "mm")
 plt.show()
 
 # %% [markdown]
@@ -216,9 +217,10 @@ pd.DataFrame({"attribute of the file": kept})
 from kdrecon.laboratory import Laboratory
 
 lab = Laboratory(
-    dataset="own", data_root=str(place / "datasets"), run_root=str(place), resolution=min(resolution, 240),
-    acceleration=acceleration, epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed,
-    device=device, ready=ready, precision=precision, preset=preset, switches=switches,
+    dataset="own", acceleration=acceleration, resolution=min(resolution, 240),
+    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
+    data_root=str(place / "datasets"), run_root=str(place), ready=ready,
+    precision=precision, preset=preset, switches=switches,
 )  # fmt: skip
 student = lab.student()
 
@@ -229,7 +231,9 @@ evaluation.quality_table(networks, scores, reference="zero-filled")
 
 # %%
 i = len(lab.test) // 2
-shown = {name: evaluation.reconstruct(network.model, lab.test)[i] for name, network in networks.items()}
+shown = {
+    name: evaluation.reconstruct(network.model, lab.test)[i] for name, network in networks.items()
+}
 plots.comparison(lab.test.x[i, 0].cpu().numpy(), shown)
 plt.show()
 
