@@ -291,13 +291,14 @@ for _ in range(100):
 print("of 100 studies without an effect, significant:", found)
 
 # %%
-figure, ax = plt.subplots(figsize=(7, 2.6))
-for number, values in enumerate(slices):
-    ax.scatter(np.full(20, number) + np.linspace(-0.2, 0.2, 20), values, s=10, color="0.6")
-    ax.hlines(values.mean(), number - 0.3, number + 0.3, color="C3", linewidth=3)
-ax.axhline(0, color="black", linewidth=0.8)
-ax.set(xlabel="person", ylabel="difference (dB)")
-ax.set_title("the last study: slices (grey) and means (red)")
+with plots.style():
+    figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    for number, values in enumerate(slices):
+        ax.scatter(np.full(20, number) + np.linspace(-0.2, 0.2, 20), values, s=10, color="0.6")
+        ax.hlines(values.mean(), number - 0.3, number + 0.3, color="C3", linewidth=3)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="person", ylabel="difference (dB)")
+    ax.set_title("the last study: slices (grey) and means (red)")
 plt.show()
 
 # %% [markdown]
