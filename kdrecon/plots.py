@@ -1,4 +1,4 @@
-"""Every figure that is used twice, in one style: grey images, perceptual maps, one colour a kind of network."""
+"""Every figure that is used twice, in one style: images and k-space grey, perceptual maps, one colour a kind of network."""
 
 from contextlib import AbstractContextManager
 
@@ -94,7 +94,7 @@ def lines(x, curves: dict[str, list], xlabel: str, ylabel: str, xscale: str = "l
 
 
 def log_magnitude(k: np.ndarray) -> np.ndarray:
-    """log10(|k| + 1e-4) of k-space: its centre is thousands of times brighter than its periphery."""
+    """log10(|k| + 1e-4) of k-space, to be drawn in grey: its centre is thousands of times brighter than its periphery."""
     return np.log10(np.abs(k) + 1e-4)
 
 

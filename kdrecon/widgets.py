@@ -144,7 +144,7 @@ def _undersampling(x):
         x_u, y = undersample(x, mask)
         return [
             Panel(f"mask, {acceleration_factor(mask):.2f}-fold", np.fft.fftshift(mask.numpy()), (0, 1)),
-            Panel("measured k-space", plots.log_magnitude(np.fft.fftshift(y.numpy())), scale, "viridis", "log10 |y|"),
+            Panel("measured k-space", plots.log_magnitude(np.fft.fftshift(y.numpy())), scale, label="log10 |y|"),
             Panel(f"zero-filled, {metrics.psnr(x, x_u):.2f} dB", x_u.numpy(), (0, top)),
             Panel("error", (x - x_u).abs().numpy(), (0, 0.3 * top), "magma", "|x - x_u|"),
         ]
@@ -214,7 +214,7 @@ def _brush(x):
         share = float((inside if keep else ~inside).float().mean())
         shown = plots.log_magnitude(np.fft.fftshift(kept.numpy()))
         return [
-            Panel(f"{share:.2%} of k-space, {energy:.2%} of the energy", shown, scale, "viridis", "log10 |X|"),
+            Panel(f"{share:.2%} of k-space, {energy:.2%} of the energy", shown, scale, label="log10 |X|"),
             Panel(f"image, {metrics.psnr(x, image):.2f} dB", image.numpy(), _span(image), label="intensity"),
             Panel("what is missing", missing.numpy(), _span(missing), "magma", "|x - image|"),
         ]

@@ -108,6 +108,13 @@ def test_undersampling_figure(some):
     assert f"zero-filled, {metrics.psnr(x, x_u):.2f} dB" in titles(figure)
 
 
+def test_kspace_is_grey_as_in_the_other_figures(some):
+    x = some.x[0, 0]
+    for figure, title in ((widgets.undersampling_figure(x), "measured"), (widgets.brush_figure(x), "% of k-space")):
+        (image,) = [ax.images[0] for ax in figure.axes if title in ax.get_title()]
+        assert image.get_cmap().name == "gray"
+
+
 def test_regular_lines_are_evenly_spaced_besides_the_centre(some):
     mask, *_ = shown(widgets.undersampling_figure(some.x[0, 0], 4.0, 5, "regular"))
     lines = np.flatnonzero(np.fft.ifftshift(mask)[:, 0])
