@@ -200,14 +200,14 @@ def quality_table(networks: dict[str, Network], scores: dict[str, pd.DataFrame],
     Args:
         networks: name -> network.
         scores: the same names -> a row a slice, as :func:`evaluate` returns it.
-        reference: the network whose mean PSNR the last column subtracts, where both had the same number of
-            epochs.
+        reference: the network whose mean PSNR the last column subtracts; not between networks that were trained for
+            different numbers of epochs.
     """
     rows = {}
     for name, table in scores.items():
         epochs = networks[name].experiment.epochs
         gap = f"{round(table.psnr.mean() - scores[reference].psnr.mean(), 2) + 0.0:+.2f}"
-        if epochs not in (0, networks[reference].experiment.epochs):
+        if 0 < epochs != networks[reference].experiment.epochs > 0:
             gap = "other epochs"
         rows[name] = {
             "epochs": str(epochs or "-"),
@@ -262,6 +262,7 @@ def _row(networks: list[tuple[dict, pd.DataFrame]], several: bool) -> dict:
     row |= {name: value for name, value in settings.items() if name not in first + last}
     for name in ("precision", "layout"):
         row[name] = ", ".join(sorted({found[name] for found, _ in networks if name in found}))
+    row["best_epoch"] = ", ".join(str(found["best_epoch"]) for found, _ in networks if "best_epoch" in found)
     row |= {"parameters": record["parameters"], "split": settings["split"], "n": len(scores)}
     for name in METRICS:
         means = [scores[name].mean() for _, scores in networks]

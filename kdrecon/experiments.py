@@ -176,6 +176,13 @@ class Experiment:
             return f"{'sftkd' if self.teacher == 'sft' else 'kd'}-{self.method}"
         return {"sft_teacher": "sft"}.get(self.role, self.role)
 
+    @property
+    def title(self) -> str:
+        """Name for messages: architecture and kind of training, with the first weights where they are not the usual ones."""
+        usual = "sft" if self.teacher == "sft" else "random"
+        start = "" if self.init == usual else f", {'SFT' if self.init == 'sft' else 'random'} start"
+        return f"{self.model} {self.model_type}{start}"
+
     def folder(self, run_root: Path) -> Path:
         """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed."""
         paper = {

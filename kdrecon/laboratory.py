@@ -228,7 +228,7 @@ class Laboratory:
             "environment": environment(),
         }
         write_json(folder / "config.json", record)
-        title = f"{experiment.model} {experiment.model_type}"
+        title = experiment.title
         started, seconds = time.perf_counter(), 0.0
         if experiment.method and experiment.switches.schedule == "two_stage":
             features = self._objective(experiment, "features").to(self.device)
@@ -277,7 +277,7 @@ class Laboratory:
         self._networks[folder] = replace(open_network(folder, self.device), origin=origin)
         if origin != "trained":
             source = "ready network" if origin == "ready" else "loaded from this run"
-            print(f"{experiment.model} {experiment.model_type}: {source}, {experiment.epochs} epochs")
+            print(f"{experiment.title}: {source}, {experiment.epochs} epochs")
         return self._networks[folder]
 
 

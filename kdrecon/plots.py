@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -109,8 +110,9 @@ def curves(history: pd.DataFrame, terms: list[str] | None = None, title: str = "
     terms = terms or [name for name in history if name not in fixed and not name.startswith("validation_")]
     with style():
         figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
-        for term in terms:
-            ax.plot(history.epoch, history[term], color=TERM_COLOURS.get(term), marker="o", ms=3, label=f"training: {term}")
+        for k, term in enumerate(terms):
+            line = {"color": TERM_COLOURS.get(term), "lw": 1.5 if k else 3.5}  # the next may lie on the first
+            ax.plot(history.epoch, history[term], marker="o", ms=3, label=f"training: {term}", **line)
         ax.plot(history.epoch, history.validation_l1, "k--", marker="s", ms=3, label="validation L1")
         ax.set(xlabel="epoch", ylabel="loss", yscale="log", title=title)
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -121,11 +123,10 @@ def curves(history: pd.DataFrame, terms: list[str] | None = None, title: str = "
 TERM_COLOURS = {
     "reconstruction": "#999999",
     "distillation": "#009E73",
-    "teacher": COLOURS["teacher"],
+    "teacher": COLOURS["SFT teacher"],
     "student": COLOURS["student"],
-    "imitation": "#D55E00",
+    "imitation": "#882255",
 }
-METRIC_LABELS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "mse": "MSE", "hfn": "HFN", "vif": "VIF"}
 ARROW = {"arrowstyle": "->", "color": "0.3", "lw": 1.2}
 
 
@@ -191,16 +192,19 @@ def matrix_pairs(pairs: dict[str, tuple[np.ndarray, np.ndarray]], rows: str, col
 
 
 def validation_curves(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Validation L1 of several networks over the epochs.
+    """Validation L1 of several networks over the epochs; networks of a kind are shades of its colour.
 
     Args:
         histories: network's name -> its history, as :func:`kdrecon.training.fit` returns it.
     """
     with style():
         figure, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
+        kinds = [colour(name) for name in histories]
         for k, (name, history) in enumerate(histories.items()):
             line = {"marker": "osD^vP"[k % 6], "ls": ("-", "--", "-.", ":")[k % 4], "lw": 1.5 if k else 2.5}
-            ax.plot(history.epoch, history.validation_l1, color=colour(name), ms=4, label=name, **line)
+            paler = 0.6 * kinds[:k].count(kinds[k]) / kinds.count(kinds[k])
+            tone = paler + (1 - paler) * np.array(to_rgb(kinds[k]))
+            ax.plot(history.epoch, history.validation_l1, color=tone, ms=4, label=name, **line)
         ax.set(xlabel="epoch", ylabel="validation L1")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -245,17 +249,18 @@ def unfolding(passes: np.ndarray, teacher: str = "teacher", student: str = "stud
             ax.add_patch(Rectangle((k + 0.72, -rows.max() - 1.38), 0.56, np.ptp(rows) + 0.76, color="0.9", zorder=0))
         _arrow(ax, (0.3, 0), (0.78, 0))
         ax.text(0.24, 0, "$x_u$", ha="right", va="center", fontsize=13)
-        _chain(ax, 0, "T", range(n), colour("teacher"), "$x_T$")
+        _chain(ax, 0, "T", range(n), colour("SFT teacher"), "$x_T$")
         for i, branch in enumerate(passes):
             blocks = np.flatnonzero(branch)
             ax.plot([blocks[0] + 0.5] * 2, [0, -i - 1], color=ARROW["color"], lw=ARROW["lw"], zorder=0)
+            ax.plot(blocks[0] + 0.5, 0, "o", ms=4, color=ARROW["color"])
             _arrow(ax, (blocks[0] + 0.5, -i - 1), (blocks[0] + 0.78, -i - 1))
             _chain(ax, -i - 1, "S", blocks, colour("student"), f"$x_{{S,{i + 1}}}$")
         unused = [f"S{k + 1}" for k in np.flatnonzero(~passes.any(0))]
         if unused:
             ax.text(0.3, -len(passes), f"in no branch: {', '.join(unused)}", color="0.3", va="center")
         ax.set(xlim=(0, n + 1.1), ylim=(-len(passes) - 0.5, 0.5))
-        ax.set_title(f"teacher {teacher} (blue), branches of student {student} (orange); same grey ground: same block")
+        ax.set_title(f"teacher {teacher} (light blue), branches of student {student} (orange); same grey ground: same block")
         ax.axis("off")
     return figure
 
@@ -263,7 +268,6 @@ def unfolding(passes: np.ndarray, teacher: str = "teacher", student: str = "stud
 def _chain(ax, y, letter, blocks, face, end):
     for k in blocks:
         ax.text(k + 1, y, f"{letter}{k + 1}", ha="center", va="center", weight="bold", fontsize=12,
-                color="white" if letter == "T" else "black",
                 bbox={"boxstyle": "round,pad=0.45", "fc": face, "ec": "none"})  # fmt: skip
         _arrow(ax, (k + 1.22, y), (k + 1.78, y))
     ax.text(max(blocks) + 1.82, y, end, va="center", fontsize=13)
@@ -283,7 +287,7 @@ def block_gradients(teacher: list[float], student: list[float]) -> Figure:
     low, high = norms[norms > 0].min() / 10, norms.max() * 10
     with style():
         figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", sharey=True)
-        for ax, letter, name, values in zip(axes, "TS", ("teacher", "student"), (teacher, student)):
+        for ax, letter, name, values in zip(axes, "TS", ("SFT teacher", "student"), (teacher, student)):
             places = np.arange(len(values))
             ax.bar(places, values, color=colour(name))
             for x, v in zip(places, values):
@@ -345,26 +349,32 @@ def _worst_window(residue: np.ndarray) -> tuple[int, int, int]:
     return height // 4 + int(row), width // 4 + int(column), side
 
 
-def box_plots(scores: dict[str, pd.DataFrame], names=("psnr", "ssim")) -> Figure:
-    """Spread of slice-wise metrics, a box a network: median, quartiles, whiskers to 1.5 interquartile ranges.
+def box_plots(scores: dict[str, pd.DataFrame], reference: str) -> Figure:
+    """PSNR of the slices, a box a network, and beside it the difference to the reference, slice by slice.
+
+    A box has the median, the quartiles, and whiskers to 1.5 interquartile ranges.
 
     Args:
-        scores: network's name -> a row a slice, as :func:`kdrecon.evaluation.evaluate` returns it.
-        names: the metrics to draw, a panel each.
+        scores: network's name -> a row a slice, as :func:`kdrecon.evaluation.evaluate` returns it, the slices in one order.
+        reference: name of the network that is subtracted.
     """
+    alone = {name: table.psnr for name, table in scores.items()}
+    paired = {name: psnr - alone[reference] for name, psnr in alone.items()}
     with style():
-        size = (min(12, 5.6 * len(names)), 1.2 + 0.32 * len(scores))
-        figure, axes = plt.subplots(1, len(names), figsize=size, layout="constrained", sharey=True, squeeze=False)
-        for ax, metric in zip(axes[0], names):
+        size = (11.2, 1.2 + 0.32 * len(scores))
+        figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
+        for ax, values in zip(axes, (alone, paired)):
             boxes = ax.boxplot(
-                [table[metric] for table in scores.values()], orientation="horizontal", patch_artist=True,
+                list(values.values()), orientation="horizontal", patch_artist=True,
                 widths=0.65, medianprops={"color": "black"}, flierprops={"markersize": 3},
             )  # fmt: skip
             for box, name in zip(boxes["boxes"], scores):
                 box.set_facecolor(colour(name))
-            ax.set_xlabel(METRIC_LABELS[metric] + " per slice")
-        axes[0, 0].set_yticks(range(1, len(scores) + 1), list(scores))
-        axes[0, 0].invert_yaxis()
+        axes[0].set_xlabel("PSNR per slice (dB)")
+        axes[1].axvline(0, color="0.6", lw=1, zorder=0)
+        axes[1].set_xlabel(f"PSNR minus that of the {reference}, slice by slice (dB)")
+        axes[0].set_yticks(range(1, len(scores) + 1), list(scores))
+        axes[0].invert_yaxis()
         counts = sorted({len(table) for table in scores.values()})
         figure.suptitle(f"{' or '.join(map(str, counts))} slices of the evaluation split")
     return figure

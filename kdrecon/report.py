@@ -73,7 +73,7 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
 
     Settings that are the same in all rows are left out.
     """
-    described = ["model", "network", "teacher", "method", "init", "epochs"]
+    described = ["model", "network", "teacher", "method", "init", "epochs", "best_epoch"]
     trained = summary[summary.model != "zero_filled"]
     settings = summary.columns[: summary.columns.get_loc("parameters")]
     described += [name for name in settings if name not in described and trained[name].nunique() > 1]
@@ -85,7 +85,8 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
             table["over seeds"] = ["" if pd.isna(sd) else f"± {sd:.2f}" for sd in summary.psnr_seed_sd]
     for name in ("nmse", "hfn", "vif"):
         table[name] = summary[name].map("{:.4f}".format)
-    return table.rename(columns={"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "hfn": "HFN", "vif": "VIF"})
+    labels = {"best_epoch": "best epoch", "psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "hfn": "HFN", "vif": "VIF"}
+    return table.rename(columns=labels)
 
 
 def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:

@@ -311,7 +311,7 @@ def _attention(teacher, students, batches):
         difference = np.abs(t - s)
         top = float(np.percentile([t, s], 99.5)) * norm
         return [
-            Panel(f"slice {number}", targets[number - 1], (0, float(targets[number - 1].max()))),
+            Panel(f"slice {number}, cascade {cascade}", targets[number - 1], (0, float(targets[number - 1].max()))),
             Panel("attention of the teacher", t * norm, (0, top), "magma", "1 = root mean square"),
             Panel(f"attention of {student}", s * norm, (0, top), "magma", "1 = root mean square"),
             Panel(f"difference, distance {np.linalg.norm(t - s):.2f}", difference * norm, (0, top), "magma", "|difference|"),
@@ -367,7 +367,7 @@ def _reconstructions(target, reconstructions):
         return [
             Panel(f"target, slice {number}", x, grey, label="intensity"),
             Panel(f"{model}: {scores}", p, grey, label="intensity"),
-            Panel(f"residue x {gain:g}", np.abs(x - p), (0, float(x.max()) / gain), "magma", "|target - image|"),
+            Panel(f"residue, shown x {gain:g}", np.abs(x - p), (0, float(x.max()) / gain), "magma", "|target - image|"),
         ]
 
     return panels

@@ -321,7 +321,7 @@ checks.cascade(my_cascade)
 # ## Train a teacher and a student
 #
 # Both minimise $|x - x_{rec}|_1$, the mean absolute difference, with Adam. The learning rate is divided by ten
-# after 40 and 80 of 150 epochs; a shorter run does so at the same fractions. After every epoch the
+# after 40, 80 and 120 of 150 epochs; a shorter run does so at the same fractions. After every epoch the
 # validation slices are reconstructed, and the epoch with the lowest validation L1 is kept.
 #
 # In quick mode this takes about a minute. `ready=False` says: train here, even though trained networks ship with the

@@ -99,10 +99,14 @@ for network in (teacher, student):
 # %% [markdown]
 # ## What does a network know?
 #
-# The weights hold it all, but weights of two different architectures cannot be compared. What can be
+# The fully sampled image says only where to end. A teacher also shows the way: what each of its cascades makes of
+# the image. Whether that helps is what we measure below; after a short training the teacher may even be behind the
+# student, and then only the mechanics can be seen.
+#
+# A network's weights hold all it knows, but weights of two different architectures cannot be compared. What can be
 # compared is what the networks *do* with the same image:
 #
-# 1. **outputs**: the reconstructions;
+# 1. **outputs**: the reconstructions (no method here uses them; a term of [04](./04_sft_joint_training.ipynb) does);
 # 2. **feature maps**: the 32 images after a convolution;
 # 3. **attention maps**: where in the image the features are strong, all 32 maps in one;
 # 4. **relations**: how similar the features of two slices, or of two layers, are.
@@ -131,21 +135,22 @@ assert [t.shape for t in teachers] == [s.shape for s in students]
 
 # %%
 slice_number, cascade = len(shown) // 2, 1
-strongest = {}
+strongest, numbers = {}, {}
 for name, maps in {"teacher": teachers, "student": students}.items():
     z = maps[cascade][slice_number]
     order = z.std(dim=(1, 2)).argsort(descending=True)[:6]
     strongest[name] = (z[order] / z.std()).cpu().numpy()
-columns = [f"number {k + 1}" for k in range(6)]
-figure = plots.map_rows(strongest, columns, "feature / its standard deviation", cmap="viridis")
+    numbers[name] = [f"channel {c + 1}" for c in order]
+columns = ["strongest", "2nd", "3rd", "4th", "5th", "6th"]
+figure = plots.map_rows(strongest, columns, "feature / its std. deviation", "viridis", numbers)
 figure.suptitle("the six strongest feature maps in cascade 2")
 plt.show()
 
 # %% [markdown]
-# *What to see:* edges, flat tissue, shifted copies of the anatomy. Map number 1 of the teacher has no
-# reason to look like map number 1 of the student: the order of the 32 channels is arbitrary in every
-# network. A method that compares channel by channel must deal with that. A method that does not depend on
-# the order has an easier life.
+# *What to see:* edges, flat tissue, ripples of aliasing. The strongest maps sit in different channels: channel 1 of
+# the teacher has no reason to look like channel 1 of the student, for the order of the 32 channels is arbitrary in
+# every network. A method that compares channel by channel must deal with that. A method that does not depend on the
+# order has an easier life.
 
 # %% [markdown]
 # ## Attention maps
@@ -156,8 +161,8 @@ plt.show()
 # $$q = \sum_c F_c^2, \qquad \hat q = \frac{q}{\|q\|_2}, \qquad
 # L_{AT} = \big\langle\, \|\hat q_S - \hat q_T\|_2 \,\big\rangle_{\text{samples, cascades}}$$
 #
-# $q$ has one value a pixel: where the features are strong. The normalisation removes the overall strength,
-# so that only the *pattern* is compared. It is done per image, and then the distances are averaged over
+# ⟨·⟩ is a mean. $q$ has one value a pixel: where the features are strong. The normalisation removes the overall
+# strength, so that only the *pattern* is compared. It is done per image, and then the distances are averaged over
 # samples and cascades.
 #
 # ### Exercise 3.1 · Attention transfer by hand
@@ -188,8 +193,8 @@ checks.attention_loss(my_attention_loss)
 
 # %% [markdown]
 
-# **Before you run the next cells:** in which cascade will teacher and student attend to the same places
-# most: the first, which sees the aliased image, or the last? Take a guess.
+# **Before you run the next cells:** in which of the five cascades will teacher and student attend to the same places
+# most? Take a guess.
 
 
 # %%
@@ -222,8 +227,9 @@ plt.show()
 # %% [markdown]
 # *What to see:* in each column the two networks at the same stage of the reconstruction; below, where they
 # disagree. The number is the distance $\|\hat q_S - \hat q_T\|_2$, averaged over the slices: 0 for equal
-# patterns, $\sqrt 2$ for maps that never overlap. Attention transfer asks the student to make the bottom
-# row dark.
+# patterns, $\sqrt 2$ for maps that never overlap. The smallest one answers the guess. Empty air can be bright, too: where
+# a convolution sees zeros, its bias alone passes the ReLU. Attention transfer asks the student to make the bottom row
+# dark.
 
 # %% [markdown]
 # ## Four more ways to compare
@@ -263,7 +269,8 @@ def agrees(key, value, *maps):
 hint = average(lambda s, t: 0.5 * (t - s).square().mean())
 agrees("fitnets", hint)
 
-channel = int(teachers[cascade][slice_number].std(dim=(1, 2)).argmax())
+spread_t, spread_s = (maps[cascade][slice_number].std(dim=(1, 2)) for maps in (teachers, students))
+channel = int((spread_t * spread_s).argmax())  # one that is alive in both
 t, s = (maps[cascade][slice_number, channel].cpu().numpy() for maps in (teachers, students))
 figure = plots.map_rows(
     {f"channel {channel + 1}": [t, s, abs(t - s)]},
@@ -280,13 +287,15 @@ plt.show()
 
 # %% [markdown]
 # **SP, similarity-preserving** [`tung2019`], does not compare features but *relations between samples*.
-# With all features of a sample in one row of $Q$ ($B$ samples, $B$ rows):
+# With all features of a sample in one row of $Q$ ($B$ samples, $B$ rows), rownorm dividing each row by its length, and
+# $\|\cdot\|_F^2$ the sum of the squares of all entries:
 #
 # $$G = \mathrm{rownorm}(Q Q^\top), \qquad L_{SP} = \frac{1}{B^2}\,\|G_T - G_S\|_F^2$$
 #
 # **CC, correlation congruence** [`peng2019`], does the same with another similarity. With $f_i$ the
-# features of sample $i$ normalised to length 1, it takes a Gaussian kernel $e^{-\gamma\|f_i - f_j\|^2}$, in
-# a Taylor expansion of order 2, $\gamma = 0.4$:
+# features of sample $i$ normalised to length 1, it takes a Gaussian kernel with $\gamma = 0.4$. Because
+# $\|f_i - f_j\|^2 = 2 - 2 f_i^\top f_j$, it is $e^{-\gamma\|f_i - f_j\|^2} = e^{-2\gamma} e^{2\gamma f_i^\top f_j}$, and
+# the second factor is expanded to order 2:
 #
 # $$K_{ij} = e^{-2\gamma}\sum_{p=0}^{2}\frac{(2\gamma)^p}{p!}\,(f_i^\top f_j)^p, \qquad
 # L_{CC} = \frac{1}{B^2}\,\|K_T - K_S\|_F^2$$
@@ -317,10 +326,11 @@ plots.matrix_pairs(pairs, "slice", "slice")
 plt.show()
 
 # %% [markdown]
-# *What to see:* one row and one column a slice, in the order of the data set; bright means "these two
-# slices look alike to the network". In K the diagonal is brightest: each slice is most like itself. G has
-# its rows normalised, so slices with strong features make bright columns. A matrix of B × B numbers is all
-# that is left of millions of features: SP and CC ask for little, and need at least two slices in a batch.
+# *What to see:* one row and one column a slice, in the order of the data set. In K, bright means "these two slices look
+# alike to the network", and the diagonal is brightest: each slice is most like itself. In G, a slice with strong features
+# makes its whole column bright as well. Look at the colour bars: all values lie close together, for slices of heads have
+# much in common. A matrix of B × B numbers is all that is left of millions of features: SP and CC ask for little, and
+# need at least two slices in a batch.
 
 # %% [markdown]
 # **FSP, flow of solution procedure** [`yim2017`], looks at *relations between layers*. Its Gram matrix says
@@ -375,7 +385,7 @@ plt.show()
 # with one fixed weight $w$ a method. The teacher only shows; it must not be moved by what the student does.
 # So the teacher's forward pass builds no graph, and its weights take no part in the optimisation.
 #
-# **Before you go on:** what are the two things you would check to be sure that the teacher is frozen?
+# **Before you go on:** what would you check to be sure that the teacher is frozen?
 
 # %% [markdown]
 # ### Exercise 3.2 · Freeze it
@@ -427,7 +437,7 @@ method = methods[0]
 batch = next(lab.train.subset(batch_size).batches(batch_size))
 novice = lab.new_student()
 objective = distil(novice, teacher.model, method, kd_form=lab.switches.kd_form).to(lab.device)
-objective.prepare(batch)
+objective.prepare(batch)  # measures σ on this batch
 
 before = weights_hash(teacher.model), weights_hash(novice)
 optimiser = torch.optim.Adam((p for p in objective.parameters() if p.requires_grad), lr=lr)
@@ -452,13 +462,10 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 # Two losses are added, so their *sizes* and the *sizes of their gradients* decide who is heard. If the
 # gradient of the distillation term is tiny, the student is trained alone under another name. If it is huge,
 # the image hardly counts. Here is the start of training, for an untrained student and this run's teacher.
-#
-# The five methods above are not all that there are: the registry `METHODS` holds eight more that compare
-# feature maps, and each says in its docstring what it compares. Try `print(METHODS["rkd"].__doc__)`.
 
 # %%
 start = {}
-for key in (key for key, kind in FORMS[lab.switches.kd_form].items() if kind.taps):
+for key in methods:
     torch.manual_seed(seed)
     fresh = lab.new_student()
     objective = distil(fresh, teacher.model, key, kd_form=lab.switches.kd_form).to(lab.device)
@@ -466,24 +473,26 @@ for key in (key for key, kind in FORMS[lab.switches.kd_form].items() if kind.tap
     terms = {name: float(term.detach()) for name, term in objective(batch).terms.items()}
     norms = gradient_norms(objective, batch)
     gradients = {f"gradient_{name}": norm for name, norm in norms.items()}
-    start[evaluation.method_name(key)] = terms | gradients
+    weight = {"w": FORMS[lab.switches.kd_form][key].weight}
+    start[evaluation.method_name(key)] = weight | terms | gradients
 start = pd.DataFrame(start).T
 plots.start_bars(start)
 plt.show()
 
 # %%
 start["gradient ratio"] = start.gradient_distillation / start.gradient_reconstruction
-start.rename(columns={"distillation": "w L_KD"})[["w L_KD", "gradient ratio"]].map("{:.2g}".format)
+start[["w", "gradient ratio"]].map("{:.2g}".format)
 
 # %% [markdown]
 # *What to see:* the loss of a method may be small and its gradient large, or the other way round: sizes of
-# losses say little, gradients say more (VID's loss may even be negative). The weights $w$ were set once,
-# with the aim that at the start of training the gradient of each distillation term is about half that of
-# the reconstruction term, for a teacher that was trained long. They are the same for all teachers and
-# starts, else a comparison of teachers would compare weights. With another data set, or a teacher of few
-# epochs, the ratio is another one, as you can see. Every training writes these norms to
-# `gradient_norms.json` in its experiment folder. The fourteenth method, IKD, has no second term: it trains
-# the student's cascades inside networks whose other cascades are the teacher's.
+# losses say little, gradients say more. The weights $w$ were set once, with the aim that at the start of training the
+# gradient of each distillation term is about half that of the reconstruction term, for a teacher that was trained long.
+# They are the same for all teachers and starts, else a comparison of teachers would compare settings of $w$. With another
+# data set, or a teacher of few epochs, the ratio is another one, as you can see. Every training writes these norms to
+# `gradient_norms.json` in its experiment folder.
+#
+# The library has nine more methods. `list(METHODS)` names them, `print(METHODS["rkd"].__doc__)` explains one, and the
+# parameter `methods` takes any.
 
 # %% [markdown]
 # ## Distil
@@ -501,8 +510,8 @@ plots.validation_curves(curves)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the validation error of each distilled student beside the plain student (orange). The curves
-# flatten where the learning rate falls by a factor of 10, up to three times in a training. The distillation
+# *What to see:* the validation error of each distilled student (green) beside the plain student (orange). The curves
+# flatten where the learning rate falls by a factor of 10, three times in a training. The distillation
 # term itself is not in this figure; it is in each history, as here for the first method:
 
 # %%
@@ -518,7 +527,7 @@ plt.show()
 #
 # Each network reconstructs the same slices, and each slice is scored alone. The table shows mean ± standard
 # deviation over slices; the last column is the difference of mean PSNR to the plain student, given only
-# where the number of epochs is the same.
+# for networks of as many epochs and for the zero-filled image.
 #
 # **Before you run it:** how large must a difference be before you believe it?
 
@@ -531,9 +540,8 @@ evaluation.quality_table(networks, scores, reference="student")
 equal = [name for name, n in distilled.items() if n.experiment.epochs == student.experiment.epochs]
 gaps = [scores[name].psnr.mean() - scores["student"].psnr.mean() for name in equal]
 table = scores["student"]
-subjects, mean, spread = table.subject.nunique(), table.psnr.mean(), table.psnr.std()
+subjects = table.subject.nunique()
 print(f"In your run: {subjects} subject(s), {len(table)} slices, 1 seed, {epochs} epochs.")
-print(f"Plain student: {mean:.2f} dB, standard deviation over slices {spread:.2f} dB.")
 if gaps:
     above = f"{sum(g > 0 for g in gaps)} of {len(gaps)} above it"
     print(f"Std-KD minus plain student: {min(gaps):+.2f} to {max(gaps):+.2f} dB; {above}.")
@@ -541,17 +549,30 @@ if gaps:
 # %% [markdown]
 # ## Where do they look now?
 #
-# Attention maps again, of the plain and of the distilled students, on slices that no network has seen.
+# Attention maps again, of the plain and of the distilled students, on slices that no network has seen. First the mean
+# distance to the teacher in each cascade.
 
 # %%
 students = {name: network.model for name, network in {"student": student, **distilled}.items()}
 unseen = lab.test.subset(3)
+batch = next(unseen.batches(3))
+theirs = [attention_map(maps) for maps in maps_of(teacher.model, batch, middle_t)]
+rows = {}
+for name, model in students.items():
+    own = [attention_map(maps) for maps in maps_of(model, batch, middle_s)]
+    rows[name] = [f"{float((s - t).norm(dim=1).mean()):.2f}" for s, t in zip(own, theirs)]
+pd.DataFrame(rows, index=[f"cascade {k + 1}" for k in range(len(theirs))]).T
+
+# %%
+name = next(iter(distilled))
 widgets.attention_figure(teacher.model, students, unseen, name, cascade=2)
 plt.show()
 
 # %% [markdown]
-# *Try:* is the distance to the teacher smaller for the student of AT than for the plain one? In every cascade? In the
-# layers that AT did not compare, too?
+# *What to see:* the table says whether a student has come closer to its teacher than the plain one, and where. The figure
+# shows one cascade of one slice.
+#
+# *Try:* is the student of AT closer in the layers that AT did not compare, too?
 
 # %%
 widgets.attention_viewer(teacher.model, students, unseen)
@@ -564,7 +585,10 @@ widgets.attention_viewer(teacher.model, students, unseen)
 # - One seed is one throw of the dice. Training the *same* student with another seed easily moves the mean
 #   by a few hundredths of a dB, in short trainings by tenths. Differences of that size show nothing, in
 #   either direction.
-# - The slices of one person are not independent. Many slices of one subject do not make many subjects.
+# - ± says how much slices differ, not how certain a difference is. And the slices of one person are not independent: many
+#   slices of one subject do not make many subjects.
+# - Validation (another part of the training person, in the sample) and test (another person), PSNR and SSIM may disagree
+#   about who is ahead. Then there is no winner.
 # - A teacher that was trained for a few epochs only may be no better than the student, or worse. Then there
 #   is little to learn from it, and the second loss can only get in the way. Compare the first rows of the
 #   table.

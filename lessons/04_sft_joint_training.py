@@ -89,7 +89,7 @@ lab = Laboratory(
 # that block is not zero.
 #
 # **Before you run it:** five student blocks, branches that start after $T_1$ to $T_4$. How many branches,
-# how many block calls in all, and which block is in none of them?
+# and which block is in none of them?
 
 # %%
 torch.manual_seed(seed)
@@ -120,7 +120,7 @@ plots.unfolding(table.to_numpy(), sft.teacher.name, sft.student.name)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the blue row is the teacher, from the zero-filled image $x_u$ to its reconstruction $x_T$.
+# *What to see:* the light blue row is the teacher, from the zero-filled image $x_u$ to its reconstruction $x_T$.
 # Each orange row is a branch that leaves it after one cascade. Blocks on the same grey ground are **one**
 # block with one set of weights: $S_5$ must be able to finish what $T_4$ hands over and what $S_4$ hands
 # over. Each box stands for a CNN block and the data-fidelity layer behind it. $S_1$ is nowhere: there is no
@@ -200,10 +200,8 @@ print(f"{calls} student block calls in {len(branches)} branches")
 
 # %% [markdown]
 # All branches that are under way at cascade $k$ need the same block $S_k$. So they can travel as one batch,
-# and the teacher's output joins them after every cascade. We count the block calls of the library with
-# hooks.
-#
-# **Before you run it:** how many calls, and with how many images each?
+# and the teacher's output joins them after every cascade. We count the block calls of the library, and the images in
+# each, with hooks.
 
 # %%
 images = []
@@ -330,7 +328,8 @@ pd.DataFrame(norms, index=blocks).T.map(lambda norm: f"{norm:.0e}" if norm else 
 # %% [markdown]
 # *What to see:* $L_T$ moves the teacher alone. $L_S$ moves the student blocks **and** $T_1 \dots T_4$: this is where the
 # teacher hears whether a student can follow. It cannot reach $T_5$, after which no branch starts. $L_{imit}$ reaches
-# all but $S_1$.
+# all but $S_1$. Compare the terms *within* a column: Adam rescales the step of every weight, so blocks with small
+# gradients learn, too. And norms do not add up, for two terms may pull in different directions.
 
 # %% [markdown]
 # ## A factor that nobody notices
@@ -416,9 +415,9 @@ if len(set(epochs_of.values())) > 1:
     )
 
 # %% [markdown]
-# With one seed, a difference of some tenths of a dB says nothing in a quick run. And mind the cost: each SFT step
-# also runs ten student blocks forwards and backwards, so with equal epochs SFT has used more computing
-# time.
+# With one seed, a difference of some tenths of a dB says nothing in a quick run; the validation error, on slices of the
+# person that was trained with, may even point the other way. And mind the cost: each SFT step also runs ten student
+# blocks forwards and backwards, so with equal epochs SFT has used more computing time.
 #
 # ## What the branches can do
 #
@@ -431,7 +430,7 @@ with torch.no_grad():
     one = lab.test.batch(torch.tensor([len(lab.test) // 2]))
     x_teacher, x_branches = trained(one.x_u, one.y, one.mask)
 outputs = {"zero-filled": one.x_u, "SFT teacher": x_teacher}
-outputs |= {f"branch {i + 1}": branch for i, branch in enumerate(x_branches)}
+outputs |= {"branch 1": x_branches[0], f"branch {n - 1}": x_branches[-1]}
 outputs = {name: image[0, 0].cpu().numpy() for name, image in outputs.items()}
 plots.comparison(one.x[0, 0].cpu().numpy(), outputs)
 plt.show()
@@ -439,7 +438,7 @@ plt.show()
 # %% [markdown]
 # *What to see:* the first row are the reconstructions, with their PSNR; the second row is a zoom into the
 # yellow frame; the third row shows where they err, on one colour scale. Branch 1 uses the teacher's first
-# cascade only, branch 4 all but the last.
+# cascade only, branch 4 all but the last. All of them in numbers, beside the networks that were trained alone:
 
 # %%
 with torch.no_grad():
@@ -453,12 +452,17 @@ psnr = {name: f"{metrics.psnr(target, image).mean():.2f}" for name, image in ima
 
 teacher_blocks, student_blocks = ([f"{letter}{k + 1}" for k in range(n)] for letter in "TS")
 paths = [" ".join(teacher_blocks[:i] + student_blocks[i:]) for i in (n, *range(1, n))]
-pd.DataFrame({"blocks": dict(zip(psnr, paths)), "mean PSNR (dB)": psnr})
+blocks = dict(zip(psnr, paths))
+
+for name, network in {"teacher": lab.teacher(), "student": lab.student()}.items():
+    psnr[name] = f"{evaluation.evaluate(lab, network).psnr.mean():.2f}"
+    blocks[name] = f"{network.model.name}, trained alone, {network.experiment.epochs} epochs"
+pd.DataFrame({"blocks": blocks, "mean PSNR (dB)": psnr})
 
 # %% [markdown]
-# Compare branch 1 with branch 4: how much does it cost to let the student do four cascades instead of one?
-# If the branches are close to the teacher, its early cascades hand over something that small blocks can
-# finish.
+# Compare branch 1 with branch 4: how much does it cost to let the student do four cascades instead of one? Branches
+# close to the teacher do not show yet that this teacher is easier to follow than another: they were trained with it.
+# And the plain student reconstructs without any teacher. [05](./05_sft_kd.ipynb) makes the test.
 #
 # ## Summary
 #

@@ -214,7 +214,8 @@ plt.show()
 
 # %% [markdown]
 # *What to see:* the SFT-KD students (purple) beside the plain student (orange). Look at the first epoch: do
-# those who start with trained blocks start lower? Look at the last one for what is left of an advantage.
+# those who start with trained blocks start lower? Who ends lowest? Remember the order: the test below has another person and
+# another measure, and may order them differently. Then there is no winner.
 #
 # ## Beside standard distillation
 #
@@ -241,7 +242,8 @@ plt.show()
 
 # %% [markdown]
 # *What to see:* a grey bar a method, from Std-KD (green) to SFT-KD (purple). To the right is better. The
-# dashed lines are the networks that were trained without distillation.
+# dashed lines are the networks that were trained without distillation. Where the teachers lie left of the student, as
+# they may after a short training, a long bar says only that one teacher harms less than the other.
 
 # %%
 gains = pd.Series(sft) - pd.Series(standard)
@@ -325,11 +327,15 @@ cells = {
 psnr = {cell: evaluation.evaluate(lab, network).psnr.mean() for cell, network in cells.items()}
 two_by_two = pd.Series(psnr).rename_axis(["teacher", "start"]).unstack().loc[["standard", "sft"]]
 print(f"{evaluation.method_name(method)}, mean PSNR (dB); the plain student: {mean['student']:.2f}")
+of_teacher = (two_by_two.loc["sft"] - two_by_two.loc["standard"]).mean()
+of_start = (two_by_two["sft"] - two_by_two["random"]).mean()
+print(f"effect of the teacher {of_teacher:+.2f} dB, of the start {of_start:+.2f} dB")
 two_by_two.map("{:.2f}".format)
 
 # %% [markdown]
 # *What to see:* down a column the teacher changes, along a row the start. If only the start helped, the right
-# column would be the good one. In a quick run another order of summation alone can move a cell by half a dB.
+# column would be the good one. In a quick run rounding alone (sums taken in another order) can move a cell by some tenths
+# of a dB; smaller effects show nothing.
 #
 # **Or simply more training?** The weights of the student have been trained twice in SFT-KD: as branches in
 # step 1, and as a student in step 2. Let us count.

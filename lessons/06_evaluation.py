@@ -108,7 +108,8 @@ print(evaluation.epochs_note(networks))
 # mean taken over a slice or over a volume?
 #
 # **Before you run it:** the next cell computes seven PSNRs from the same reconstructions of one volume by
-# the plain student. How far apart will the smallest and the largest be: 0.1 dB, 1 dB, 10 dB?
+# the plain student; one of them has a blunder in it. How far apart will the smallest and the largest of the others be:
+# 0.1 dB, 1 dB, 10 dB?
 
 # %%
 with h5py.File(networks["student"].folder / "results" / f"{lab.test.volume[0]}.h5") as file:
@@ -156,7 +157,9 @@ pd.Series(ssim, name="SSIM of one slice, by data range").map("{:.4f}".format).to
 # %% [markdown]
 # ## One PSNR, many faults
 #
-# The other way round: a slice with four different faults, each scaled so that the PSNR is the same.
+# The other way round: a slice with four different faults, each scaled so that the PSNR is the same. Two more measures
+# have a say. HFN is the error relative to the image, $\|x-p\|^2/\|x\|^2$, after both were sharpened with a Laplacian: it
+# looks at fine detail, less is better. VIF asks how much visual information survives: more is better.
 #
 # **Before you run it:** noise, blur, a ghost, a change of brightness: which would a radiologist mind most, which
 # least? Which will SSIM mind most?
@@ -187,8 +190,8 @@ pd.DataFrame(opinions).T
 
 # %% [markdown]
 # *What to see:* four images with 26 dB, and nobody would call them equally good. SSIM punishes what disturbs the flat
-# background, HFN what touches fine detail; VIF does not mind brightness at all. None of them knows what a doctor looks for:
-# report more than one, and look at the images.
+# background, HFN what touches fine detail; it hardly sees the ghost, the fault most like aliasing. VIF does not mind
+# brightness at all. None of them knows what a doctor looks for: report more than one, and look at the images.
 
 # %% [markdown]
 # ### Exercise 6.1 · The PSNR of this course
@@ -231,9 +234,8 @@ print("PSNR and SSIM of all networks follow from the stored reconstructions")
 # %% [markdown]
 # ## The table
 #
-# Mean ± standard deviation over slices. NMSE is $\|x-p\|^2/\|x\|^2$; HFN is the same for images sharpened
-# with a Laplacian: it looks at the fine detail; VIF asks how much visual information survives. PSNR, SSIM,
-# VIF: higher is better. NMSE, HFN: lower is better.
+# Mean ± standard deviation over slices. NMSE is $\|x-p\|^2/\|x\|^2$. PSNR, SSIM, VIF: higher is better. NMSE, HFN:
+# lower is better.
 #
 # **Before you run it:** the standard deviation over slices is large, because slices differ in difficulty.
 # Does that mean that no difference between networks counts?
@@ -250,20 +252,21 @@ evaluation.quality_table(networks, scores, reference="student")
 # ## The spread
 
 # %%
-figure = plots.box_plots(scores)
+trained = {name: table for name, table in scores.items() if name != "zero-filled"}
+figure = plots.box_plots(trained, reference="student")
 (run_folder / "figures").mkdir(exist_ok=True)
 figure.savefig(run_folder / "figures" / "box_plots.png", dpi=100)
 plt.show()
 
 # %% [markdown]
 # *What to see:* a box holds the middle half of the slices, the line in it is the median, points are
-# outliers. The zero-filled images are far off; the networks are close together. Compare the distance
-# between boxes with their width.
+# outliers. Left, the boxes are wide and overlap: slices differ more than networks. Right, each slice's PSNR minus the
+# plain student's on the same slice: what makes a slice difficult drops out, and what is left is the difference between
+# the networks.
 #
 # ## Is the difference real?
 #
-# Pair first: subtract slice by slice. What makes a slice difficult is difficult for both networks and drops
-# out.
+# The pairs in numbers:
 
 # %%
 name = f"SFT-KD {evaluation.method_name(methods[0])}"
@@ -304,29 +307,29 @@ plt.show()
 # %% [markdown]
 # *What to see:* grey points of one person stay together. They do not say 20 times what one point says; the
 # next person will have another red line. So the library pairs by slice and tests by person: Wilcoxon's
-# signed rank test on each person's mean difference, an interval from drawing whole people anew (bootstrap),
-# and **Holm's correction**, because among many methods one looks good by luck. With fewer than six people
-# the test cannot reach 5 % whatever the data say, so there is no p-value.
+# signed rank test (a paired test on ranks) of each person's mean difference, an interval from drawing whole people anew
+# (bootstrap), and **Holm's correction**, because among many methods one looks good by luck. If all $n$ people agree,
+# Wilcoxon's p is $2/2^n$: six people give 3 %, five give 6 %, so below six there is no p-value.
 
 # %%
-trained = {name: table for name, table in scores.items() if name != "zero-filled"}
 compared = compare(trained, reference="student")
 assert compared.p.isna().all() == (subjects < 6)
 print("\n".join(compared.note.unique()))
 columns = ["difference", "low", "high", "p_holm", "limit", "verdict"]
-compared[columns].style.format(precision=2, na_rep="-")
+shown = compared[columns].dropna(axis="columns", how="all")
+shown.rename(columns={"difference": "difference (dB)"}).style.format(precision=2, na_rep="-")
 
 # %% [markdown]
-# *What to see:* the embedded sample has one test subject, so the honest verdict is *not tested*. And a p-value
-# would not be all: another seed gives another network. `limit` is the difference that other people and
-# other seeds alone could produce, as far as a run has several of them; below it, nothing is shown. In a
-# run with several seeds `comparisons.csv` and the report take the seeds together.
+# *What to see:* the embedded sample has one test subject, so the honest verdict is *not tested*, and the columns for
+# interval, p-value and limit are left out. And a p-value would not be all: another seed gives another network. The limit
+# is the difference that other people and other seeds alone could produce, as far as a run has several of them; below it,
+# nothing is shown. In a run with several seeds `comparisons.csv` and the report take the seeds together.
 
 # %% [markdown]
 # ### Exercise 6.2 · One person, one vote
 #
-# Networks a and b were evaluated on the same slices: `a` and `b` hold a PSNR a slice, `subjects` whose slice it
-# is. Return by how much a is better, so that **every subject counts the same**, however many slices it has.
+# Networks a and b were evaluated on the same slices: the arrays `a` and `b` hold a PSNR a slice, the list `subjects` whose
+# slice it is. Return by how much a is better, so that **every subject counts the same**, however many slices it has.
 
 # %% tags=["exercise"]
 def my_subject_gain(a, b, subjects):
@@ -365,8 +368,9 @@ plt.show()
 # *What to see:* top: the images with their PSNR. Middle: a zoom into the yellow frame, put where the
 # zero-filled image errs most in the middle of the picture. Bottom: the residues $|x - p|$ on one colour
 # scale, so that brightness can be compared across the row. The zero-filled image shows ghosts of the
-# anatomy along the direction of the skipped lines; what the networks leave over sits at edges. To see a
-# difference between the distilled students by eye is hard; that is a result, too.
+# anatomy along the direction of the skipped lines. What the networks leave over is fainter and fills the whole brain; in
+# the zoom, look for stripes that the target does not have. To see a difference between the distilled students by eye is
+# hard; that is a result, too.
 
 # %%
 for name in names:
@@ -387,6 +391,8 @@ widgets.reconstruction_figure(target, reconstructions, "student")
 plt.show()
 
 # %% [markdown]
+# *What to see:* the residue has its own scale; its bright end is a quarter of the brightest target value.
+#
 # *Try:* narrow the window until grey matter fills it, as a radiologist would: which errors become visible, which vanish?
 # Raise the residue gain: a small gain flatters every network.
 
@@ -402,6 +408,9 @@ widgets.reconstruction_browser(target, reconstructions)
 # SFT-KD student's blocks, in the joint training and in the distillation, its schedule stretched over them.
 #
 # **Before you run it:** which rows should be compared to say that the student-friendly *teacher* helps?
+#
+# What is kept of a training is its best epoch on validation ([02](./02_dccnn.ipynb)), so the table says which one
+# that was.
 
 # %%
 cells = {
@@ -417,22 +426,31 @@ rows = {
     ("none", "random", "control"): control,
 }
 rows |= {(*cell, method): network for cell, network in cells.items()}
-psnr_of = {row: evaluation.evaluate(lab, network).psnr for row, network in rows.items()}
-table = {
-    row: {
-        "steps behind the student": lab.student_steps(rows[row]),
+steps = {row: lab.student_steps(network) for row, network in rows.items()}
+control_psnr = evaluation.evaluate(lab, control).psnr.mean()
+table = {}
+for row, network in rows.items():
+    values, history = evaluation.evaluate(lab, network).psnr, network.history
+    best = history.epoch[history.validation_l1.idxmin()]
+    table[row] = {
+        "steps trained": steps[row],
+        "best epoch": f"{best} of {len(history)}",
         "PSNR (dB)": f"{values.mean():.2f} ± {values.std():.2f}",
-        "minus control (dB)": f"{values.mean() - psnr_of['none', 'random', 'control'].mean():+.2f}",
+        "minus control (dB)": f"{values.mean() - control_psnr:+.2f}",
     }
-    for row, values in psnr_of.items()
-}
+    if steps[row] < lab.student_steps(control):
+        table[row]["minus control (dB)"] = "fewer steps"
 pd.DataFrame(table).T.rename_axis(["teacher", "start", "network"])
 
 # %% [markdown]
 # *What to see:* rows with equal steps compare. The last row against the control: is the whole of SFT-KD worth more
-# than the same number of steps without it? The two rows of the SFT start: same steps, another teacher. What is
-# counted are steps, not their cost: a step of SFT or distillation also runs the teacher, so in seconds the control
-# is the cheaper one. One seed, few epochs: the table shows how to ask, not what the answer is.
+# than the same number of steps without it? Where it is negative, the control did better. For the teacher compare the
+# two pairs with the same start, standard against sft.
+#
+# Look at the best epochs before you conclude. If the control's best epoch is an early one, its later steps brought
+# nothing, and its distance to the plain student is not due to them: on the slices of one person more training soon stops
+# helping. And what is counted are steps, not their cost: a step of SFT or distillation also runs the teacher, so in
+# seconds the control is the cheaper one. One seed, few epochs: the table shows how to ask, not what the answer is.
 #
 # ## What does it cost?
 #
@@ -450,8 +468,13 @@ threads, (h, w) = torch.get_num_threads(), lab.mask.shape
 print(f"measured now, on this machine: {lab.device.type}, {threads} threads, {h} x {w} pixels")
 cost.style.format({"parameters": "{:,}"}, precision=2).hide(axis="index")
 
+# %%
+ms = cost.pivot(index=["precision", "batch"], columns="network", values="ms per slice")
+big, small = compared
+(ms[small] / ms[big]).map("{:.0%}".format).to_frame("the student's time in that of the teacher")
+
 # %% [markdown]
-# *What to see:* compare teacher and student in the same row of precision and batch. A batch of 16 shares the
+# *What to see:* the second table answers the guess, for each precision and batch. A batch of 16 shares the
 # overhead of a call; bf16 appears where the processor has it. All quality figures of this course are fp32.
 #
 # Times belong to the machine on which they were measured, and to the image size. As published
@@ -460,7 +483,8 @@ cost.style.format({"parameters": "{:,}"}, precision=2).hide(axis="index")
 # ## The record
 #
 # `summary.csv` in the run's folder holds one row a model: what it is, how it was trained, mean and standard
-# deviation of each metric. This is the file to keep, and to compare with the next run.
+# deviation of each metric. This is the file to keep, and to compare with the next run. Here are its first rows, as the
+# report shows them.
 
 # %%
 summary = evaluation.write_summary(run_folder)
@@ -472,14 +496,14 @@ for name, network in networks.items():
     assert np.isclose(means, scores[name].psnr.mean()).any(), name
 
 # %%
-formatted(summary).style.hide(axis="index")
+formatted(summary).head(3).style.hide(axis="index")
 
 # %% [markdown]
 # ## What may be claimed
 #
 # - *This* network reached *this* mean on *these* slices, after *so many* epochs, with *one* seed. All of
 #   that is in the row.
-# - Rows with different numbers of epochs do not compare.
+# - Rows with different numbers of epochs do not compare, except where steps were made equal on purpose: the control.
 # - The embedded sample is one person to train and another one to test, whose image is an average of many
 #   scans and therefore smoother than a single scan: an easier task. It shows how things work, not how well
 #   they generalise.

@@ -113,8 +113,9 @@ print("axes point to", axes, "· voxel size", volume.voxel_size_mm, "mm")
 plt.show()
 
 # %% [markdown]
-# *What to see:* the stored array lies on its side. Prepared, the nose is up and the patient's left is on the
-# right, as on a DICOM viewer. Axes are exchanged and flipped; no value is interpolated.
+# *What to see:* the stored array lies on its side; RAS means that its axes point to right, anterior (front) and superior
+# (up). Prepared, the forehead is up and the patient's left is on the right, as on a DICOM viewer. Axes are
+# exchanged and flipped; no value is interpolated.
 #
 # ## One command
 #
@@ -142,7 +143,7 @@ assert (subjects == 1).all(), "a person is in two splits"
 assert outcome == ([], []), outcome
 
 # %% [markdown]
-# *What to see:* training gets one volume or two, never three files in another mixture. The two scans called
+# *What to see:* either anna trains, with two volumes, or colin, with one. The two scans called
 # anna are of one person, and a person is never divided: a network that has seen your left half would look
 # good on your right half. With two people there is nobody left to test with; `--split 8,1,1` is the usual
 # choice where there are more.
@@ -239,7 +240,8 @@ plt.show()
 
 # %% [markdown]
 # *What to see:* the student has learnt from one person and reconstructs another, from your own folder to this
-# figure. It is a demonstration: with two people and a quick training it says nothing about how good the method
+# figure. That other person also chose the best epoch, which is a little optimistic. It is a demonstration: with
+# two people and a quick training it says nothing about how good the method
 # is on your scans.
 #
 # ## Summary

@@ -106,7 +106,8 @@ def test_comparison_of_equal_images():
 
 
 def test_box_plots_draw_a_box_a_network():
-    figure = plots.box_plots({"teacher": scores(30.0), "Std-KD AT": scores(29.0)})
+    figure = plots.box_plots({"teacher": scores(30.0), "Std-KD AT": scores(29.0)}, reference="teacher")
+    assert "minus that of the teacher" in figure.axes[1].get_xlabel()
     assert [len(ax.patches) for ax in figure.axes] == [2, 2]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["teacher", "Std-KD AT"]
 
