@@ -98,7 +98,9 @@ def test_notebook(path, lab, browser, run_root):
 
 def test_a_training_shows_its_curve_while_it_runs(lab, browser, run_root):
     url, root = lab
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TRAINING.format(run_root=str(run_root)))])
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(TRAINING.format(run_root=run_root))]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
     nbformat.write(notebook, root / "training.ipynb")
     resize(browser, 1280, 800)
     browser.get(f"{url}/lab/tree/training.ipynb?reset")
