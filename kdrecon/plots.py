@@ -110,8 +110,8 @@ def curves(history: pd.DataFrame, terms: list[str] | None = None, title: str = "
     terms = terms or [name for name in history if name not in fixed and not name.startswith("validation_")]
     with style():
         figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
-        for k, term in enumerate(terms):
-            line = {"color": TERM_COLOURS.get(term), "lw": 1.5 if k else 3.5}  # the next may lie on the first
+        for term in terms:
+            line = {"color": TERM_COLOURS.get(term), "lw": 3.5 if term == "teacher" else 1.5}  # its branches lie on it
             ax.plot(history.epoch, history[term], marker="o", ms=3, label=f"training: {term}", **line)
         ax.plot(history.epoch, history.validation_l1, "k--", marker="s", ms=3, label="validation L1")
         ax.set(xlabel="epoch", ylabel="loss", yscale="log", title=title)

@@ -483,8 +483,8 @@ big, small = compared
 # ## The record
 #
 # `summary.csv` in the run's folder holds one row a model: what it is, how it was trained, mean and standard
-# deviation of each metric. This is the file to keep, and to compare with the next run. Here are its first rows, as the
-# report shows them.
+# deviation of each metric. This is the file to keep, and to compare with the next run. Here are its first three
+# rows as the report shows them, on their side.
 
 # %%
 summary = evaluation.write_summary(run_folder)
@@ -496,7 +496,7 @@ for name, network in networks.items():
     assert np.isclose(means, scores[name].psnr.mean()).any(), name
 
 # %%
-formatted(summary).head(3).style.hide(axis="index")
+formatted(summary).head(3).T
 
 # %% [markdown]
 # ## What may be claimed
