@@ -34,7 +34,7 @@ def draw(folder: Path, rows: list[dict], accelerations: tuple[str, ...]) -> None
         slices = sum(row["slices"] for row in total)
         count = f"{len(chosen)} of {len(total)}" if len(chosen) < len(total) else f"all {len(total)}"
         area.suptitle(
-            f"{part}: {slices} slices of {people} subjects; middle slice of {count} volumes", x=0.01, ha="left"
+            f"{part}: {slices} slices of {people} subject(s); middle slice of {count} volume(s)", x=0.01, ha="left"
         )
         grid = area.add_gridspec(line, COLUMNS)
         for tile, row in zip(grid, chosen):

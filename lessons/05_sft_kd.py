@@ -273,9 +273,9 @@ def my_effects(psnr):
 # %% tags=["solution"]
 def my_effects(psnr):
     """Effect of the teacher and effect of the start, in dB."""
-    teacher = [psnr["sft", start] - psnr["standard", start] for start in ("random", "sft")]
-    start = [psnr[teacher, "sft"] - psnr[teacher, "random"] for teacher in ("standard", "sft")]
-    return sum(teacher) / 2, sum(start) / 2
+    of_teacher = [psnr["sft", start] - psnr["standard", start] for start in ("random", "sft")]
+    of_start = [psnr[teacher, "sft"] - psnr[teacher, "random"] for teacher in ("standard", "sft")]
+    return sum(of_teacher) / 2, sum(of_start) / 2
 
 
 # %%

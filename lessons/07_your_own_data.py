@@ -160,7 +160,7 @@ Image(filename=own / "contact_sheet.png", width=900)
 # %% [markdown]
 # *What to see:* is the anatomy upright, inside the frame, not cut off? Does the zero-filled image show ghosts
 # along the direction in which lines are missing? Do the splits look alike? Here they do not quite: one person's
-# scan is an average of many and smoother.
+# scan is an average of many and smoother, the other's is darker, because a few bright voxels set its maximum.
 #
 # ## Let the program look
 #
