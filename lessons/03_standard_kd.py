@@ -464,8 +464,8 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 # the image hardly counts. Here is the start of training, for an untrained student and this run's teacher.
 
 # %%
-start = {}
-for key in methods:
+forms, start = FORMS[lab.switches.kd_form], {}
+for key in [key for key in methods if forms[key].taps] or ["at"]:  # IKD has no second term
     torch.manual_seed(seed)
     fresh = lab.new_student()
     objective = distil(fresh, teacher.model, key, kd_form=lab.switches.kd_form).to(lab.device)
@@ -473,7 +473,7 @@ for key in methods:
     terms = {name: float(term.detach()) for name, term in objective(batch).terms.items()}
     norms = gradient_norms(objective, batch)
     gradients = {f"gradient_{name}": norm for name, norm in norms.items()}
-    weight = {"w": FORMS[lab.switches.kd_form][key].weight}
+    weight = {"w": forms[key].weight}
     start[evaluation.method_name(key)] = weight | terms | gradients
 start = pd.DataFrame(start).T
 plots.start_bars(start)
