@@ -1,4 +1,4 @@
-"""What a network costs when it is used: parameters, multiply-adds, time a slice."""
+"""What a network costs when it is used: parameters, multiply-adds, memory, time a slice."""
 
 import copy
 import statistics
@@ -25,9 +25,11 @@ def inference_cost(
 ) -> pd.DataFrame:
     """Size and speed of reconstruction networks, measured now, on random images.
 
-    Multiply-adds are those of convolutions and matrix products. Times are medians after a first call, with the feature
-    maps channels-last; they include data fidelity and belong to this machine. bf16 is measured where the hardware has
-    it; this project's figures of quality are all computed in fp32.
+    Multiply-adds are those of convolutions and matrix products. Memory is that of the weights and of the largest
+    input and output of a convolution together, which must be there at once; the library's own buffers come on top.
+    Times are medians after a first call, with the feature maps channels-last; they include data fidelity and belong
+    to this machine. bf16 is measured where the hardware has it; this project's figures of quality are all computed in
+    fp32.
 
     Args:
         models: name -> network with the call model(x_u, y, mask).
@@ -37,8 +39,8 @@ def inference_cost(
         repeats: calls that are timed.
 
     Returns:
-        a row a network, precision and batch: parameters, multiply-adds of a slice in units of 10^9, ms per slice,
-        slices per second.
+        a row a network, precision and batch: parameters, multiply-adds of a slice in units of 10^9, memory of a call in
+        MiB, ms per slice, slices per second.
     """
     precisions = ["fp32"] + (["bf16"] if resolve_precision("auto", device) == "bf16" else [])
     mask, rows = line_mask(shape, "4x").to(device), []
@@ -55,11 +57,25 @@ def inference_cost(
         for precision in precisions:
             for n in batches:
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    times = [_seconds(model, inputs[n]) for _ in range(repeats + 1)]
-                speed = n / statistics.median(times[1:])
-                timed = {"precision": precision, "batch": n, "ms per slice": 1000 / speed, "slices per second": speed}
-                rows.append(size | timed)
+                    memory = _mebibytes(model, inputs[n])
+                    times = [_seconds(model, inputs[n]) for _ in range(repeats)]
+                speed = n / statistics.median(times)
+                timed = {"precision": precision, "batch": n, "memory (MiB)": memory}
+                rows.append(size | timed | {"ms per slice": 1000 / speed, "slices per second": speed})
     return pd.DataFrame(rows)
+
+
+def _mebibytes(model: nn.Module, inputs: tuple) -> float:
+    weights, maps = sum(p.nbytes for p in model.parameters()), []
+
+    def note(_, given, output):
+        maps.append(given[0].nbytes + output.nbytes)
+
+    hooks = [part.register_forward_hook(note) for part in model.modules() if isinstance(part, nn.Conv2d)]
+    model(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return (weights + max(maps)) / 2**20
 
 
 def _seconds(model: nn.Module, inputs: tuple) -> float:

@@ -380,6 +380,26 @@ def box_plots(scores: dict[str, pd.DataFrame], reference: str) -> Figure:
     return figure
 
 
+def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figure:
+    """Mean PSNR of networks against the time that each takes for a slice; networks of a kind share a colour.
+
+    Args:
+        ms: network's name -> milliseconds a slice.
+        psnr: the same names -> mean PSNR in dB.
+    """
+    with style():
+        figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+        for kind, tone in COLOURS.items():
+            names = [name for name in ms if colour(name) == tone]
+            if names:
+                values = [[table[name] for name in names] for table in (ms, psnr)]
+                ax.scatter(*values, s=60, color=tone, edgecolor="white", label=kind)
+        ax.set(xlabel="time a slice (ms)", ylabel="mean PSNR (dB)", xlim=(0, 1.15 * max(ms.values())))
+        ax.set_title("to the left is faster, up is better")
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def distillation_gains(standard: dict[str, float], friendly: dict[str, float], lines: dict[str, float]) -> Figure:
     """PSNR of each method with the standard and with the student-friendly teacher, beside other networks.
 

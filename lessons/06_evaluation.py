@@ -22,7 +22,7 @@
 # - how to evaluate many networks so that every figure can be recomputed from stored reconstructions;
 # - how to read a comparison figure, a residue, a box plot;
 # - how to test a difference so that people count, not slices;
-# - what a student costs and saves: parameters and milliseconds;
+# - what a student costs and saves: parameters, memory and milliseconds;
 # - what a table may claim, and what it may not.
 #
 # **Before you start:** the notebooks before. What they trained is loaded here; what is missing is trained
@@ -476,6 +476,21 @@ big, small = compared
 # %% [markdown]
 # *What to see:* the second table answers the guess, for each precision and batch. A batch of 16 shares the
 # overhead of a call; bf16 appears where the processor has it. All quality figures of this course are fp32.
+# The memory hardly differs: cascades run one after the other, and their maps have 32 channels in both networks.
+#
+# Quality against speed, the figure for which one distils:
+
+# %%
+one = cost[(cost.precision == "fp32") & (cost.batch == 1)].set_index("network")["ms per slice"]
+ms_of = {model.name: one[name] for name, model in compared.items()}
+speed = {name: ms_of[networks[name].model.name] for name in trained}
+plots.quality_against_speed(speed, {name: table.psnr.mean() for name, table in trained.items()})
+plt.show()
+
+# %% [markdown]
+# *What to see:* two columns of points, one for each architecture. All students cost the same; distillation moves a
+# point up or down, never to the left. A student pays where it is as good as the teacher. After a short training it may
+# even be better, and then the comparison says little about distillation.
 #
 # Times belong to the machine on which they were measured, and to the image size. As published
 # ([`gayathri2023`], Table 8), a D5C5 takes 17.4 ms and a D3C5 6.6 ms on the authors' machine.

@@ -37,6 +37,11 @@ def data_prep(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, cwd="/", **options)
 
 
+def from_nifti(source: Path, out: Path) -> list:
+    """The arguments that make the data set out/own in one process."""
+    return ["nifti", source, "--out", out, "--name", "own", "--jobs", "1"]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, hidden ones too."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -498,19 +503,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_a_disk_that_is_full_half_way_and_a_second_call_that_continues(tmp_path):
     source = scans(tmp_path / "in")
     trees.nifti(source / "scan3.nii.gz", np.random.default_rng(0).uniform(1, 30000, (40, 40, 48)))
-    arguments = [
-        "nifti",
-        source,
-        "--out",
-        tmp_path / "out",
-        "--name",
-        "own",
-        "--split",
-        "3,1,1",
-        "--jobs",
-        "1",
-        "--skip-bad",
-    ]
+    arguments = [*from_nifti(source, tmp_path / "out"), "--split", "3,1,1", "--skip-bad"]
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # noqa: E731
     done = data_prep(*arguments, preexec_fn=limit)
     assert done.returncode == 2, done.stderr
@@ -541,21 +534,8 @@ def test_other_options_begin_anew(tmp_path, monkeypatch):
 
 def test_interrupted_and_continued(tmp_path):
     source = scans(tmp_path / "in", people=30)
-    command = [
-        sys.executable,
-        "-m",
-        "data_prep",
-        "nifti",
-        source,
-        "--out",
-        tmp_path / "out",
-        "--name",
-        "own",
-        "--jobs",
-        "1",
-    ]
     process = subprocess.Popen(
-        list(map(str, command)),
+        [sys.executable, "-m", "data_prep", *map(str, from_nifti(source, tmp_path / "out"))],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

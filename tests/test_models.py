@@ -109,5 +109,8 @@ def test_the_cost_of_a_network():
     assert set(table.network) == {"small"} and set(table.parameters) == {3045}
     assert table["multiply-adds (G)"].iloc[0] == pytest.approx(5 * (first + last + fidelity) / 1e9)
     fp32 = table[table.precision == "fp32"]
+    maps = 32 * 18 * 14 + 20 * 16  # input and output of the first convolution
+    expected = [4 * (3045 + n * maps) / 2**20 for n in (1, 2)]
+    torch.testing.assert_close(fp32["memory (MiB)"].tolist(), expected)
     assert fp32.batch.tolist() == [1, 2] and (table["ms per slice"] > 0).all()
     torch.testing.assert_close((fp32["ms per slice"] * fp32["slices per second"]).tolist(), [1000.0, 1000.0])

@@ -112,6 +112,15 @@ def test_box_plots_draw_a_box_a_network():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["teacher", "Std-KD AT"]
 
 
+def test_quality_against_speed_draws_a_point_a_network_in_the_colour_of_its_kind():
+    ms = {"teacher": 9.0, "SFT teacher": 9.0, "student": 4.0, "SFT-KD AT": 4.0, "SFT-KD SP": 4.0}
+    figure = plots.quality_against_speed(ms, {name: 30.0 + k for k, name in enumerate(ms)})
+    drawn = {dots.get_label(): dots.get_offsets().tolist() for dots in figure.axes[0].collections}
+    assert drawn == {
+        "teacher": [[9, 30]], "SFT teacher": [[9, 31]], "student": [[4, 32]], "SFT-KD": [[4, 33], [4, 34]],
+    }  # fmt: skip
+
+
 def test_distillation_gains_name_the_methods():
     figure = plots.distillation_gains({"AT": 30.0, "SP": 30.5}, {"AT": 31.0, "SP": 30.2}, {"student": 29.9})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["AT", "SP"]
