@@ -383,6 +383,8 @@ def box_plots(scores: dict[str, pd.DataFrame], reference: str) -> Figure:
 def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figure:
     """Mean PSNR of networks against the time that each takes for a slice; networks of a kind share a colour.
 
+    Diamonds are networks that were trained without distillation.
+
     Args:
         ms: network's name -> milliseconds a slice.
         psnr: the same names -> mean PSNR in dB.
@@ -393,7 +395,9 @@ def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figur
             names = [name for name in ms if colour(name) == tone]
             if names:
                 values = [[table[name] for name in names] for table in (ms, psnr)]
-                ax.scatter(*values, s=60, color=tone, edgecolor="white", label=kind)
+                distilled = "KD" in kind
+                look = {"marker": "o" if distilled else "D", "edgecolor": "white" if distilled else "black"}
+                ax.scatter(*values, s=60, color=tone, label=kind, zorder=2 if distilled else 3, **look)
         ax.set(xlabel="time a slice (ms)", ylabel="mean PSNR (dB)", xlim=(0, 1.15 * max(ms.values())))
         ax.set_title("to the left is faster, up is better")
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -488,7 +488,7 @@ plots.quality_against_speed(speed, {name: table.psnr.mean() for name, table in t
 plt.show()
 
 # %% [markdown]
-# *What to see:* two columns of points, one for each architecture. All students cost the same; distillation moves a
+# *What to see:* two columns of points, one for each architecture; diamonds were trained without distillation. All students cost the same; distillation moves a
 # point up or down, never to the left. A student pays where it is as good as the teacher. After a short training it may
 # even be better, and then the comparison says little about distillation.
 #
