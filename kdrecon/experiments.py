@@ -209,7 +209,7 @@ class Experiment:
 
 def environment() -> dict[str, str]:
     """Versions, processor and git revision behind a run: everything that made it besides its parameters."""
-    packages = ("torch", "numpy", "h5py", "scikit-image")
+    packages = ("numpy", "h5py", "scikit-image")
     try:
         git = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
@@ -220,6 +220,7 @@ def environment() -> dict[str, str]:
     return {
         "kdrecon": __version__,
         "python": platform.python_version(),
+        "torch": torch.__version__,  # names the build, CPU or CUDA, too
         **{name: metadata.version(name) for name in packages},
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": str(torch.get_num_threads()),
