@@ -33,7 +33,7 @@ def acdc(folder: Path, patients: int) -> None:
             nibabel.save(
                 nibabel.Nifti1Image(image, np.diag([-1.5, -1.5, 10, 1])), place / f"{name}_frame{frame:02d}.nii.gz"
             )
-        (place / "Info.cfg").write_text("ED: 1\nES: 12\n")
+        (place / "Info.cfg").write_text("ED: 1\nES: 12\n", encoding="utf-8")
 
 
 def main() -> None:

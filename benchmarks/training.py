@@ -181,7 +181,7 @@ def peak_memory(kind: str, ours: bool, size: int, precision: str, device: torch.
     else:
         released = released_step(kind, device)
         step = lambda: released(batch.x, batch.x_u, batch.y, batch.mask.float())  # noqa: E731
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak starts anew from here
     before = resident("VmRSS")
     for _ in range(3):
         step()
@@ -192,7 +192,7 @@ def peak_memory(kind: str, ours: bool, size: int, precision: str, device: torch.
 
 def resident(name: str) -> float:
     """Memory of this process in MiB as Linux counts it: VmRSS is the present one, VmHWM the peak."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    (line,) = [line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith(name)]
     return int(line.split()[1]) / 2**10
 
 

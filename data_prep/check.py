@@ -314,7 +314,7 @@ def _check_subjects(folder: Path, entries: list[Entry], report: Report) -> None:
             check_manifest(folder)
         except InputError as error:
             report.faults.append(str(error))
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         listed = {(row.get("split"), row.get("volume")): row for row in rows}
         present = {(entry.split, entry.path.stem): entry for entry in entries}

@@ -73,10 +73,11 @@ class ACDC:
 
     def _patient(self, info: Path) -> Iterator[Scan | InputError]:
         try:
-            values = dict(re.findall(r"^\s*(\w+)\s*:\s*(\S+)", info.read_text(errors="replace"), re.MULTILINE))
+            text = info.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             yield InputError(f"{info} cannot be read ({error.strerror}): expected a text file; get it again")
             return
+        values = dict(re.findall(r"^\s*(\w+)\s*:\s*(\S+)", text, re.MULTILINE))
         name = info.parent.name
         number = re.search(r"\d+$", name)
         testing = "testing" in info.parts or (number and int(number[0]) > 100)
@@ -98,7 +99,7 @@ class ACDC:
         if len(scan.files) == 1:
             return volume
         frames, slices = nibabel.load(scan.files[0]).shape[3], nibabel.load(scan.files[0]).shape[2]
-        frame = int(re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", scan.files[1].read_text(), re.MULTILINE)[1])
+        frame = int(re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", scan.files[1].read_text(encoding="utf-8"), re.MULTILINE)[1])
         if not 1 <= frame <= frames:
             raise InputError(
                 f"{scan.files[1]} says {scan.label}: {frame}: expected a frame from 1 to {frames}; correct it"

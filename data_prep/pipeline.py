@@ -148,7 +148,7 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
                 f"{source.folder} leaves no volume to train or none to validate with, after {len(bad)} unusable files "
                 f"({', '.join(bad[:1]) or 'all too small'}): expected at least one each; repair files, or choose --size"
             )
-        with open(work / "manifest.csv", "w", newline="") as file:
+        with open(work / "manifest.csv", "w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
             table.writeheader()
             table.writerows(row for row in rows if row["slices"])
@@ -156,7 +156,7 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
         faults = [fault.replace(str(work), str(out / name)) for fault in check(work).faults]
         text = sheet.summary(name, rows, options, source.published, len(bad))
         text += f"check:      {len(faults) or 'no'} faults\n"
-        (work / "summary.txt").write_text(text)
+        (work / "summary.txt").write_text(text, encoding="utf-8")
     print(f"{out / name}\n{text}", end="")
     return Outcome(bad, faults)
 
@@ -370,13 +370,13 @@ def _workplace(out: Path, name: str, plan: str) -> Iterator[Path]:
 
 def _clear(work: Path, plan: str) -> None:
     """Empty a workplace unless it was left by the same plan; half-written files go in any case."""
-    same = (work / "plan").exists() and (work / "plan").read_text() == plan
+    same = (work / "plan").exists() and (work / "plan").read_text(encoding="utf-8") == plan
     for path in work.iterdir():
         if path.is_dir() and not same:
             shutil.rmtree(path)
     for path in work.rglob("*.partial"):
         path.unlink()
-    (work / "plan").write_text(plan)
+    (work / "plan").write_text(plan, encoding="utf-8")
 
 
 def _cannot_write(folder: Path, error: OSError) -> CannotWrite:

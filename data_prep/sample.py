@@ -97,7 +97,7 @@ def build(source: Path | None, out: Path) -> None:
         (out / f"LICENCE-{name}.txt").write_bytes(licence)
         rows.append([slab.split, 1, slab.subject, len(images), slab.split_by, slab.package.name])
         print(f"sample {slab.split}: {len(images)} slices of {slab.subject}")
-    with open(out / "sample" / "manifest.csv", "w", newline="") as file:
+    with open(out / "sample" / "manifest.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(
             [["split", "volume", "subject", "slices", "split_by", "source"], *rows]
         )

@@ -181,7 +181,7 @@ def _at_random(subjects: Sequence[str], split: str, seed: int) -> dict[str, str]
 
 def _from_list(path: Path, subjects: Iterable[str]) -> dict[str, str]:
     try:
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): expected a CSV file with subject,split") from None

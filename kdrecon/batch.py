@@ -40,7 +40,7 @@ def read_parameters(path: Path, assignments: list[str]) -> Parameters:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
-    values = _yaml(path.read_text(), str(path))
+    values = _yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
         raise InputError(
             f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
@@ -110,7 +110,7 @@ def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool =
 def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
     """Execute one notebook unless it has run before; whether it was executed now."""
     executed, record_path = folder / notebook.name, folder / "finished.json"
-    finished = json.loads(record_path.read_text()) if record_path.exists() else {}
+    finished = json.loads(record_path.read_text(encoding="utf-8")) if record_path.exists() else {}
     fingerprint = hashlib.sha256(notebook.read_bytes() + json.dumps(parameters).encode()).hexdigest()
     if finished.get(notebook.stem) == fingerprint and executed.exists():
         return False

@@ -49,7 +49,7 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: dict) -> None:

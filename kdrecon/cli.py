@@ -90,7 +90,7 @@ def import_released(
             run_root=str(out.resolve()), ready=False, switches={"mask_type": e.switches.mask_type},
         )  # fmt: skip
         evaluation.evaluate(lab, open_network(folder, lab.device))
-        print((folder / "report.txt").read_text(), end="")
+        print((folder / "report.txt").read_text(encoding="utf-8"), end="")
 
 
 @app.command()

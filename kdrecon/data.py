@@ -382,7 +382,7 @@ def check_manifest(folder: Path) -> None:
     path = folder / "manifest.csv"
     if not path.exists():
         return
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     seen: dict[str, dict] = {}
     for row in rows:

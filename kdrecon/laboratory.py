@@ -198,7 +198,7 @@ class Laboratory:
         path = READY / f"{wanted.model}_{wanted.model_type}.json"
         if not path.exists():
             return None
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         free = ("epochs", "batch_size", "lr", "seed", "teacher_origin", "precision")
         experiment = Experiment.from_record(record["config"])
         found = experiment.record() | record["config"]
@@ -368,4 +368,4 @@ def read_record(folder: Path) -> dict:
 
 def read_json(path: Path) -> dict:
     """The contents of a JSON file; empty where there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -23,7 +23,7 @@ def published() -> pd.DataFrame:
     The papers state neither whether a figure is a mean over slices or over volumes, nor a spread.
     """
     rows = []
-    for block in tomllib.loads(FIGURES.read_text())["figures"]:
+    for block in tomllib.loads(FIGURES.read_text(encoding="utf-8"))["figures"]:
         network = {key: block[key] for key in ("source", "dataset", "acceleration")}
         student, teacher = block.get("student_network", "D3C5"), block.get("teacher_network", "D5C5")
         alone = {"zero_filled": "zero_filled", "teacher": teacher, "student": student, "sft_teacher": teacher}

@@ -39,7 +39,7 @@ def write_report(
         the path of the page.
     """
     settings = out / "params.yaml"
-    parameters = yaml.safe_load(settings.read_text()) if settings.exists() else {}
+    parameters = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.exists() else {}
     first = summary.iloc[0]
     data = f"{first.dataset}, {first.acceleration}, {first.resolution} x {first.resolution}, {first.split} split"
     figures = "".join(

@@ -28,7 +28,7 @@ FAMILY = {
 
 @cache
 def _published() -> dict:
-    return tomllib.loads(resources.files("kdrecon").joinpath("masks.toml").read_text())
+    return tomllib.loads(resources.files("kdrecon").joinpath("masks.toml").read_text(encoding="utf-8"))
 
 
 def published_mask(family: str, acceleration: str) -> Tensor:

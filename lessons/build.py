@@ -56,9 +56,9 @@ def main(check: bool) -> int:
     expected = {}
     for script in sorted(LESSONS.glob("[0-9]*.py")):
         expected[NOTEBOOKS / f"{script.stem}.ipynb"] = build(script)
-        if 'tags=["exercise"]' in script.read_text():
+        if 'tags=["exercise"]' in script.read_text(encoding="utf-8"):
             expected[NOTEBOOKS / "solutions" / f"{script.stem}.ipynb"] = build(script, solved=True)
-    stale = [path for path, text in expected.items() if not path.exists() or path.read_text() != text]
+    stale = [path for path, text in expected.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     stray = sorted({*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")} - expected.keys())
     if check:
         for path in stale + stray:
@@ -66,7 +66,7 @@ def main(check: bool) -> int:
         return 1 if stale or stray else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(expected[path])
+        path.write_text(expected[path], encoding="utf-8")
         print(f"built {path.relative_to(NOTEBOOKS)}")
     for path in stray:
         path.unlink()

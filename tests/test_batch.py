@@ -25,9 +25,9 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
         assert (out / "notebooks" / f"{name}.html").stat().st_size > 10_000
         notebook = nbformat.read(out / "notebooks" / f"{name}.ipynb", as_version=4)
         assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source)
-    page = (out / "report.html").read_text()
+    page = (out / "report.html").read_text(encoding="utf-8")
     assert "A shortened run: 1 epochs" in page and page.count("data:image/png;base64,") >= 2
-    assert yaml.safe_load((out / "params.yaml").read_text())["resolution"] == 48
+    assert yaml.safe_load((out / "params.yaml").read_text(encoding="utf-8"))["resolution"] == 48
 
 
 def test_the_summary_of_a_run(tiny_run):
@@ -86,7 +86,7 @@ def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     notebook(books, "01_broken", "assert run_root == '', run_root")
     with pytest.raises(batch.NotebookFailed, match="01_broken failed in cell .*AssertionError"):
         batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
-    assert "AssertionError" in (tmp_path / "out" / "notebooks" / "01_broken.html").read_text()
+    assert "AssertionError" in (tmp_path / "out" / "notebooks" / "01_broken.html").read_text(encoding="utf-8")
     notebook(books, "01_broken", "print('mended')")
     batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
     printed = capsys.readouterr().out

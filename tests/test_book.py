@@ -25,7 +25,7 @@ def site(tiny_run, tmp_path_factory):
 
 
 def test_every_notebook_and_every_page_of_docs_is_in_the_navigation(site):
-    index = (site / "index.html").read_text()
+    index = (site / "index.html").read_text(encoding="utf-8")
     notebooks = [f"notebooks/{path.stem}.html" for path in (project_root() / "notebooks").glob("[0-9]*.ipynb")]
     for page in [*notebooks, *(f"docs/{path.stem}.html" for path in (project_root() / "docs").glob("*.md"))]:
         assert (site / page).is_file() and f'href="{page}"' in index, page
@@ -33,14 +33,14 @@ def test_every_notebook_and_every_page_of_docs_is_in_the_navigation(site):
 
 def test_nothing_is_fetched_from_the_network_and_no_widget_is_left(site):
     for page in site.rglob("*.html"):
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
         loads = re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"(.*?)\"|<link\b[^>]*\bhref=\"(.*?)\"", text)
         assert not [url for urls in loads for url in urls if re.match("(https?:)?//", url)], page.name
         assert "application/vnd.jupyter.widget" not in text and "(children=" not in text, page.name
 
 
 def test_executed_outputs_figures_and_formulas_are_there(site):
-    text = (site / "notebooks" / "01_kspace_undersampling.html").read_text()
+    text = (site / "notebooks" / "01_kspace_undersampling.html").read_text(encoding="utf-8")
     assert "<math" in text and "PSNR of the zero-filled image: " in text
     images = re.findall(r'src="(\.\./_images/[^"]+\.png)"', text)
     assert len(images) > 8 and all((site / "notebooks" / image).resolve().is_file() for image in images)

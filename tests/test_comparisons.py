@@ -39,7 +39,7 @@ def write_network(run_root, gain=0.0, subjects=8, slices_of="a", **settings):
     table.to_csv(folder / "metrics.csv", index=False)
     record = {"config": config, "finished": True, "parameters": 49285, "origin": "trained"}
     record["evaluation"] = {"weights": "w", "data": slices_of, "split": "validation"}
-    (folder / "config.json").write_text(json.dumps(record))
+    (folder / "config.json").write_text(json.dumps(record), encoding="utf-8")
     return folder
 
 
@@ -210,7 +210,7 @@ def test_a_run_without_anything_to_compare_has_an_empty_table_with_its_columns(t
 def test_the_report_shows_the_comparisons_and_says_why_something_is_not_shown(tmp_path):
     write_run(tmp_path, subjects=6)
     batch.report(tmp_path, {"model": "sft_teacher"})
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     reference = "Reference: student, epochs 24. 36 slices of 6 subject(s)"
     for text in ("<h2>Comparisons</h2>", "Against model=sft_teacher", reference):
         assert text in page

@@ -168,11 +168,11 @@ def damaged(case: str, root: Path) -> None:
         case "subject in two splits":
             write(root, "train")
             (root / "heart" / "manifest.csv").write_text(
-                "split,volume,subject,slices,split_by\ntrain,1,a,3,subject\ntest,1,a,3,subject\n"
+                "split,volume,subject,slices,split_by\ntrain,1,a,3,subject\ntest,1,a,3,subject\n", encoding="utf-8"
             )
         case "manifest without subjects":
             write(root, "train")
-            (root / "heart" / "manifest.csv").write_text("split,volume\ntrain,1\n")
+            (root / "heart" / "manifest.csv").write_text("split,volume\ntrain,1\n", encoding="utf-8")
 
 
 DAMAGE = {
@@ -220,7 +220,7 @@ def test_a_stored_mask_does_not_fit_a_cropped_resolution(tmp_path):
 @pytest.mark.parametrize(("splits", "allowed"), [(("train", "validation"), True), (("validation", "test"), False)])
 def test_slabs_of_one_scan_may_train_and_validate_but_never_test(splits, allowed, tmp_path):
     rows = "".join(f"{split},1,a,slab\n" for split in splits)
-    (tmp_path / "manifest.csv").write_text("split,volume,subject,split_by\n" + rows)
+    (tmp_path / "manifest.csv").write_text("split,volume,subject,split_by\n" + rows, encoding="utf-8")
     if allowed:
         data.check_manifest(tmp_path)
     else:

@@ -97,10 +97,10 @@ def plant(case: str, folder: Path) -> None:
                 ),
             )
         case "subject in two splits":
-            text = (folder / "manifest.csv").read_text()
+            text = (folder / "manifest.csv").read_text(encoding="utf-8")
             subject = text.partition("test,1,")[2][:2]
             mine = text.partition("train,1,")[2][:2]
-            (folder / "manifest.csv").write_text(text.replace(f"test,1,{subject}", f"test,1,{mine}"))
+            (folder / "manifest.csv").write_text(text.replace(f"test,1,{subject}", f"test,1,{mine}"), encoding="utf-8")
         case "the same images in two splits":
             for acceleration in ("4x", "8x"):
                 place = folder / "test" / f"acc_{acceleration}" / "1.h5"

@@ -77,9 +77,9 @@ def test_the_embedded_sample():
 def test_the_embedded_sample_is_small_and_carries_its_licences():
     files = [path for path in SAMPLES.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 5 * 2**20
-    assert "BSD" in (SAMPLES / "LICENCE-mricron.txt").read_text()
-    assert "Redistribution" in (SAMPLES / "LICENCE-pycortex.txt").read_text()
-    provenance = (SAMPLES / "PROVENANCE.md").read_text()
+    assert "BSD" in (SAMPLES / "LICENCE-mricron.txt").read_text(encoding="utf-8")
+    assert "Redistribution" in (SAMPLES / "LICENCE-pycortex.txt").read_text(encoding="utf-8")
+    provenance = (SAMPLES / "PROVENANCE.md").read_text(encoding="utf-8")
     assert all(p.name in provenance and p.sha256 in provenance for p in (sample.PYCORTEX, sample.MRICRON))
 
 
@@ -134,7 +134,7 @@ def test_sunnybrook(tmp_path):
     assert manifest.split.value_counts().to_dict() == {"train": 2, "validation": 1, "test": 1}
     assert manifest.subject.nunique() == 4 and (manifest.slices == 2).all()
     assert (folder / "contact_sheet.png").stat().st_size > 1000
-    assert "4 slices in 2 volumes of 2 subjects" in (folder / "summary.txt").read_text()
+    assert "4 slices in 2 volumes of 2 subjects" in (folder / "summary.txt").read_text(encoding="utf-8")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source", "sunnybrook"]
     slices = data.load_split("sunnybrook", "train", "8x", data_root=str(tmp_path))
     assert slices.x.shape == (4, 1, 150, 150) and len(set(slices.subject)) == 2
@@ -219,7 +219,7 @@ def test_empty_slices_are_dropped_and_counted(tmp_path):
     prepare(Nifti(tmp_path / "in"), tmp_path, ONE)
     manifest = pd.read_csv(tmp_path / "own" / "manifest.csv")
     assert (manifest.slices == 2).all() and (manifest.empty_slices == 2).all()
-    assert "10 empty slices" in (tmp_path / "own" / "summary.txt").read_text()
+    assert "10 empty slices" in (tmp_path / "own" / "summary.txt").read_text(encoding="utf-8")
 
 
 def test_a_slice_that_shows_something_only_outside_the_crop_is_empty(tmp_path):
@@ -243,7 +243,7 @@ def test_small_negative_values_of_interpolation_become_zero(tmp_path):
     images[0, :2] = -5
     trees.nifti(source / "scan1.nii.gz", images)
     prepare(Nifti(source), tmp_path, ONE)
-    assert "96 slightly negative voxels" in (tmp_path / "own" / "summary.txt").read_text()
+    assert "96 slightly negative voxels" in (tmp_path / "own" / "summary.txt").read_text(encoding="utf-8")
     assert pd.read_csv(tmp_path / "own" / "manifest.csv").negative_voxels.sum() == 96
 
 
@@ -276,7 +276,7 @@ def test_a_ratio_leaves_no_part_empty(n, ratio, counts):
 
 def test_a_split_given_as_a_list(tmp_path):
     path = tmp_path / "split.csv"
-    path.write_text("subject,split\nscan1,validation\nscan3,train\nscan2,train\n")
+    path.write_text("subject,split\nscan1,validation\nscan3,train\nscan2,train\n", encoding="utf-8")
     prepare(Nifti(scans(tmp_path / "in")), tmp_path, pipeline.replace(ONE, split=str(path), keep_names=True))
     manifest = pd.read_csv(tmp_path / "own" / "manifest.csv").set_index("subject").split.to_dict()
     assert manifest == {"scan2": "train", "scan3": "train", "scan1": "validation"}
@@ -300,7 +300,7 @@ def test_a_split_that_cannot_be_made(split, message):
 
 @pytest.mark.parametrize("row", ["x,train", "a,tests", "a,test\na,train"])
 def test_a_list_that_does_not_fit(row, tmp_path):
-    (tmp_path / "split.csv").write_text(f"subject,split\n{row}\n")
+    (tmp_path / "split.csv").write_text(f"subject,split\n{row}\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"split.csv line \d says subject .*such as 'a'"):
         steps.split_subjects(list("abcd"), {}, str(tmp_path / "split.csv"), 0)
 
@@ -374,7 +374,7 @@ def test_an_unusable_file_is_named_and_can_be_left_out(case, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["own"]
     assert len(pd.read_csv(tmp_path / "out" / "own" / "manifest.csv")) == 4
     assert data.load_split("own", "train", "4x", data_root=str(tmp_path / "out"))
-    assert "1 unusable files" in (tmp_path / "out" / "own" / "summary.txt").read_text()
+    assert "1 unusable files" in (tmp_path / "out" / "own" / "summary.txt").read_text(encoding="utf-8")
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
@@ -387,7 +387,7 @@ def test_an_unusable_file_is_named_and_can_be_left_out(case, tmp_path):
 )
 def test_a_missing_key_in_acdc(text, message, tmp_path):
     source = trees.acdc(tmp_path / "acdc", training=3)
-    (source / "training" / "patient002" / "Info.cfg").write_text(text)
+    (source / "training" / "patient002" / "Info.cfg").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         prepare(ACDC(source), tmp_path, Options(jobs=1))
     assert len(prepare(ACDC(source), tmp_path, Options(jobs=1, skip_bad=True)).left_out) == 1
@@ -471,7 +471,7 @@ def test_equal_scans_under_two_names_are_found_when_they_fall_into_two_splits(tm
         main()
     assert caught.value.code == 1
     assert "own/train/acc_4x/1.h5: 2 slices are in" in capsys.readouterr().err
-    assert "check:      1 faults" in (tmp_path / "own" / "summary.txt").read_text()
+    assert "check:      1 faults" in (tmp_path / "own" / "summary.txt").read_text(encoding="utf-8")
 
 
 def test_a_folder_that_may_not_be_searched_is_named(tmp_path, monkeypatch):
@@ -490,7 +490,7 @@ def test_a_folder_that_may_not_be_searched_is_named(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     source = Nifti(scans(tmp_path / "in"))
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(InputError, match="file/out cannot be written .Not a directory.*choose another --out"):
         prepare(source, tmp_path / "file" / "out", ONE)
     if os.geteuid() == 0:
@@ -557,7 +557,7 @@ def test_interrupted_and_continued(tmp_path):
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "thesis.tex").write_text("years of work")
+    (tmp_path / "own" / "thesis.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(InputError, match="own is there and is no prepared data set"):
         prepare(Nifti(scans(tmp_path / "in")), tmp_path, ONE)
     assert (tmp_path / "own" / "thesis.tex").exists()

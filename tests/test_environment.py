@@ -12,13 +12,13 @@ PIP_NAMES = {"pytorch": "torch"}
 
 
 def conda_requirements() -> dict[str, Requirement]:
-    entries = yaml.safe_load((project_root() / "environment.yml").read_text())["dependencies"]
+    entries = yaml.safe_load((project_root() / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
     parsed = [Requirement(entry) for entry in entries]
     return {PIP_NAMES.get(r.name, r.name): r for r in parsed}
 
 
 def pip_requirements() -> dict[str, Requirement]:
-    project = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((project_root() / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     entries = project["dependencies"] + [e for group in project["optional-dependencies"].values() for e in group]
     return {r.name: r for r in map(Requirement, entries)}
 
@@ -36,14 +36,14 @@ def test_environment_yml_and_pyproject_ask_for_the_same():
 
 
 def test_every_conda_dependency_says_what_needs_it():
-    text = (project_root() / "environment.yml").read_text()
+    text = (project_root() / "environment.yml").read_text(encoding="utf-8")
     lines = re.findall(r"^  - (?!python>|pip$|conda-forge)(.*)$", text, re.MULTILINE)
     assert len(lines) == len(conda_requirements()) - 2
     assert all(re.search(r"# \w+", line) for line in lines)
 
 
 def test_constraints_pin_every_requirement_and_no_gpu_build():
-    lines = (project_root() / "constraints.txt").read_text().splitlines()
+    lines = (project_root() / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins)
     pinned = {pin.name.lower().replace("_", "-"): pin for pin in pins}

@@ -176,7 +176,7 @@ def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, c
     notebook(books, "01_dying", "import os; os._exit(1)")
     with pytest.raises(batch.NotebookFailed, match="the kernel of 01_dying died"):
         batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
-    record = json.loads((tmp_path / "out" / "notebooks" / "finished.json").read_text())
+    record = json.loads((tmp_path / "out" / "notebooks" / "finished.json").read_text(encoding="utf-8"))
     assert record["01_dying"].startswith("failed: the kernel of 01_dying died") and "failed" not in record["00_fine"]
     notebook(books, "01_dying", "print('mended')")
     batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))

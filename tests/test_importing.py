@@ -190,4 +190,4 @@ def test_an_imported_network_is_scored_and_stands_in_the_table(tmp_path):
     evaluation.evaluate(lab, open_network(folder))
     table = evaluation.summary(tmp_path / "run")
     assert table.origin.tolist() == ["released"] and table.network.tolist() == ["D3C5"] and np.isfinite(table.psnr[0])
-    assert json.loads((folder / "config.json").read_text())["evaluation"]["split"] == "test"
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["evaluation"]["split"] == "test"

@@ -38,7 +38,7 @@ def test_a_network_is_trained_once_and_then_loaded(lab, capsys):
     printed = capsys.readouterr().out
     assert printed.count("D5C5 teacher: trained, 1 epochs") == 1
     assert printed.count("D5C5 teacher: loaded from this run, 1 epochs") == 1
-    record = json.loads((first.folder / "config.json").read_text())
+    record = json.loads((first.folder / "config.json").read_text(encoding="utf-8"))
     assert record["finished"] and record["environment"]["torch"] == torch.__version__
     assert {"best_model.pt", "model.pt", "log.csv", "summary"} <= {p.name for p in first.folder.iterdir()}
 
@@ -87,7 +87,7 @@ def test_the_precision_that_is_asked_for_is_taken_and_told(tmp_path):
     table = evaluation.summary(tmp_path).set_index("precision")
     assert table.index.tolist() == ["bf16", "fp32"] and set(table.layout) == {"channels_last"}
     assert table.psnr.bf16 == tables["bf16"].mean() != tables["fp32"].mean() == table.psnr.fp32
-    page = write_report(tmp_path, table.reset_index()).read_text()
+    page = write_report(tmp_path, table.reset_index()).read_text(encoding="utf-8")
     assert "training steps in bf16 (channels_last) and fp32 (channels_last), every evaluation in fp32" in page
 
 
@@ -101,7 +101,7 @@ def test_figures_follow_from_the_results(lab):
     np.testing.assert_allclose(np.concatenate(values), table.psnr)
     with h5py.File(path) as file:
         assert file["reconstruction"].shape == (len(lab.test), 32, 32)
-    assert "slices of 1 subject" in (network.folder / "report.txt").read_text()
+    assert "slices of 1 subject" in (network.folder / "report.txt").read_text(encoding="utf-8")
 
 
 def test_evaluation_is_read_back_while_weights_and_data_are_the_same(lab, monkeypatch):

@@ -37,7 +37,7 @@ def test_a_notebook_edited_by_hand_is_noticed(tmp_path):
     for name in names:
         path = tmp_path / "notebooks" / name
         assert path.read_bytes() == (project_root() / "notebooks" / name).read_bytes()
-        path.write_text(path.read_text().replace("Start here", "Stop here"))
+        path.write_text(path.read_text(encoding="utf-8").replace("Start here", "Stop here"))
     done = subprocess.run([*command, "--check"], capture_output=True, text=True)
     assert done.returncode == 1 and re.findall("(.*) does not match", done.stdout) == names
 
@@ -60,7 +60,7 @@ checks.one(mine)
 @pytest.mark.parametrize("solved", [False, True])
 def test_one_script_gives_stub_and_solution(solved, tmp_path):
     script = tmp_path / "00_x.py"
-    script.write_text(EXERCISE)
+    script.write_text(EXERCISE, encoding="utf-8")
     title, *code = (cell.source for cell in nbformat.reads(build.build(script, solved), as_version=4).cells)
     assert code == ["mine = 1" if solved else "mine = None", "checks.one(mine)"]
     links = ["../../docs/notation.md", "../01_next.ipynb"] if solved else ["../docs/notation.md", "./01_next.ipynb"]
@@ -74,13 +74,14 @@ PARTS = ['# %% tags=["solution"]\nmine = 1\n', '# %% tags=["exercise"]\nmine = N
 @pytest.mark.parametrize("part", PARTS, ids=["no solution", "no stub", "no check"])
 def test_an_incomplete_exercise_is_refused(part, tmp_path):
     script = tmp_path / "00_x.py"
-    script.write_text(EXERCISE.replace(part, "") + "\n# %%\n1\n\n# %%\n2\n")
+    script.write_text(EXERCISE.replace(part, "") + "\n# %%\n1\n\n# %%\n2\n", encoding="utf-8")
     with pytest.raises(ValueError, match="00_x.py: expected"):
         build.build(script)
 
 
 def test_every_notebook_has_exercises_questions_and_links_that_lead_somewhere():
-    keys = set(re.findall(r"^- `(\w+)`", (project_root() / "docs" / "bibliography.md").read_text(), re.MULTILINE))
+    text = (project_root() / "docs" / "bibliography.md").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^- `(\w+)`", text, re.MULTILINE))
     for path in NOTEBOOKS:
         cells = nbformat.read(path, as_version=4).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
@@ -121,7 +122,8 @@ def test_code_fits_the_page():
 
 
 def test_the_glossary_is_in_order():
-    words = re.findall(r"^\*\*(.+?)\.\*\*", (project_root() / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    text = (project_root() / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE)
     assert words == sorted(words, key=str.lower) and len(words) > 40
 
 
@@ -138,7 +140,7 @@ def test_the_handout_works_and_holds_no_solutions(tmp_path):
     tags = [tag for notebook in notebooks for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     assert "exercise" in tags and "solution" not in tags
     for page in folder.glob("docs/*.md"):
-        for link in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text()):
+        for link in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
     code = "import kdrecon.laboratory as l; print(l.__file__, l.Laboratory(resolution=48).mask.shape)"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
@@ -147,7 +149,7 @@ def test_the_handout_works_and_holds_no_solutions(tmp_path):
 
 def nbval(folder: Path, run_root: Path, notebooks: list[Path]) -> subprocess.CompletedProcess:
     """Run notebooks, prepared with the smallest parameters, cell by cell under nbval, all in one run folder."""
-    parameters = yaml.safe_load(TINY.read_text()) | {"run_root": str(run_root)}
+    parameters = yaml.safe_load(TINY.read_text(encoding="utf-8")) | {"run_root": str(run_root)}
     for path in notebooks:
         papermill.execute_notebook(
             path, folder / path.name, parameters, prepare_only=True, kernel_name="python3", progress_bar=False
@@ -184,7 +186,7 @@ def test_all_notebooks_cell_by_cell(tmp_path, trained):
 def test_stubs_stop_nothing_and_solutions_pass_every_check(tiny_run, trained, capsys):
     batch.run(batch.read_parameters(TINY, []), trained, SOLUTIONS)
     for path in SOLUTIONS:
-        number = (project_root() / "lessons" / f"{path.stem}.py").read_text().count('tags=["exercise"]')
+        number = (project_root() / "lessons" / f"{path.stem}.py").read_text(encoding="utf-8").count('tags=["exercise"]')
         assert verdicts(tiny_run[0] / "notebooks" / path.name) == ["not yet"] * number, path.name
         assert verdicts(trained / "notebooks" / path.name) == ["right"] * number, path.name
     assert "trained," not in capsys.readouterr().out and len(SOLUTIONS) >= 7

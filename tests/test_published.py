@@ -67,7 +67,7 @@ def test_nothing_is_put_beside_data_that_no_paper_reports(tmp_path):
     write_network(tmp_path, dataset="sample")
     assert beside_published(evaluation.summary(tmp_path)).empty
     batch.report(tmp_path)
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "No paper reports figures for sample 4x" in page and "cardiac 8x" in page
 
 
@@ -75,5 +75,5 @@ def test_the_report_shows_both(tmp_path):
     write_network(tmp_path, **PAPER)
     write_network(tmp_path, **PAPER | SFT_AT)
     batch.report(tmp_path)
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<td>32.03</td>" in page and "<td>reproduced</td>" in page and "<td>not attempted</td>" in page

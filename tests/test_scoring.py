@@ -66,12 +66,12 @@ def test_volume_wise_figures_of_a_run_are_a_table_of_their_own(run):
     lab, _, table = run
     out = lab.parameters.run_folder
     batch.report(out)
-    assert not (out / "volume_wise.csv").exists() and "Volume-wise" not in (out / "report.html").read_text()
+    assert not (out / "volume_wise.csv").exists() and "Volume-wise" not in (out / "report.html").read_text(encoding="utf-8")
     batch.report(out, volume_wise=True)
     volumes, slices = (pd.read_csv(out / name) for name in ("volume_wise.csv", "summary.csv"))
     assert volumes.network.tolist() == ["zero-filled"] and volumes.volumes.tolist() == [1] and "vif" not in volumes
     assert slices.psnr[0] == pytest.approx(table.psnr.mean()) != volumes.psnr[0]
-    assert "They do not compare with the slice-wise figures above" in (out / "report.html").read_text()
+    assert "They do not compare with the slice-wise figures above" in (out / "report.html").read_text(encoding="utf-8")
 
 
 IMAGES = np.random.default_rng(0).random((3, 24, 24)).astype(np.float32)

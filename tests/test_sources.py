@@ -76,7 +76,7 @@ def test_mrbrains_2013(tmp_path):
 
 def test_mrbrains_is_measured_with_the_published_mask(tmp_path):
     prepare(MRBrainS(trees.mrbrains2018(tmp_path / "in")), tmp_path, Options(jobs=1))
-    text = (tmp_path / "mrbrain" / "summary.txt").read_text()
+    text = (tmp_path / "mrbrain" / "summary.txt").read_text(encoding="utf-8")
     assert "train:      10 slices (the paper reports 240)" in text and "(the paper reports 96)" in text
     with h5py.File(tmp_path / "mrbrain" / "train" / "acc_4x" / "1.h5") as file:
         assert file.attrs["mask"] == "mrbrain 4x, published" and file["volfs"].shape == (240, 240, 2)
@@ -102,7 +102,7 @@ def test_a_bids_tree_is_split_by_person(tmp_path):
 def test_who_was_scanned(paths, pattern, expected, tmp_path):
     for path in paths:
         trees.nifti(tmp_path / path, trees.picture(1, (8, 8)))
-    (tmp_path / ".hidden.nii").write_text("as some systems leave them behind")
+    (tmp_path / ".hidden.nii").write_text("as some systems leave them behind", encoding="utf-8")
     assert [s.subject for s in found(Nifti(tmp_path, subject=pattern))] == expected
 
 
@@ -171,7 +171,7 @@ def test_dicom_series_are_separated_sorted_and_rescaled(tmp_path):
     trees.multiframe(root / "enhanced", trees.picture(3, seed=4), "P3")
     trees.dicom_series(root / "phase", trees.picture(2), "P2", 4, ImageType=["ORIGINAL", "PRIMARY", "P"])
     trees.dicom_series(root / "ct", trees.picture(2), "P2", 5, Modality="CT")
-    (root / "README").write_text("no scan")
+    (root / "README").write_text("no scan", encoding="utf-8")
     source = Dicom(root)
     scans = found(source)
     assert [(s.subject, s.label, len(s.files)) for s in scans] == [

@@ -48,7 +48,7 @@ def acdc(root: Path, training: int = 2, testing: int = 1, **options) -> Path:
             nifti(folder / f"{name}_frame{frame:02d}_gt.nii.gz", (frames[frame] > 900).astype(np.int16))
         nifti(folder / f"{name}_4d.nii.gz", np.stack([f.transpose(2, 1, 0) for f in frames.values()], 3))
         lines = ["ED: 1", "ES: 3", "Group: DCM", "Height: 184.0", "NbFrame: 3", "Weight: 95.0"]
-        (folder / "Info.cfg").write_text("\n".join(lines) + "\n")
+        (folder / "Info.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
 
 
@@ -85,7 +85,7 @@ def bids(root: Path, people: int = 3) -> Path:
             nifti(folder / "anat" / f"{stem}_T1w.nii.gz", picture(2, (40, 48), seed=10 * number + session))
             nifti(folder / "func" / f"{stem}_task-rest_bold.nii.gz", np.ones((4, 4, 2, 3)))
         nifti(root / "derivatives" / f"sub-{number:02d}" / f"sub-{number:02d}_T1w.nii.gz", picture(2, (40, 48)))
-    (root / "dataset_description.json").write_text('{"Name": "three people", "BIDSVersion": "1.9.0"}')
+    (root / "dataset_description.json").write_text('{"Name": "three people", "BIDSVersion": "1.9.0"}', encoding="utf-8")
     return root
 
 

@@ -40,7 +40,7 @@ def lab(tmp_path_factory) -> tuple[str, Path]:
     for name, text in SETTINGS.items():
         path = place / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     folders = {f"JUPYTER_{kind}_DIR": str(place / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
     environment = {k: v for k, v in os.environ.items() if k not in ("JUPYTER_PATH", "MPLBACKEND", "TQDM_DISABLE")}
     with socket.socket() as free:
@@ -52,14 +52,15 @@ def lab(tmp_path_factory) -> tuple[str, Path]:
         f"--LabApp.user_settings_dir={place / 'settings'}", f"--LabApp.workspaces_dir={place / 'workspaces'}",
         "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
     ]  # fmt: skip
-    with open(place / "server.log", "w") as log:
+    with open(place / "server.log", "w", encoding="utf-8") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log, env=environment | folders
         )
         url = f"http://127.0.0.1:{port}"
 
         def answers(_):
-            assert server.poll() is None, f"JupyterLab did not start:\n{(place / 'server.log').read_text()[-3000:]}"
+            if server.poll() is not None:
+                raise RuntimeError("JupyterLab did not start:\n" + (place / "server.log").read_text(encoding="utf-8")[-3000:])
             return urllib.request.urlopen(f"{url}/api").status == 200
 
         try:

@@ -21,7 +21,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from kdrecon.experiments import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("[0-9]*.ipynb"))
-READY = json.loads(next((project_root() / "kdrecon" / "ready").glob("*.json")).read_text())["config"]
+READY = json.loads(next((project_root() / "kdrecon" / "ready").glob("*.json")).read_text(encoding="utf-8"))["config"]
 PARAMETERS = {
     "resolution": READY["resolution"], "acceleration": READY["acceleration"],
     "epochs": 1, "batch_size": 8, "methods": ["at"], "device": "cpu", "ready": True,
