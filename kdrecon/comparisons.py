@@ -10,26 +10,30 @@ import pandas as pd
 
 from kdrecon.errors import InputError
 from kdrecon.evaluation import PLACE, evaluated, identity, network_name, reading_order, write_table
-from kdrecon.statistics import LOWER_IS_BETTER, judged, pair, seed_spread
+from kdrecon.statistics import LOWER_IS_BETTER, judged, mean_over_subjects, pair, spread_over_seeds
 
 AGAINST = {
     "student": "the plain student: same architecture, trained alone",
-    "control": "a student trained alone for as many epochs as lie behind the network's weights, its start included",
+    "control": "a student trained alone for as many steps as lie behind the network's weights, its start included",
     "std-kd": "the same distillation from the standard teacher (SFT-KD students only)",
 }
 COLUMNS = (
     *PLACE, "against", "network", "reference", "metric", "seeds", "subjects", "n", "mean", "reference_mean",
-    "difference", "low", "high", "seed_sd", "p", "p_holm", "limit", "verdict", "below_student", "gap_teacher",
+    "difference", "low", "high", "about", "seed_sd", "p", "p_holm", "verdict", "below_student", "gap_teacher",
     "gap_sft_teacher", "note",
 )  # fmt: skip
 
 
 @dataclass
 class Configuration:
-    """What a run trained once or with several seeds: its identity without the seed, and a slice-wise table by seed."""
+    """What a run trained once or with several seeds: its identity without the seed, and a slice-wise table by seed.
+
+    steps are the optimiser steps behind the weights, those of the start included; 0 where no record tells.
+    """
 
     identity: dict
     name: str = ""
+    steps: int = 0
     scores: dict[int, pd.DataFrame] = field(default_factory=dict)
 
     def __getitem__(self, key: str):
@@ -39,12 +43,6 @@ class Configuration:
     def trained_alone(self) -> bool:
         """Whether it is a student without any teacher: the plain student or a control."""
         return self["model"] in ("student", "control") and not self["method"]
-
-    @property
-    def epochs_behind(self) -> int:
-        """Epochs that have moved its weights: twice its own in two stages, and those of SFT where it started there."""
-        stages = 2 if self["method"] and self["schedule"] == "two_stage" else 1
-        return self["epochs"] * (stages + (self["init"] == "sft"))
 
 
 def configurations(run_root: Path) -> list[Configuration]:
@@ -59,6 +57,7 @@ def configurations(run_root: Path) -> list[Configuration]:
         if key["model"] != "zero_filled":
             configuration = found.setdefault(json.dumps(key, sort_keys=True), Configuration(key))
             configuration.scores[record["config"]["seed"]] = scores
+            configuration.steps = max(configuration.steps, record.get("steps", 0))
     for place in _places(list(found.values())).values():
         for configuration in place:
             configuration.name = network_name(configuration.identity, [other.identity for other in place])
@@ -70,8 +69,9 @@ def comparisons(
 ) -> pd.DataFrame:
     """Each network of a run against the plain student, the longer trained control and Std-KD; a row a comparison.
 
-    Paired by slice, clustered by subject, averaged over the seeds that both networks have: see
-    :mod:`kdrecon.statistics`. Networks are compared only where data set, acceleration, resolution and slices are the
+    Paired by slice, a mean over subjects, averaged over the seeds that both networks have: see
+    :mod:`kdrecon.statistics`. The means of summary.csv are over slices, as in the papers; where subjects have unequal
+    numbers of slices, the two differ. Networks are compared only where data set, acceleration, resolution and slices are the
     same; where a run holds several references that would do, the one that agrees in most settings is taken.
 
     Args:
@@ -81,7 +81,8 @@ def comparisons(
         metrics: columns of metrics.csv.
 
     Returns:
-        against, network, reference, metric, then the columns of :func:`kdrecon.statistics.judged`, below_student
+        against, network, reference, metric, then the columns of :func:`kdrecon.statistics.judged` (about says whether the
+        interval speaks about the method or about the networks of a single seed), below_student
         (the mean is worse than the plain student's), gap_teacher and gap_sft_teacher (mean minus the teachers').
         p-values are corrected within each place, kind of reference and metric.
 
@@ -134,12 +135,18 @@ def _reference(network: Configuration, networks: list[Configuration], kind: str 
             return plain if plain is not network else None
         return _closest(network, alone)
     if kind == "control":
-        enough = [c for c in alone if c["epochs"] >= network.epochs_behind > network["epochs"]]
-        return min(enough, key=lambda c: (c["epochs"], -_agreement(c, network), c.name), default=None)
+        plain = _reference(network, networks, "student")
+        equal = [c for c in alone if network["method"] and c is not plain and _equal_steps(c, network)]
+        return min(equal, key=lambda c: (c.steps, -_agreement(c, network), c.name), default=None)
     if kind == "std-kd":
         paper = {"method": network["method"], "network": network["network"], "teacher": "standard", "init": "random"}
         return _closest(network, _fitting(networks, paper)) if network["teacher"] == "sft" else None
     return _closest(network, _fitting(networks, kind))
+
+
+def _equal_steps(control: Configuration, network: Configuration) -> bool:
+    """Whether a control took the network's steps, rounded up to a whole epoch of its own."""
+    return 0 < network.steps <= control.steps < network.steps + control.steps / control["epochs"]
 
 
 def _closest(network: Configuration, candidates: list[Configuration]) -> Configuration | None:
@@ -171,22 +178,22 @@ def _table(
 ) -> pd.DataFrame:
     """The comparisons of one place with one kind of reference: one family of tests."""
     sign, rows, unpaired = -1 if metric in LOWER_IS_BETTER else 1, [], []
+    spread = spread_over_seeds([network.scores for network in networks], metric)
     for network, reference in zip(networks, references):
         if reference is None:
             continue
         row = dict(zip(PLACE, place)) | {"against": _title(kind), "network": network.name, "reference": reference.name}
-        row |= {"metric": metric, "mean": np.mean([scores[metric].mean() for scores in network.scores.values()])}
+        row |= {"metric": metric, "mean": np.mean([mean_over_subjects(table, metric) for table in network.scores.values()])}
         row["below_student"] = sign * _gap(network, _reference(network, networks, "student"), metric) < 0
         for role in ("teacher", "sft_teacher"):
             row[f"gap_{role}"] = _gap(network, _closest(network, [c for c in networks if c["model"] == role]), metric)
         if network.scores.keys() & reference.scores.keys():
             row["recipe"] = _other_recipe(network, reference, kind)
-            rows.append(row | pair(network.scores, reference.scores, metric))
+            rows.append(row | pair(network.scores, reference.scores, metric, spread))
         else:
             note = f"seeds {sorted(network.scores)}, reference {sorted(reference.scores)}: none in common"
             unpaired.append(row | {"seeds": 0, "verdict": "not tested", "note": note})
-    spread = seed_spread([[scores[metric].mean() for scores in network.scores.values()] for network in networks])
-    judgements = judged(pd.DataFrame(rows), spread, metric) if rows else pd.DataFrame({"recipe": [], "note": []})
+    judgements = judged(pd.DataFrame(rows), metric) if rows else pd.DataFrame({"recipe": [], "note": []})
     judgements["note"] = ["; ".join(filter(None, pair)) for pair in zip(judgements.recipe, judgements.note)]
     return pd.concat([judgements, pd.DataFrame(unpaired)])
 
@@ -200,7 +207,7 @@ def _other_recipe(network: Configuration, reference: Configuration, kind: str | 
 
 
 def _gap(network: Configuration, other: Configuration | None, metric: str) -> float:
-    """Mean minus the other's mean over the seeds that both have; NaN without the other or a common seed."""
-    seeds = network.scores.keys() & other.scores.keys() if other else ()
-    gaps = [network.scores[seed][metric].mean() - other.scores[seed][metric].mean() for seed in sorted(seeds)]
-    return float(np.mean(gaps)) if gaps else np.nan
+    """Mean over subjects minus the other's, over the seeds that both have; NaN without the other or a common seed."""
+    seeds = sorted(network.scores.keys() & other.scores.keys()) if other else ()
+    means = [[mean_over_subjects(c.scores[seed], metric) for seed in seeds] for c in (network, other) if seeds]
+    return float(np.mean(means[0]) - np.mean(means[1])) if means else np.nan

@@ -117,7 +117,7 @@ class Laboratory:
 
         The steps are those of :meth:`student_steps`, rounded up to whole epochs; the schedule is stretched over them.
         """
-        epochs = math.ceil(self.student_steps(network) / self._steps(1, self.parameters.batch_size))
+        epochs = math.ceil(self.student_steps(network) / self._steps_an_epoch(self.parameters.batch_size))
         return self._network(replace(self._experiment("control"), epochs=epochs), ready=False)
 
     def student_steps(self, network: Network) -> int:
@@ -127,12 +127,15 @@ class Laboratory:
         Counted are steps, not their cost: a step of SFT runs the teacher and four branch blocks as well, a step of
         distillation the teacher's forward pass. S1, which the SFT training does not touch, has seen fewer.
         """
-        e = network.experiment
-        steps = self._steps(e.epochs, e.batch_size) * (2 if e.method and e.switches.schedule == "two_stage" else 1)
-        return steps + (self.student_steps(self.sft_teacher()) if e.init == "sft" else 0)
+        return read_record(network.folder)["steps"]
 
-    def _steps(self, epochs: int, batch_size: int) -> int:
-        return epochs * math.ceil(len(self.train) / batch_size)
+    def _steps_behind(self, experiment: Experiment) -> int:
+        e, stages = experiment, 2 if experiment.method and experiment.switches.schedule == "two_stage" else 1
+        start = self.student_steps(self.sft_teacher()) if e.init == "sft" else 0
+        return start + stages * e.epochs * self._steps_an_epoch(e.batch_size)
+
+    def _steps_an_epoch(self, batch_size: int) -> int:
+        return math.ceil(len(self.train) / batch_size)
 
     def new_student(self) -> DCCNN:
         """An untrained student (D3C5) with the first weights that the seed gives it."""
@@ -221,6 +224,7 @@ class Laboratory:
             "finished": False,
             "origin": "trained",
             "parameters": count_parameters(objective.evaluated),
+            "steps": self._steps_behind(experiment),
             "device": self.device.type,
             "precision": resolve_precision(recipe.precision, self.device),
             "layout": recipe.layout,
@@ -274,6 +278,8 @@ class Laboratory:
     def _load(self, experiment: Experiment, folder: Path, origin: str) -> Network:
         if folder in self._networks:
             return self._networks[folder]
+        if "steps" not in (record := read_record(folder)):  # written by version 0.1
+            write_json(folder / "config.json", record | {"steps": self._steps_behind(experiment)})
         self._networks[folder] = replace(open_network(folder, self.device), origin=origin)
         if origin != "trained":
             source = "ready network" if origin == "ready" else "loaded from this run"

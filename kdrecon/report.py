@@ -109,7 +109,6 @@ def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.Da
         "95 % interval": interval,
         "SD over seeds": plain(table.seed_sd),
         "p (Holm)": ["< 0.001" if p < 0.001 else text for p, text in zip(table.p_holm, plain(table.p_holm, 3))],
-        "limit": plain(table["limit"]),
         "verdict": table.verdict,
     }
     if (table.against == "student").all():
@@ -162,10 +161,11 @@ def _volume_wise(volumes: pd.DataFrame) -> str:
 def _comparisons(compared: pd.DataFrame) -> str:
     """The section on paired comparisons: a table a kind of reference, then why something is not shown."""
     parts = [
-        "<h2>Comparisons</h2><p>Mean PSNR minus that of the reference in dB, on the same slices, averaged over the seeds "
-        "that both have. Interval and p-value take the subject as the unit, not the slice; p-values are corrected by "
-        "Holm within a table. The limit is the difference that other subjects and other seeds alone could produce: "
-        "below it nothing is shown. The other metrics are in comparisons.csv.</p>"
+        "<h2>Comparisons</h2><p>PSNR minus that of the reference in dB, on the same slices, averaged over the seeds that "
+        "both have; a mean over subjects, each counted once, so that it can differ from a difference of the table above, "
+        "whose means are over slices. Interval and p-value count other subjects and other seeds; with one seed the interval "
+        "is about these networks alone and nothing is tested. p-values are corrected by Holm within a table. The other "
+        "metrics are in comparisons.csv.</p>"
     ]
     places = compared[compared.metric == "psnr"].groupby([*PLACE, "against"], sort=False)
     several = compared[list(PLACE)].drop_duplicates().shape[0] > 1

@@ -43,6 +43,22 @@ def test_a_network_is_trained_once_and_then_loaded(lab, capsys):
     assert {"best_model.pt", "model.pt", "log.csv", "summary"} <= {p.name for p in first.folder.iterdir()}
 
 
+def test_steps_are_those_of_the_ready_start_and_of_the_training(tmp_path):
+    """The ready SFT training took 60 epochs of 48 / 4 steps; 14 epochs of 48 / 3 come on top."""
+    lab = Laboratory(resolution=120, epochs=14, batch_size=3, run_root=str(tmp_path), device="cpu")
+    assert lab.student_steps(lab.sft_teacher()) == 720
+    assert lab._steps_behind(lab._experiment("student", "sft", "at", "sft", "ready")) == 720 + 14 * 16
+    assert lab.student_steps(lab.distilled("at", "sft", ready=True)) == 1440
+
+
+def test_the_steps_of_a_network_of_version_0_1_are_counted_when_it_is_loaded(lab):
+    path = lab.student().folder / "config.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "steps"}), encoding="utf-8")
+    assert small_laboratory(lab.parameters.run_root).student().experiment == lab.student().experiment
+    assert json.loads(path.read_text(encoding="utf-8")) == record and record["steps"] == 2
+
+
 def test_student_of_sft_kd_starts_from_the_sft_student_blocks(lab):
     sft = lab.sft_teacher()
     at = lab.distilled("at", teacher="sft")
