@@ -11,7 +11,7 @@ import numpy as np
 import typer
 from tqdm.auto import tqdm
 
-from data_prep.source import Scan, Volume, find, optional_import, subject_of
+from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
 from data_prep.steps import natural
 from kdrecon.errors import InputError, first_line
 
@@ -23,6 +23,7 @@ def find_series(
     folder: Path,
     subject: Callable[[Path, object], str | InputError],
     wanted: Callable[[Path, object], bool] = lambda path, header: True,
+    passed: Passed | None = None,
 ) -> Iterator[Scan | InputError]:
     """The MR series of a folder, each sorted by position, then by time; of what files are called nothing is believed.
 
@@ -33,9 +34,10 @@ def find_series(
         folder: searched at any depth.
         subject: names who was scanned, from a file's path and its header.
         wanted: whether to use a file, from the same.
+        passed: takes what is passed over.
     """
     series, seen = defaultdict(list), {}
-    for path in tqdm(find(folder, lambda path: True), desc="headers", unit="file", leave=False, delay=2):
+    for path in tqdm(find(folder, lambda path: True, passed), desc="headers", unit="file", leave=False, delay=2):
         header = path if isinstance(path, InputError) else read_header(path)
         if isinstance(header, InputError):
             yield header
@@ -176,7 +178,7 @@ class Dicom:
     published: ClassVar[dict] = {}
     layout: ClassVar[str] = "DICOM files of MR series, at any depth"
 
-    def scans(self) -> Iterator[Scan | InputError]:
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
         def subject(path: Path, header) -> str | InputError:
             patient = str(header.get("PatientID") or "")
             return patient if patient and not self.subject else subject_of(path, self.folder, self.subject)
@@ -184,7 +186,7 @@ class Dicom:
         def wanted(path: Path, header) -> bool:
             return bool(re.search(self.match, str(header.get("SeriesDescription", "")), re.IGNORECASE))
 
-        yield from find_series(self.folder, subject, wanted)
+        yield from find_series(self.folder, subject, wanted, passed)
 
     def read(self, scan: Scan) -> Volume:
         return read_series(scan.files)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import typer
 
-from data_prep.source import Scan, Volume, find, optional_import, subject_of
+from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
 from data_prep.steps import centred
 from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import fft2, ifft2
@@ -70,8 +70,8 @@ class Calgary:
     published: ClassVar[dict] = {}
     layout: ClassVar[str] = "{Train,Val,Test}/*.npy, complex (S, H, W) or (S, H, W, 2 x channels)"
 
-    def scans(self) -> Iterator[Scan | InputError]:
-        for path in find(self.folder, lambda path: path.suffix == ".npy"):
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        for path in find(self.folder, lambda path: path.suffix == ".npy", passed):
             yield path if isinstance(path, InputError) else Scan(path.stem, (path,), "volume", part_of(path))
 
     def read(self, scan: Scan) -> Volume:
@@ -121,8 +121,9 @@ class FastMRI:
         "{multicoil,singlecoil}_{train,val}/*.h5; those of the test sets are undersampled and passed over"
     )
 
-    def scans(self) -> Iterator[Scan | InputError]:
-        for path in find(self.folder, lambda path: path.suffix == ".h5"):
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        passed = {} if passed is None else passed
+        for path in find(self.folder, lambda path: path.suffix == ".h5", passed):
             if isinstance(path, InputError):
                 yield path
                 continue
@@ -130,6 +131,8 @@ class FastMRI:
                 with h5py.File(path) as file:
                     if "kspace" in file and "mask" not in file:
                         yield Scan(str(file.attrs.get("patient_id", path.stem)), (path,), "", part_of(path))
+                    else:
+                        passed[path] = "undersampled files" if "mask" in file else "HDF5 files without kspace"
             except OSError as error:
                 yield InputError(f"{path} cannot be read ({first_line(error)}): expected an intact file; get it again")
 
@@ -164,14 +167,16 @@ class Ismrmrd:
     published: ClassVar[dict] = {}
     layout: ClassVar[str] = "*.h5 or *.mrd that hold dataset/xml and dataset/data"
 
-    def scans(self) -> Iterator[Scan | InputError]:
-        for path in find(self.folder, lambda path: path.suffix in (".h5", ".mrd")):
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        passed = {} if passed is None else passed
+        for path in find(self.folder, lambda path: path.suffix in (".h5", ".mrd"), passed):
             if isinstance(path, InputError):
                 yield path
                 continue
             try:
                 with h5py.File(path) as file:
                     if "dataset/data" not in file or "dataset/xml" not in file:
+                        passed[path] = "HDF5 files without dataset/xml and dataset/data"
                         continue
                     header = ElementTree.fromstring(file["dataset/xml"][0])
                 patient = header.findtext(".//{*}patientID") or subject_of(path, self.folder, "")

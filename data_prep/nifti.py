@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import typer
 
-from data_prep.source import Scan, Volume, find, subject_of
+from data_prep.source import Passed, Scan, Volume, extension, find, subject_of
 from data_prep.steps import natural
 from kdrecon.errors import InputError
 
@@ -67,8 +67,8 @@ class ACDC:
     published: ClassVar[dict] = {"train": 1841, "validation": 1076}
     layout: ClassVar[str] = "patientNNN/Info.cfg with patientNNN_frameNN.nii.gz, or patientNNN_4d.nii.gz, beside it"
 
-    def scans(self) -> Iterator[Scan | InputError]:
-        for path in find(self.folder, lambda path: path.name == "Info.cfg"):
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        for path in find(self.folder, lambda path: path.name == "Info.cfg", passed):
             yield from [path] if isinstance(path, InputError) else self._patient(path)
 
     def _patient(self, info: Path) -> Iterator[Scan | InputError]:
@@ -119,9 +119,10 @@ class MRBrainS:
     published: ClassVar[dict] = {"train": 240, "validation": 96}
     layout: ClassVar[str] = "TrainingData/N/T1.nii (2013) or training/N/pre/reg_T1.nii.gz (2018)"
 
-    def scans(self) -> Iterator[Scan | InputError]:
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        passed = {} if passed is None else passed
         found: dict[str, list[Scan]] = {"": []}
-        for path in find(self.folder, lambda path: bool(re.fullmatch(r"(reg_)?T1\.nii(\.gz)?", path.name))):
+        for path in find(self.folder, lambda path: bool(re.fullmatch(r"(reg_)?T1\.nii(\.gz)?", path.name)), passed):
             if isinstance(path, InputError):
                 yield path
             elif path.name.startswith("reg_") and path.parent.name == "pre":
@@ -129,6 +130,8 @@ class MRBrainS:
             elif path.name.startswith("T1") and path.parents[1].name in ("TrainingData", "TestData"):
                 kind = "training" if path.parents[1].name == "TrainingData" else "test"
                 found.setdefault(kind, []).append(Scan(f"{kind}-{path.parent.name}", (path,), "T1"))
+            else:
+                passed[path] = "T1 scans outside pre/, TrainingData/ and TestData/"
         for kind, scans in found.items():
             for rank, scan in enumerate(sorted(scans, key=lambda scan: natural(scan.subject))):
                 position = rank + (5 if kind == "test" else 0)
@@ -154,11 +157,14 @@ class Nifti:
     published: ClassVar[dict] = {}
     layout: ClassVar[str] = "*.nii or *.nii.gz, at any depth"
 
-    def scans(self) -> Iterator[Scan | InputError]:
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        passed = {} if passed is None else passed
         bids = (self.folder / "dataset_description.json").exists()
         match = self.match or ("*_T1w.nii*" if bids else "*.nii*")
-        for path in find(self.folder, lambda path: path.match(match) and path.name.endswith((".nii", ".nii.gz"))):
+        wanted = lambda path: path.match(match) and extension(path) in (".nii", ".nii.gz")  # noqa: E731
+        for path in find(self.folder, wanted, passed):
             if isinstance(path, Path) and bids and "derivatives" in path.relative_to(self.folder).parts:
+                passed[path] = "derivatives"
                 continue
             subject = path if isinstance(path, InputError) else subject_of(path, self.folder, self.subject)
             yield subject if isinstance(subject, InputError) else Scan(subject, (path,))

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,7 +27,7 @@ from tqdm.auto import tqdm
 
 from data_prep import sheet, steps
 from data_prep.check import check
-from data_prep.source import Scan, Source, each_once
+from data_prep.source import Passed, Scan, Source, each_once
 from kdrecon.data import SPLITS, write_volume
 from kdrecon.errors import InputError, first_line
 
@@ -128,11 +129,17 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
             raise error
         bad.append(str(error))
 
-    scans = []
-    for found in each_once(source.scans()):
+    scans, passed = [], {}
+    for found in each_once(source.scans(passed)):
         leave_out(found) if isinstance(found, InputError) else scans.append(found)
+    seen = _passed_over(passed, scans)
     if not scans:
-        raise InputError(f"{source.folder} holds no scan for this reader: expected {source.layout}; check the path")
+        beside = "".join(f"; {what}" for what in (seen, f"unusable: {len(bad)}, {bad[0]}" if bad else "") if what)
+        raise InputError(
+            f"{source.folder} holds no scan for this reader{beside}: expected {source.layout}; check the path"
+        )
+    if seen:
+        print(seen)
     subjects = sorted({scan.subject for scan in scans}, key=steps.natural)
     splits = steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
     _check_target(out / name)
@@ -296,6 +303,15 @@ def _outcome(done: Future) -> dict | InputError:
             "a worker process was ended from outside, often for lack of memory: expected it to finish; run the same command "
             "again with --jobs 1, finished volumes are kept"
         ) from None
+
+
+def _passed_over(passed: Passed, scans: list[Scan]) -> str:
+    """How many files were seen that belong to no scan, by what they are, the most frequent first."""
+    used = {path for scan in scans for path in scan.files}
+    counts = Counter(reason for path, reason in passed.items() if path not in used).most_common()
+    shown = [f"{count} {reason}" for reason, count in counts[:8]]
+    shown += [f"{sum(count for _, count in counts[8:])} others"] if counts[8:] else []
+    return f"passed over: {', '.join(shown)}" if shown else ""
 
 
 def _row(task: Task, result: dict) -> dict:

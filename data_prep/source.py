@@ -14,6 +14,8 @@ import numpy as np
 from data_prep.steps import natural
 from kdrecon.errors import InputError
 
+POINTERS = {b"/annex/objects/": "datalad get", b"version https://git-lfs.": "git lfs pull"}
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -47,6 +49,10 @@ class Volume(NamedTuple):
     raw: np.ndarray | None = None
 
 
+Passed = dict[Path, str]
+"""Files that are none of the scans asked for, each with what such files are, in the plural: "phase images"."""
+
+
 class Source(Protocol):
     """A data set as its users have it. A new one is a dataclass of about 40 lines with these members.
 
@@ -69,23 +75,26 @@ class Source(Protocol):
     published: dict[str, int]
     layout: str
 
-    def scans(self) -> Iterator[Scan | InputError]:
-        """All volumes in a fixed order; what is unusable comes as the error that names it."""
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes in a fixed order; what is unusable comes as the error that names it, what is passed over is noted."""
 
     def read(self, scan: Scan) -> Volume:
         """The images of one volume."""
 
 
-def find(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path | InputError]:
+def find(folder: Path, fits: Callable[[Path], bool], passed: Passed | None = None) -> Iterator[Path | InputError]:
     """All files below a folder that fit, in natural order; symbolic links are followed, except in circles.
 
-    A link that leads nowhere, or back to a folder that is being searched anyway, comes as an InputError.
+    A link that leads nowhere, or back to a folder that is being searched anyway, comes as an InputError. What does not
+    fit, and what a DataLad or Git LFS clone has not fetched, is noted in ``passed``. Hidden files and folders are not
+    looked at.
     """
+    passed = {} if passed is None else passed
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected the one that holds the scans; check the path")
     root, closed = folder.resolve(), []
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=closed.append):
-        folders.sort(key=natural)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
         for name in list(folders):
             path = Path(parent) / name
             if path.is_symlink() and (path.resolve().is_relative_to(root) or root.is_relative_to(path.resolve())):
@@ -93,7 +102,13 @@ def find(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path | InputErr
                 yield InputError(f"{path} is a link back to {path.resolve()}: expected no circles; remove the link")
         for name in sorted((name for name in names if not name.startswith(".")), key=natural):
             path = Path(parent) / name
-            if fits(path):
+            if not fits(path):
+                passed[path] = f"{extension(path)} files" if extension(path) else "files without an extension"
+            elif path.exists() and not path.is_file():
+                passed[path] = "pipes, sockets or devices"
+            elif remedy := _not_fetched(path):
+                passed[path] = f"files that this clone has not fetched ({remedy})"
+            else:
                 try:
                     path.stat()
                     yield path
@@ -104,6 +119,26 @@ def find(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path | InputErr
                     )
     for error in closed:
         yield InputError(f"{error.filename} cannot be searched ({error.strerror}): expected permission; change its mode")
+
+
+def extension(path: Path) -> str:
+    """What the name of a file ends with, in lower case, that of a compressed one included: ".nii.gz"; "" for nothing."""
+    match = re.search(r"(\.[a-z]\w{0,9})?\.(gz|bz2|xz|zst|zip)$|\.\w{1,10}$", path.name.lower())
+    return match[0] if match else ""
+
+
+def _not_fetched(path: Path) -> str:
+    """The command that fetches a file of which a clone holds only the name, as git-annex and Git LFS leave it; else ""."""
+    try:
+        if path.is_symlink() and not path.exists():
+            return "datalad get" if "annex" in Path(os.readlink(path)).parts else ""
+        if path.stat().st_size > 1000:
+            return ""
+        with open(path, "rb") as file:
+            content = file.read(40)
+    except OSError:
+        return ""
+    return next((remedy for start, remedy in POINTERS.items() if content.startswith(start)), "")
 
 
 def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:

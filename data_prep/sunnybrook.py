@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 
 from data_prep.dicom import find_series, read_series
-from data_prep.source import Scan, Volume, find
+from data_prep.source import Passed, Scan, Volume, find
 from kdrecon.errors import InputError
 
 PATIENT = re.compile(r"SC-[A-Z]+(-[A-Z]+)?-\d+|SCD\d{7}")
@@ -32,9 +32,9 @@ class Sunnybrook:
     published: ClassVar[dict] = {}
     layout: ClassVar[str] = "Train/Images/**/SC-*.png, or SC-*/ or SCD*/CINESAX*/ with DICOM files"
 
-    def scans(self) -> Iterator[Scan | InputError]:
+    def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
         frames: dict[str, list[Path]] = {}
-        for path in find(self.folder, lambda path: path.suffix == ".png" and "Images" in path.parts):
+        for path in find(self.folder, lambda path: path.suffix == ".png" and "Images" in path.parts, passed):
             if isinstance(path, InputError):
                 yield path
             elif match := PATIENT.match(path.name):
@@ -44,7 +44,7 @@ class Sunnybrook:
         for subject, paths in frames.items():
             yield Scan(subject, tuple(paths), "frames")
         if not frames:
-            yield from find_series(self.folder, self._patient, self._short_axis)
+            yield from find_series(self.folder, self._patient, self._short_axis, passed)
 
     def _patient(self, path: Path, header) -> str | InputError:
         if match := PATIENT.search(path.relative_to(self.folder).as_posix()):

@@ -378,6 +378,57 @@ def test_an_unusable_file_is_named_and_can_be_left_out(case, tmp_path):
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
+def pass_over(case: str, root: Path) -> None:
+    """Put two files beside the scans of a folder that cannot be read, and are no fault."""
+    for number in (1, 2):
+        path = root / f"more{number}.nii.gz"
+        match case:
+            case "annex link":
+                path.symlink_to(Path(".git") / "annex" / "objects" / "Xk" / f"MD5E-s77--{number}.nii.gz")
+            case "annex pointer":
+                path.write_text(f"/annex/objects/MD5E-s77--{number}.nii.gz\n", encoding="utf-8")
+            case "LFS pointer":
+                path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", encoding="utf-8")
+            case "other extension":
+                path.with_name(f"more{number}.mnc.gz").touch()
+            case "no extension":
+                path.with_name(f"LICENSE{number}").touch()
+            case "pipe":
+                os.mkfifo(path)
+
+
+PASSED_OVER = {
+    "annex link": r"2 files that this clone has not fetched \(datalad get\)",
+    "annex pointer": r"2 files that this clone has not fetched \(datalad get\)",
+    "LFS pointer": r"2 files that this clone has not fetched \(git lfs pull\)",
+    "other extension": "2 .mnc.gz files",
+    "no extension": "2 files without an extension",
+    "pipe": "2 pipes, sockets or devices",
+}
+
+
+@pytest.mark.parametrize("case", PASSED_OVER)
+def test_what_was_seen_and_passed_over_is_said(case, tmp_path, capsys):
+    (tmp_path / "alone").mkdir()
+    pass_over(case, tmp_path / "alone")
+    for options in ONE, pipeline.replace(ONE, skip_bad=True):
+        with pytest.raises(InputError, match=f"alone holds no scan for this reader; passed over: {PASSED_OVER[case]}: exp"):
+            prepare(Nifti(tmp_path / "alone"), tmp_path / "out", options)
+    pass_over(case, scans(tmp_path / "in"))
+    trees.nifti(tmp_path / "in" / ".git" / "annex" / "objects" / "key.nii.gz", trees.picture(2, (8, 8)))
+    assert prepare(Nifti(tmp_path / "in"), tmp_path / "out", ONE) == ([], [])
+    assert re.search(f"^passed over: {PASSED_OVER[case]}$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_unusable_files_are_counted_where_nothing_is_left(tmp_path):
+    scans(tmp_path / "in", people=2)
+    for path in (tmp_path / "in").iterdir():
+        path.unlink()
+        path.symlink_to("gone")
+    with pytest.raises(InputError, match="holds no scan for this reader; unusable: 2, .*scan1.nii.gz is a link that leads"):
+        prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, skip_bad=True))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
