@@ -64,8 +64,9 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--out", type=Path, help="where the site goes; {run}/book by default")
     chosen = parser.parse_args()
-    site = chosen.out or chosen.run / "book"
-    status = build(chosen.run, site)
+    run = chosen.run.expanduser()
+    site = chosen.out.expanduser() if chosen.out else run / "book"
+    status = build(run, site)
     if not status:
         print(f"the book: {site / 'index.html'}")
     sys.exit(status)

@@ -1,7 +1,6 @@
 """From raw scans to the volume files that kdrecon reads: python -m data_prep NAME SOURCE --out datasets."""
 
 import inspect
-import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -14,10 +13,10 @@ from data_prep import pipeline, sample
 from data_prep.check import check
 from data_prep.pipeline import Options
 from data_prep.registry import SOURCES
-from kdrecon.data import ROOT
-from kdrecon.errors import InputError
+from kdrecon import console
+from kdrecon.places import project_root
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = console.application(__doc__)
 Out = Annotated[Path, typer.Option(help="folder that receives the data set")]
 
 
@@ -26,7 +25,7 @@ def sample_command(
     source: Annotated[
         Path | None, typer.Argument(help="folder with the two source packages; downloaded if left out")
     ] = None,
-    out: Annotated[Path, typer.Option(help="folder that receives sample/")] = ROOT / "data_prep" / "samples",
+    out: Annotated[Path, typer.Option(help="folder that receives sample/")] = project_root() / "data_prep" / "samples",
 ) -> None:
     """Rebuild the embedded sample from the two public packages it was taken from, byte for byte."""
     sample.build(source, out)
@@ -45,7 +44,7 @@ def check_command(folder: Annotated[Path, typer.Argument(help="of a data set, su
 def prepare_command(
     kind: type,
     source: dict,
-    out: Out = ROOT / "datasets",
+    out: Out = project_root() / "datasets",
     name: Annotated[str, typer.Option(help="of the data set and its folder; the source's own unless given")] = "",
     acceleration: Annotated[
         list[str], typer.Option("--acceleration", "-a", help="4x, 5x, 8x, ...; repeat it for several")
@@ -94,14 +93,9 @@ for name, kind in SOURCES.items():
 
 
 def main() -> None:
-    """Run the command line; what the user got wrong is one line on stderr and exit status 2."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that work in progress is tidied up
+    """Run the command line."""
     torch.set_num_threads(1)  # the work is spread over volumes instead
-    try:
-        app()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    console.run(app)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from nbconvert import HTMLExporter
 from kdrecon import comparisons, evaluation
 from kdrecon.checkpoints import alone_in, write_json, write_text
 from kdrecon.errors import InputError, first_line
-from kdrecon.experiments import Parameters, project_root
+from kdrecon.experiments import Parameters
 from kdrecon.laboratory import Laboratory
+from kdrecon.places import project_root
 from kdrecon.report import write_report
 
 NOTEBOOKS = project_root() / "notebooks"
@@ -89,7 +90,8 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
             print(f"{progress}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
         if any(out.glob("experiments/*/acc_*/*/metrics.csv")):
             report(out)
-    print(f"results: {_friendly(out / 'report.html')}")
+    written = [path for path in (out / "report.html", out / "notebooks") if path.exists()]
+    print(f"results: {_friendly(written[0])}")
 
 
 def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool = False) -> None:

@@ -1,6 +1,5 @@
 """The command line: kdrecon run, report, import-released, score, info."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,20 +7,19 @@ from typing import Annotated
 import torch
 import typer
 
+from kdrecon import console
 from kdrecon.errors import InputError
-from kdrecon.experiments import Parameters, environment, project_root
+from kdrecon.experiments import Parameters, environment
+from kdrecon.places import checkout
 
-app = typer.Typer(
-    help="A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-)  # fmt: skip
-
-QUICK = project_root() / "params" / "quick.yaml"
+app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
 
 
 @app.command()
 def run(
-    params: Annotated[Path, typer.Option(help="YAML file of parameters")] = QUICK,
+    params: Annotated[
+        Path | None, typer.Option(help="YAML file of parameters; params/quick.yaml by default")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="folder of the run; runs/NAME of the parameter file by default")
     ] = None,
@@ -34,12 +32,14 @@ def run(
     """Execute the notebooks in order through papermill: networks, executed notebooks, table and report."""
     from kdrecon import batch
 
+    root = checkout()
+    params = params or root / "params" / "quick.yaml"
     parameters = batch.read_parameters(params, assignments or [])
     if parameters.run_root:
         raise InputError(f"run_root = {parameters.run_root!r}: expected it empty here; name the folder with --out")
     notebooks = batch.choose_notebooks(batch.NOTEBOOKS, first, only)
     try:
-        batch.run(parameters, out or project_root() / "runs" / params.stem, notebooks)
+        batch.run(parameters, out or root / "runs" / params.stem, notebooks)
     except batch.NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -155,10 +155,4 @@ def _assigned(option: str, assignments: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the command line; what the user got wrong is one line on stderr and exit status 2."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that kernels are shut down
-    try:
-        app()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    console.run(app)

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import crop_kspace
+from kdrecon.places import SAMPLES, project_root
 from kdrecon.sampling import MASK_TYPES, mask_for, undersample
 
 SPLITS = ("train", "validation", "test")
 FORMAT_VERSION = 1
 BYTES_PER_PIXEL = 16  # x and x_u as float32, y as complex64
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Batch(NamedTuple):
@@ -253,7 +253,7 @@ def dataset_folder(dataset: str, data_root: str = "") -> Path:
         InputError: there is no such folder.
     """
     if not data_root:
-        root = ROOT / ("data_prep/samples" if dataset == "sample" else "datasets")
+        root = SAMPLES if dataset == "sample" else project_root() / "datasets"
     elif not (root := Path(data_root)).is_dir():
         raise InputError(
             f"data_root {data_root!r} is not a folder: expected the folder that holds {dataset}/; check it"

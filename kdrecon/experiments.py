@@ -1,5 +1,7 @@
 """What a run is made of and where everything lies on disk: parameters, experiment folders, run records."""
 
+import contextlib
+import os
 import platform
 import re
 import subprocess
@@ -13,17 +15,13 @@ import torch
 from kdrecon import __version__
 from kdrecon.distillation import METHODS, get_method
 from kdrecon.errors import InputError
+from kdrecon.places import PACKAGES, is_checkout, project_root
 from kdrecon.presets import Switches
 from kdrecon.training import Recipe, resolve_precision
 
 RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150}
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
-
-
-def project_root() -> Path:
-    """The folder of the repository, wherever the notebook or command was started."""
-    return Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ class Parameters:
         methods: distillation methods, keys of :data:`kdrecon.distillation.METHODS`.
         seed: of weights and data order.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
-        data_root: folder of the prepared data sets, absolute or seen from the repository; "" is the embedded sample,
-            or datasets/ for other names.
-        run_root: folder that receives experiments/, absolute or seen from the repository; "" is runs/lab.
+        data_root: folder of the prepared data sets, absolute, below ~ or seen from the repository; "" is the embedded
+            sample, or datasets/ for other names.
+        run_root: folder that receives experiments/, absolute, below ~ or seen from the repository; "" is runs/lab.
         precision: of the convolutions in training, "auto" (bf16 where the hardware has it), "fp32" or "bf16"; see
             :func:`kdrecon.training.resolve_precision`. Every evaluation is in fp32.
         ready: open on the networks that ship with the repository where they fit, instead of training them.
@@ -76,7 +74,9 @@ class Parameters:
         known = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
             raise InputError(f"unknown parameter {unknown[0]!r}: expected one of {', '.join(known)}")
-        return cls(**{name: _typed(name, value, known[name]) for name, value in values.items()}).check()
+        typed = {name: _typed(name, value, known[name]) for name, value in values.items()}
+        typed |= {name: os.path.expanduser(typed[name]) for name in ("data_root", "run_root") if name in typed}
+        return cls(**typed).check()
 
     def check(self) -> "Parameters":
         """Return self, or raise InputError for a value outside its range."""
@@ -210,13 +210,14 @@ class Experiment:
 def environment() -> dict[str, str]:
     """Versions, processor and git revision behind a run: everything that made it besides its parameters."""
     packages = ("numpy", "h5py", "scikit-image")
-    try:
-        git = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=project_root(), capture_output=True, text=True, timeout=10, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        git = "unknown"
+    git = "unknown"
+    if is_checkout(PACKAGES):  # an installed copy may lie in a repository that is not its own
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+            done = subprocess.run(
+                command, cwd=PACKAGES, capture_output=True, text=True, encoding="utf-8", timeout=10, check=True
+            )
+            git = done.stdout.strip()
     return {
         "kdrecon": __version__,
         "python": platform.python_version(),

@@ -17,13 +17,12 @@ from kdrecon import data
 from kdrecon.checkpoints import differences, read_checkpoint, write_json
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError, first_line
-from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment, project_root
+from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
+from kdrecon.places import READY, project_root
 from kdrecon.sft import SFT
 from kdrecon.training import fit, resolve_precision
-
-READY = Path(__file__).parent / "ready"
 
 
 @dataclass

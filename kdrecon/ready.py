@@ -4,7 +4,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from kdrecon.laboratory import READY, Laboratory
+from kdrecon.laboratory import Laboratory
+from kdrecon.places import checkout
 
 
 def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
@@ -12,14 +13,18 @@ def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
 
     Of each network {model}_{model_type}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
     training history). Batch size and learning rate are the paper's.
+
+    Raises:
+        InputError: there is no checkout to write them to.
     """
+    ready = checkout() / "kdrecon" / "ready"
     with tempfile.TemporaryDirectory() as folder:
         lab = Laboratory(
             epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False
         )  # fmt: skip
         for network in (lab.teacher(), lab.student(), lab.sft_teacher(), lab.distilled("at", teacher="sft")):
-            place = READY / f"{network.experiment.model}_{network.experiment.model_type}"
-            READY.mkdir(exist_ok=True)
+            place = ready / f"{network.experiment.model}_{network.experiment.model_type}"
+            ready.mkdir(exist_ok=True)
             for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):
                 shutil.copyfile(Path(network.folder) / source, place.with_suffix(suffix))
             print(f"{place.name}: written")

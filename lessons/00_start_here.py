@@ -38,7 +38,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from kdrecon import checks, plots
-from kdrecon.experiments import environment, project_root
+from kdrecon.experiments import environment
 from kdrecon.models import count_parameters, dc_cnn
 from kdrecon.training import resolve_precision
 
@@ -254,7 +254,6 @@ pd.DataFrame({"this machine": facts})
 # If you can see this table, everything is in place.
 
 # %%
-assert (project_root() / "notebooks").is_dir()
 assert len(lab.train) > 0 and lab.mask.shape == lab.train.x.shape[-2:]
 
 # %% [markdown]

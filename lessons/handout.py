@@ -47,4 +47,4 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "dist" / "kdrecon-handout.zip")
+    main(Path(sys.argv[1]).expanduser() if sys.argv[1:] else ROOT / "dist" / "kdrecon-handout.zip")

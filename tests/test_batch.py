@@ -93,6 +93,11 @@ def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_broken: done" in printed
 
 
+def test_a_run_without_evaluated_networks_names_what_it_has_written(tmp_path, capsys):
+    batch.run(batch.read_parameters(TINY, []), tmp_path / "out", [])
+    assert capsys.readouterr().out == f"results: {tmp_path / 'out' / 'notebooks'}\n"
+
+
 def test_choosing_notebooks(tmp_path):
     for name in ("00_a", "01_b", "02_c"):
         notebook(tmp_path / "books", name, "1")

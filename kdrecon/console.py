@@ -1,0 +1,41 @@
+"""What the command lines share: paths with ~, what is printed where, and how a command ends."""
+
+import os
+import signal
+import sys
+
+import typer
+from typer.core import TyperGroup
+
+from kdrecon.errors import InputError
+
+
+class Commands(TyperGroup):
+    """Commands that expand ~ in every argument and option value, as a shell does at the beginning of a word."""
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_expanded(argument) for argument in args])
+
+
+def application(text: str) -> typer.Typer:
+    """An empty command line with this help text."""
+    return typer.Typer(
+        help=text, cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line; what the user got wrong is one line on stderr and exit status 2."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that kernels and work are tidied up
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a console that lacks a letter shows its number
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _expanded(argument: str) -> str:
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return option + equals + os.path.expanduser(value)

@@ -1,0 +1,98 @@
+"""Where things lie, how users name them, and what consoles can print."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from kdrecon import batch, cli, console, places
+from kdrecon.experiments import Parameters, project_root
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Python with the packages as pip would install them, without the repository around them."""
+    site = tmp_path_factory.mktemp("site")
+    for package in ("kdrecon", "data_prep"):
+        shutil.copytree(places.PACKAGES / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = contents(site)
+
+    def python(*arguments, cwd: Path) -> subprocess.CompletedProcess:
+        environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=cwd, env=environment)
+
+    yield python
+    assert contents(site) == before
+
+
+def contents(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def test_a_run_of_the_installed_library_says_that_it_needs_a_checkout(installed, tmp_path):
+    done = installed("-m", "kdrecon", "run", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert "expected to be started in a checkout" in done.stderr and not contents(tmp_path)
+
+
+def test_the_installed_library_works_on_the_sample_and_writes_where_it_was_started(installed, tmp_path):
+    code = """
+from pathlib import Path
+from data_prep.__main__ import app
+from kdrecon.experiments import environment, project_root
+from kdrecon.laboratory import Laboratory
+laboratory = Laboratory(resolution=48)
+print(laboratory.zero_filled().folder.is_relative_to(Path.cwd() / "runs" / "lab"))
+print(project_root() == Path.cwd(), environment()["git"])
+"""
+    done = installed("-c", code, cwd=tmp_path)
+    assert done.stdout == "True\nTrue unknown\n", done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
+def test_the_installed_library_finds_the_checkout_it_is_started_in(installed):
+    code = "from kdrecon.places import checkout; print(checkout())"
+    assert installed("-c", code, cwd=project_root() / "docs").stdout.strip() == str(project_root())
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("named", [["--params=~/tiny.yaml", "--out=~/run"], ["--params", "~/tiny.yaml", "--out", "~/run"]])
+def test_the_command_line_expands_the_home_folder(named, home, monkeypatch):
+    shutil.copy(TINY, home / "tiny.yaml")
+    runs = []
+    monkeypatch.setattr(batch, "run", lambda parameters, out, notebooks: runs.append((parameters.data_root, out)))
+    monkeypatch.setattr("sys.argv", ["kdrecon", "run", *named, "-p", "data_root=~/data"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert not caught.value.code and runs == [(str(home / "data"), home / "run")]
+
+
+def test_parameters_expand_the_home_folder(home):
+    parameters = Parameters.from_mapping({"data_root": "~/data", "run_root": "~/run"})
+    assert (parameters.data_root, parameters.run_folder) == (str(home / "data"), home / "run")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "gbk"])
+def test_a_console_without_a_letter_shows_its_number(encoding, monkeypatch):
+    app = console.application("Prints.")
+    app.command("first")(lambda: print("Ωmega: λ = ∞, Läufe"))
+    app.command("second")(lambda: None)
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", stdout)
+    monkeypatch.setattr("sys.argv", ["app", "first"])
+    with pytest.raises(SystemExit) as caught:
+        console.run(app)
+    stdout.flush()
+    assert not caught.value.code and b"mega" in stdout.buffer.getvalue()
