@@ -1,6 +1,5 @@
 """Check a prepared data set, or one from elsewhere in the released layout: python -m data_prep check FOLDER."""
 
-import csv
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
-from data_prep.steps import choose_mask, natural
-from kdrecon.data import SPLITS, check_manifest
+from data_prep.steps import choose_mask
+from kdrecon.data import MANIFEST, SPLITS, check_manifest, natural
 from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import fft2, ifft2
+from kdrecon.records import normal, read_table
 
 CONVENTIONS = {  # name: (DC in the middle of k-space?, middle of the image taken as origin?)
     "unshifted": (False, False),
@@ -108,7 +108,7 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
             arrays, attributes = {name: file[name][()] for name in file if name != "raw"}, dict(file.attrs)
     except OSError as error:
         return fault(f"cannot be read ({first_line(error)}): expected an intact HDF5 file; write it anew")
-    entry.subject = str(attributes.get("subject", ""))
+    entry.subject = normal(str(attributes.get("subject", "")))
     if (x := _images(arrays, fault)) is None:
         return None
     entry.shape, entry.features = tuple(x.shape[1:]), _features(x)
@@ -311,21 +311,24 @@ def _check_subjects(folder: Path, entries: list[Entry], report: Report) -> None:
     path = folder / "manifest.csv"
     if path.exists():
         try:
+            rows = read_table(path, MANIFEST | {"volume": str})
+        except InputError as error:
+            report.faults.append(str(error))
+            return
+        try:
             check_manifest(folder)
         except InputError as error:
             report.faults.append(str(error))
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        listed = {(row.get("split"), row.get("volume")): row for row in rows}
-        present = {(entry.split, entry.path.stem): entry for entry in entries}
-        for (part, name), row in listed.items():
+        listed = dict(zip(zip(rows.split, rows.volume), rows.subject))
+        present = {(entry.split, normal(entry.path.stem)): entry for entry in entries}
+        for (part, name), listed_subject in listed.items():
             if (part, name) not in present:
                 report.faults.append(
                     f"{path}: {part}/{name}.h5 is listed and not there: expected it; prepare the data set anew"
                 )
-            elif row.get("subject") != (subject := present[part, name].subject) and subject:
+            elif listed_subject != (subject := present[part, name].subject) and subject:
                 report.faults.append(
-                    f"{path}: {part}/{name} is {row.get('subject')!r}, its file says {subject!r}: expected one; correct it"
+                    f"{path}: {part}/{name} is {listed_subject!r}, its file says {subject!r}: expected one; correct it"
                 )
         for part, name in present.keys() - listed.keys():
             report.faults.append(

@@ -12,7 +12,7 @@ import typer
 from tqdm.auto import tqdm
 
 from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
-from data_prep.steps import natural
+from kdrecon.data import natural
 from kdrecon.errors import InputError, first_line
 
 NOT_MAGNITUDE = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}

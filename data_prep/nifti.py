@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from data_prep.source import Passed, Scan, Volume, extension, find, subject_of
-from data_prep.steps import natural
+from kdrecon.data import natural
 from kdrecon.errors import InputError
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -82,7 +82,7 @@ class ACDC:
         number = re.search(r"\d+$", name)
         testing = "testing" in info.parts or (number and int(number[0]) > 100)
         for label in ("ED", "ES"):
-            if not values.get(label, "").isdigit():
+            if not values.get(label, "").isdecimal():
                 yield InputError(f"{info} has no number for {label}: expected a line such as '{label}: 12'; add it")
                 continue
             frame = int(values[label])

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from data_prep import sheet, steps
 from data_prep.check import check
 from data_prep.source import Passed, Scan, Source, each_once
-from kdrecon.data import SPLITS, write_volume
+from kdrecon.data import SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line
 
 COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
@@ -140,10 +140,10 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
         )
     if seen:
         print(seen)
-    subjects = sorted({scan.subject for scan in scans}, key=steps.natural)
+    subjects = sorted({scan.subject for scan in scans}, key=natural)
     splits = steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
     _check_target(out / name)
-    with _workplace(out, name, _plan(source, options, scans)) as work:
+    with _workplace(out, name, _plan(source, options, scans, splits)) as work:
         tasks = _tasks(source, scans, options, work, subjects, splits, size)
         rows = []
         with contextlib.closing(_run(tasks, options.jobs or os.cpu_count() or 1)) as results:
@@ -231,7 +231,7 @@ def convert(task: Task) -> dict:
 def _tasks(source: Source, scans, options: Options, work: Path, subjects, splits, size) -> list[Task]:
     digits = len(str(len(subjects)))
     tasks, numbers = [], dict.fromkeys(SPLITS, 0)
-    for scan in sorted(scans, key=lambda scan: steps.natural(scan.subject)):
+    for scan in sorted(scans, key=lambda scan: natural(scan.subject)):
         if part := splits.get(scan.subject):
             numbers[part] += 1
             shown = scan.subject if options.keep_names else f"s{subjects.index(scan.subject) + 1:0{digits}d}"
@@ -325,17 +325,17 @@ def _size(text: str, default: tuple[int, ...]) -> tuple[int, ...]:
     if text in ("", "keep"):
         return () if text else default
     parts = text.lower().split("x")
-    if not all(part.isdigit() and int(part) >= 8 for part in parts) or len(parts) > 2:
+    if not all(part.isdecimal() and int(part) >= 8 for part in parts) or len(parts) > 2:
         raise InputError(f"size {text!r}: expected keep, one number, or HEIGHTxWIDTH, at least 8 each, such as 256x256")
     return int(parts[0]), int(parts[-1])
 
 
-def _plan(source: Source, options: Options, scans: list[Scan]) -> str:
+def _plan(source: Source, options: Options, scans: list[Scan], splits: dict[str, str]) -> str:
     """Fingerprint of everything that the volumes depend on: a continued run must do the same."""
     done = {k: v for k, v in asdict(options).items() if k not in ("jobs", "skip_bad")}
     own = {f.name: str(getattr(source, f.name)) for f in fields(source)}
     files = [(scan.subject, scan.split, scan.label, [_stamp(path) for path in scan.files]) for scan in scans]
-    return hashlib.sha256(json.dumps([done, own, files]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([done, own, files, splits]).encode()).hexdigest()
 
 
 def _stamp(path: Path) -> tuple:

@@ -4,15 +4,16 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from data_prep.steps import natural
+from kdrecon.data import natural
 from kdrecon.errors import InputError
+from kdrecon.records import normal
 
 POINTERS = {b"/annex/objects/": "datalad get", b"version https://git-lfs.": "git lfs pull"}
 
@@ -160,11 +161,14 @@ def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:
 
 
 def each_once(scans: Iterable[Scan | InputError]) -> Iterator[Scan | InputError]:
-    """The scans, but where a subject has the same label twice, the second as an InputError; or one in two splits."""
+    """The scans, their subjects' names in one form of Unicode; where a subject has the same label twice, or is in two
+    splits, the second one comes as an InputError.
+    """
     seen: dict[tuple[str, str], Scan] = {}
     splits: dict[str, Scan] = {}
     for scan in scans:
         if isinstance(scan, Scan):
+            scan = replace(scan, subject=normal(scan.subject))
             twin = seen.setdefault((scan.subject, scan.label or str(scan.files[0]).removesuffix(".gz")), scan)
             other = splits.setdefault(scan.subject, scan)
             if twin is not scan or other.split != scan.split:

@@ -1,6 +1,5 @@
 """What happens to every volume between reading and writing: choose slices, crop or pad, scale, undersample, split."""
 
-import csv
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from kdrecon.data import SPLITS
 from kdrecon.errors import InputError
+from kdrecon.records import normal, read_table
 from kdrecon.sampling import (
     ACCELERATIONS,
     FAMILY,
@@ -21,11 +21,6 @@ from kdrecon.sampling import (
     published_mask,
     undersample,
 )
-
-
-def natural(text: str) -> list:
-    """Sorting key under which patient2 comes before patient10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
 def check_images(images: np.ndarray, where: str) -> tuple[np.ndarray, int]:
@@ -67,7 +62,7 @@ def parse_slices(text: str) -> slice:
         InputError: other text.
     """
     parts = text.split(":") if text else ["", ""]
-    if not 2 <= len(parts) <= 3 or not all(re.fullmatch(r"-?\d*", part) for part in parts) or parts[2:] == ["0"]:
+    if not 2 <= len(parts) <= 3 or not all(re.fullmatch(r"(-?[0-9]+)?", part) for part in parts) or parts[2:] == ["0"]:
         raise InputError(f"slices {text!r}: expected START:STOP or START:STOP:STEP, such as 40:140 or ::2")
     return slice(*(int(part) if part else None for part in parts))
 
@@ -101,7 +96,7 @@ def choose_mask(dataset: str, acceleration: str, shape: tuple[int, int], mask_ty
     """
     if mask_type not in MASK_TYPES:
         raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
-    if not re.fullmatch(r"\d+(\.\d+)?x", acceleration) or float(acceleration[:-1]) < 1:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?x", acceleration) or float(acceleration[:-1]) < 1:
         raise InputError(f"acceleration {acceleration!r}: expected a factor of at least 1 such as 4x, 5x, 8x or 2.5x")
     if mask_type == "gaussian":
         return gaussian_mask(shape, acceleration), f"gaussian {acceleration}, generated", True
@@ -130,7 +125,8 @@ def split_subjects(subjects: Sequence[str], official: dict[str, str], split: str
         subjects: all subjects, in a fixed order.
         official: the data set's own split of each subject; "" where it has none.
         split: "official"; or the ratio "train,validation,test" of a random assignment, such as "8,1,1" or numbers of
-            subjects; or a CSV file with the columns subject and split, which leaves out the subjects it does not name.
+            subjects; or a table (.csv, .tsv, .txt) with the columns subject and split, which leaves out the subjects it does
+            not name.
         seed: of the random assignment.
 
     Returns:
@@ -142,7 +138,7 @@ def split_subjects(subjects: Sequence[str], official: dict[str, str], split: str
     if split == "official":
         assigned = {s: official[s] for s in subjects if official[s]}
         remedy = "the data set's own split needs both; give a ratio instead, such as --split 8,1,1"
-    elif split.endswith(".csv"):
+    elif Path(split).suffix.lower() in (".csv", ".tsv", ".txt"):
         assigned, remedy = _from_list(Path(split), subjects), "add subjects to the list"
     else:
         assigned, remedy = _at_random(subjects, split, seed), "more subjects are needed, or another ratio"
@@ -180,19 +176,15 @@ def _at_random(subjects: Sequence[str], split: str, seed: int) -> dict[str, str]
 
 
 def _from_list(path: Path, subjects: Iterable[str]) -> dict[str, str]:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): expected a CSV file with subject,split") from None
     assigned: dict[str, str] = {}
-    known = set(subjects)
-    for line, row in enumerate(rows, 2):
-        subject, part = row.get("subject"), row.get("split")
-        if subject not in known or part not in SPLITS or assigned.get(subject, part) != part:
+    known = {normal(subject): subject for subject in subjects}
+    rows = read_table(path, {"subject": str, "split": str})
+    for name, part in zip(rows.subject, rows.split):
+        subject = known.get(name)
+        if subject is None or part not in SPLITS or assigned.get(subject, part) != part:
             raise InputError(
-                f"{path} line {line} says subject {subject!r}, split {part!r}: expected the columns subject and split, one "
-                f"of the subjects found (such as {min(known)!r}), one of {', '.join(SPLITS)}, each subject in one split"
+                f"{path} says subject {name!r}, split {part!r}: expected one of the subjects found (such as {min(known)!r}), "
+                f"one of {', '.join(SPLITS)}, each subject in one split; correct it"
             )
         assigned[subject] = part
     return assigned

@@ -1,7 +1,6 @@
 """The volume files (HDF5) and the slices of a split, in memory or streamed from the files."""
 
 import copy
-import csv
 import hashlib
 import os
 import re
@@ -21,9 +20,11 @@ from torch import Tensor
 from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import crop_kspace
 from kdrecon.places import SAMPLES, project_root
+from kdrecon.records import normal, read_table
 from kdrecon.sampling import MASK_TYPES, mask_for, undersample
 
 SPLITS = ("train", "validation", "test")
+MANIFEST = {"split": str, "subject": str, "split_by": str}  # columns that a manifest must have
 FORMAT_VERSION = 1
 BYTES_PER_PIXEL = 16  # x and x_u as float32, y as complex64
 
@@ -280,7 +281,7 @@ def split_files(folder: Path, split: str, acceleration: str, mask_type: str = "l
         folder / released / split / f"acc_{acceleration}",
     )
     for place in places:
-        if files := sorted(place.glob("*.h5"), key=_numerically):
+        if files := sorted(place.glob("*.h5"), key=lambda path: natural(path.stem)):
             return files
     return []
 
@@ -357,8 +358,8 @@ def load_split(
         images = [*images, x] if size <= limit else []
         shape = tuple(x.shape[-2:])
         masks.append(attributes.get(f"mask_{acceleration}"))
-        subject = str(attributes.get("subject", path.stem))
-        for name, values in {"volume": path.stem, "subject": subject, "files": path}.items():
+        subject = normal(str(attributes.get("subject", path.stem)))
+        for name, values in {"volume": normal(path.stem), "subject": subject, "files": path}.items():
             names[name] += [values] * count
         names["index"] += range(count)
     mask = _mask(masks, files, dataset, acceleration, shape, mask_type)
@@ -377,19 +378,13 @@ def check_manifest(folder: Path) -> None:
     A test subject is never shared.
 
     Raises:
-        InputError: a subject is in two splits, or the manifest lacks a column.
+        InputError: a subject is in two splits, or the manifest is no table with these columns.
     """
     path = folder / "manifest.csv"
     if not path.exists():
         return
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     seen: dict[str, dict] = {}
-    for row in rows:
-        if missing := {"split", "subject", "split_by"} - row.keys():
-            raise InputError(
-                f"{path} lacks the column {min(missing)!r}: expected split, subject and split_by; prepare it anew"
-            )
+    for row in read_table(path, MANIFEST).to_dict("records"):
         other = seen.setdefault(row["subject"], row)
         slabs = {row["split_by"], other["split_by"]} == {"slab"} and "test" not in (row["split"], other["split"])
         if other["split"] != row["split"] and not slabs:
@@ -419,5 +414,6 @@ def _mask(
     return torch.from_numpy(masks[0])
 
 
-def _numerically(path: Path) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem)]
+def natural(text: str) -> list:
+    """Sorting key under which patient2 comes before patient10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]

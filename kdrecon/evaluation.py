@@ -17,6 +17,7 @@ from kdrecon.errors import InputError
 from kdrecon.experiments import Experiment
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
+from kdrecon.records import read_table
 
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 PATIENCE = 600.0  # seconds to wait for another process that evaluates the same network
@@ -275,7 +276,8 @@ def _row(networks: list[tuple[dict, pd.DataFrame]], several: bool) -> dict:
 
 
 def _read_metrics(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "metrics.csv", dtype={"volume": str, "subject": str})
+    columns = {"volume": str, "slice": int, "subject": str} | dict.fromkeys(METRICS, float)
+    return read_table(folder / "metrics.csv", columns)
 
 
 def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray, subject: str) -> None:

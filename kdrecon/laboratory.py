@@ -21,6 +21,7 @@ from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environ
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.places import READY, project_root
+from kdrecon.records import read_table
 from kdrecon.sft import SFT
 from kdrecon.training import fit, resolve_precision
 
@@ -301,8 +302,9 @@ def open_network(folder: Path, device: torch.device = torch.device("cpu")) -> Ne
     if experiment.role == "sft_teacher":
         student = dc_cnn(switches.student_network, switches.fidelity, switches.residual)
     load_network(SFT(model, student) if student else model, folder / "best_model.pt", device)
-    log = folder / "log.csv"
-    return Network(model, experiment, folder, record["origin"], pd.read_csv(log) if log.exists() else pd.DataFrame(), student)
+    log, columns = folder / "log.csv", {"epoch": int, "validation_l1": float}
+    history = read_table(log, columns, others=float) if log.exists() else pd.DataFrame()
+    return Network(model, experiment, folder, record["origin"], history, student)
 
 
 def load_network(network: nn.Module, path: Path, device: torch.device) -> None:

@@ -46,6 +46,7 @@ from data_prep.nifti import Nifti, read_nifti
 from data_prep.pipeline import Options, prepare
 from kdrecon import data, evaluation, plots
 from kdrecon.experiments import Parameters
+from kdrecon.records import read_table
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -135,10 +136,11 @@ plt.show()
 options = Options(name="own", accelerations=(acceleration,), split="1,1,0", seed=seed, jobs=1)
 outcome = prepare(Nifti(scans), place / "datasets", options)
 own = place / "datasets" / "own"
-pd.read_csv(own / "manifest.csv")
+manifest = read_table(own / "manifest.csv", data.MANIFEST)
+manifest
 
 # %%
-subjects = pd.read_csv(own / "manifest.csv").groupby("subject").split.nunique()
+subjects = manifest.groupby("subject").split.nunique()
 assert (subjects == 1).all(), "a person is in two splits"
 assert outcome == ([], []), outcome
 

@@ -197,6 +197,17 @@ def test_only_networks_that_saw_the_same_slices_are_compared(tmp_path):
     assert comparisons.comparisons(tmp_path).empty
 
 
+def test_a_subject_may_be_called_anything(tmp_path):
+    write_run(tmp_path)
+    before = comparisons.comparisons(tmp_path)
+    for path in tmp_path.rglob("metrics.csv"):
+        table = pd.read_csv(path, dtype={"subject": str})
+        names = dict(zip(table.subject.unique(), ["NA", "null", "None", "nan", "007", "1e3", "TRUE", "7"], strict=True))
+        table.assign(subject=table.subject.map(names)).to_csv(path, index=False)
+    after = comparisons.comparisons(tmp_path)
+    pd.testing.assert_frame_equal(after[["subjects", "n", "difference"]], before[["subjects", "n", "difference"]])
+
+
 def test_another_reference_can_be_chosen(tmp_path):
     write_run(tmp_path)
     table = comparisons.comparisons(tmp_path, {"model": "sft_teacher"}, metrics=("nmse",))

@@ -193,7 +193,7 @@ DAMAGE = {
     "mask of another size": r"mask_4x is of size \(8, 16\), volfs of \(16, 16\): expected equal sizes",
     "masks differ": "2.h5: mask_4x differs from that of 1.h5: expected one mask",
     "subject in two splits": "subject 'a' is in train and in test: expected each subject in one split",
-    "manifest without subjects": "manifest.csv lacks the column 'split_by': expected",
+    "manifest without subjects": r"manifest.csv lacks the column 'subject' .found: split, volume.: expected split, subject",
 }
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import h5py
@@ -101,6 +102,8 @@ def plant(case: str, folder: Path) -> None:
             subject = text.partition("test,1,")[2][:2]
             mine = text.partition("train,1,")[2][:2]
             (folder / "manifest.csv").write_text(text.replace(f"test,1,{subject}", f"test,1,{mine}"), encoding="utf-8")
+        case "a manifest that is no table":
+            (folder / "manifest.csv").write_bytes(b"\x00")
         case "the same images in two splits":
             for acceleration in ("4x", "8x"):
                 place = folder / "test" / f"acc_{acceleration}" / "1.h5"
@@ -143,6 +146,7 @@ FAULTS = {
     "zero-filled images": r"img_volus_4x is something else: expected \|F\^-1 kspace_volus_4x\|",
     "real part": r"img_volus_4x is its real part: expected \|F\^-1",
     "subject in two splits": "manifest.csv: subject 's.' is in .* and in .*: expected each subject in one split",
+    "a manifest that is no table": "manifest.csv is not text that can be read: expected UTF-8",
     "the same images in two splits": "train/acc_.x/2.h5: 3 slices are in .*test/acc_.x/1.h5 too: expected none in two splits",
     "sizes": r"2.h5: slices of \(40, 40\) .1 files., the others of \(40, 48\): expected one size",
     "truncated": "1.h5: cannot be read .*expected an intact HDF5 file",
@@ -170,6 +174,17 @@ def test_a_planted_fault_is_found(case, sound, tmp_path):
     faults = check(folder).faults
     assert [fault for fault in faults if re.search(FAULTS[case], fault)], faults
     assert all("\n" not in fault for fault in faults)
+
+
+def test_a_manifest_that_excel_has_saved_is_sound(sound, tmp_path):
+    folder = shutil.copytree(sound, tmp_path / "own")
+    text = (sound / "manifest.csv").read_text(encoding="utf-8").replace(",", ";").replace("s1", "Jürgen")
+    (folder / "manifest.csv").write_bytes((text + ";;;;;;;\n").encode("cp1252"))
+    for path in folder.rglob("*.h5"):
+        with h5py.File(path, "a") as file:
+            if file.attrs["subject"] == "s1":
+                file.attrs["subject"] = unicodedata.normalize("NFD", "Jürgen")
+    assert check(folder).faults == []
 
 
 def test_the_released_layout_from_elsewhere(sound, tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,7 @@ from data_prep import pipeline, sample, steps
 from data_prep.__main__ import main
 from data_prep.nifti import ACDC, Nifti
 from data_prep.pipeline import Options, prepare
+from data_prep.source import Scan, each_once
 from data_prep.sunnybrook import Sunnybrook
 from kdrecon import data
 from kdrecon.errors import InputError
@@ -274,6 +276,18 @@ def test_a_ratio_leaves_no_part_empty(n, ratio, counts):
     assert [list(assigned.values()).count(part) for part in data.SPLITS] == counts
 
 
+def test_a_list_is_read_as_excel_and_macos_write_it(tmp_path):
+    path, decomposed = tmp_path / "split.TXT", unicodedata.normalize("NFD", "Jürgen")
+    path.write_text("Subject\tSplit\t\nJürgen \ttrain\t\nNA\tvalidation\t\n\t\t\n", encoding="utf-16")
+    assigned = steps.split_subjects([decomposed, "NA", "007"], {}, str(path), 0)
+    assert assigned == {decomposed: "train", "NA": "validation"}
+
+
+def test_one_name_in_two_forms_of_unicode_is_one_subject():
+    scans = [Scan(unicodedata.normalize(form, "Jürgen"), (Path(form),), form) for form in ("NFC", "NFD")]
+    assert [scan.subject for scan in each_once(scans)] == ["Jürgen", "Jürgen"]
+
+
 def test_a_split_given_as_a_list(tmp_path):
     path = tmp_path / "split.csv"
     path.write_text("subject,split\nscan1,validation\nscan3,train\nscan2,train\n", encoding="utf-8")
@@ -301,7 +315,7 @@ def test_a_split_that_cannot_be_made(split, message):
 @pytest.mark.parametrize("row", ["x,train", "a,tests", "a,test\na,train"])
 def test_a_list_that_does_not_fit(row, tmp_path):
     (tmp_path / "split.csv").write_text(f"subject,split\n{row}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"split.csv line \d says subject .*such as 'a'"):
+    with pytest.raises(InputError, match=r"split.csv says subject .*such as 'a'"):
         steps.split_subjects(list("abcd"), {}, str(tmp_path / "split.csv"), 0)
 
 
@@ -581,6 +595,20 @@ def test_other_options_begin_anew(tmp_path, monkeypatch):
     trees.nifti(source / "scan2.nii.gz", trees.picture(2, (40, 48)))
     prepare(Nifti(source), tmp_path / "out", pipeline.replace(ONE, size="32"))
     assert {h5py.File(p)["volfs"].shape[:2] for p in (tmp_path / "out").rglob("*.h5")} == {(32, 32)}
+
+
+def test_an_edited_list_begins_anew(tmp_path, monkeypatch):
+    source, path = Nifti(scans(tmp_path / "in", people=3)), tmp_path / "split.csv"
+    options = pipeline.replace(ONE, split=str(path), keep_names=True)
+    path.write_text("subject,split\nscan1,train\nscan2,validation\n", encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.sheet, "draw", None)
+        with pytest.raises(TypeError):
+            prepare(source, tmp_path, options)
+    path.write_text("subject,split\nscan2,train\nscan1,validation\n", encoding="utf-8")
+    prepare(source, tmp_path, options)
+    with h5py.File(tmp_path / "own" / "train" / "acc_4x" / "1.h5") as file:
+        assert file.attrs["subject"] == "scan2"
 
 
 def test_interrupted_and_continued(tmp_path):

@@ -1,0 +1,97 @@
+"""Text files that are read: tables that people write or edit, and those of a run (CSV)."""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from kdrecon.errors import InputError, first_line
+
+
+def normal(text: str) -> str:
+    """A text as it is compared: composed (NFC; file names of macOS are not) and without blanks around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, or as Excel may save it: with a byte order mark, in UTF-16, or in Windows-1252.
+
+    Raises:
+        InputError: no such file, no permission, or no text.
+    """
+    try:
+        content = path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): expected a text file; check its permissions") from None
+    if content is None:
+        raise InputError(f"{path} cannot be read (no such file): expected a text file; check the path")
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise InputError(f"{path} is not text that can be read: expected UTF-8; save it anew, from Excel as 'CSV UTF-8'")
+
+
+def read_table(path: Path, columns: Mapping[str, type], others: type = str) -> pd.DataFrame:
+    """A CSV table, whatever wrote it: separated by commas, semicolons or tabs, in any encoding of :func:`read_text`.
+
+    Text stays the text it is (NA, null, 007, 1e3), as :func:`normal` has it. Blank rows, blanks around cells and columns
+    without a name do not count, nor does the case of a column's name.
+
+    Args:
+        path: the file.
+        columns: the columns that must be there and what they hold: str, int, or float (where an empty cell is NaN).
+        others: what the other columns hold.
+
+    Returns:
+        a row a line, with all named columns.
+
+    Raises:
+        InputError: it cannot be read, lacks a column or has one twice; a row is too short or too long, or a cell of it
+            is not the number it should be.
+    """
+    lines = _cells(path)
+    names = [name.lower() for name in lines[0][1]] if lines else []
+    if missing := [name for name in columns if name not in names]:
+        found = ", ".join(filter(None, names))[:80] or "nothing"
+        raise InputError(f"{path} lacks the column {missing[0]!r} (found: {found}): expected {', '.join(columns)}; add it")
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise InputError(f"{path} has the column {twice[0]!r} twice: expected each once; rename or remove one")
+    rows: dict[str, list] = {name: [] for name in names if name}
+    needed = max((names.index(name) for name in columns), default=-1)
+    for number, cells in lines[1:]:
+        if len(cells) <= needed or any(cells[len(names) :]):
+            raise InputError(f"{path} line {number} has {len(cells)} cells: expected {len(names)}; correct it")
+        for i, name in enumerate(names):
+            if name:
+                kind, cell = columns.get(name, others), cells[i] if i < len(cells) else ""
+                try:
+                    rows[name].append(kind("nan" if kind is float and not cell else cell))
+                except ValueError:
+                    raise InputError(
+                        f"{path} line {number} says {name} {cell[:40]!r}: expected a number; correct it"
+                    ) from None
+    return pd.DataFrame(rows)
+
+
+def _cells(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows that are not blank, with the number of the line on which each ends; the first one names the columns."""
+    text = read_text(path)
+    header = next(iter(text.lstrip().splitlines()), "")
+    told = header.lower().startswith("sep=")  # a first line by which Excel is told the separator
+    separator = header[4:5] if told else max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        rows = [(reader.line_num, [normal(cell) for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise InputError(
+            f"{path} line {reader.line_num} is not CSV ({first_line(error)}): expected a table; save it anew"
+        ) from None
+    return [(number, row) for number, row in rows if any(row)][told:]
