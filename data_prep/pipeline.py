@@ -2,14 +2,11 @@
 
 import contextlib
 import csv
-import errno
 import hashlib
 import json
 import os
 import re
-import shutil
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,12 +19,12 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from data_prep import sheet, steps
 from data_prep.check import check
 from data_prep.source import Passed, Scan, Source, each_once
+from data_prep.workplace import CannotWrite, cannot_write, check_target, workplace
 from kdrecon.data import SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line
 
@@ -70,10 +67,6 @@ class Outcome(NamedTuple):
 
     left_out: list[str]
     faults: list[str]
-
-
-class CannotWrite(InputError):
-    """The output cannot be written; nothing is to be gained by going on."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +115,7 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
     steps.parse_slices(options.slices)
     for acceleration in options.accelerations:
         steps.choose_mask(name, acceleration, size or (64, 64), options.mask)
+    check_target(out / name, source.folder)
     bad: list[str] = []
 
     def leave_out(error: InputError) -> None:
@@ -142,8 +136,8 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
         print(seen)
     subjects = sorted({scan.subject for scan in scans}, key=natural)
     splits = steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
-    _check_target(out / name)
-    with _workplace(out, name, _plan(source, options, scans, splits)) as work:
+    check_target(out / name, source.folder, [path for scan in scans for path in scan.files])
+    with workplace(out / name, _plan(source, options, scans, splits)) as work:
         tasks = _tasks(source, scans, options, work, subjects, splits, size)
         rows = []
         with contextlib.closing(_run(tasks, options.jobs or os.cpu_count() or 1)) as results:
@@ -224,7 +218,7 @@ def convert(task: Task) -> dict:
             write_volume(task.path(acceleration), images, attributes | {"mask": mask}, **arrays, **extra)
             extra = {}  # the measured k-space is large: it goes with the first acceleration
     except OSError as error:
-        raise _cannot_write(task.folder.parent, error) from error
+        raise cannot_write(task.folder.parent, error) from error
     return attributes
 
 
@@ -341,61 +335,3 @@ def _plan(source: Source, options: Options, scans: list[Scan], splits: dict[str,
 def _stamp(path: Path) -> tuple:
     status = path.stat()
     return str(path), status.st_size, status.st_mtime_ns
-
-
-def _check_target(folder: Path) -> None:
-    """Refuse to replace a folder that is no prepared data set."""
-    if folder.exists() and not (folder / "manifest.csv").exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is there and is no prepared data set: expected a name that is free; choose --name")
-
-
-@contextlib.contextmanager
-def _workplace(out: Path, name: str, plan: str) -> Iterator[Path]:
-    """A hidden folder beside the data set to be, with what an earlier run of the same plan has finished.
-
-    It takes the data set's place when the work is complete; otherwise it stays if it holds finished volumes.
-    """
-    work, target = out / f".{name}.partial", out / name
-    lock = FileLock(work / "lock", timeout=0)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{target} is being prepared by another process: expected to be alone; wait for it") from None
-    except OSError as error:
-        raise _cannot_write(out, error) from error
-    try:
-        _clear(work, plan)
-        yield work
-        for name in ("plan", "lock"):
-            (work / name).unlink(missing_ok=True)
-        replaced = out / f".{target.name}.replaced"
-        if target.exists():
-            target.rename(replaced)
-        work.rename(target)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        raise _cannot_write(out, error) from error
-    finally:
-        lock.release()
-        if work.exists() and not any(work.rglob("*.h5")):
-            shutil.rmtree(work)
-        elif work.exists():
-            tqdm.write(f"finished volumes are kept in {work}: the same command continues there", file=sys.stderr)
-
-
-def _clear(work: Path, plan: str) -> None:
-    """Empty a workplace unless it was left by the same plan; half-written files go in any case."""
-    same = (work / "plan").exists() and (work / "plan").read_text(encoding="utf-8") == plan
-    for path in work.iterdir():
-        if path.is_dir() and not same:
-            shutil.rmtree(path)
-    for path in work.rglob("*.partial"):
-        path.unlink()
-    (work / "plan").write_text(plan, encoding="utf-8")
-
-
-def _cannot_write(folder: Path, error: OSError) -> CannotWrite:
-    reason = os.strerror(error.errno) if error.errno else first_line(error)
-    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose another --out"
-    return CannotWrite(f"{folder} cannot be written ({reason}): expected a folder with room; {remedy}")
