@@ -21,9 +21,9 @@ def read_nifti(path: Path, plane: str = "acquired") -> Volume:
     """A NIfTI scan as upright slices.
 
     Slices run along the third stored axis ("acquired"), or along the anatomical axis of a plane. As on a DICOM viewer,
-    rows run down to posterior or inferior and columns to the patient's left, or to posterior in sagittal slices, as
-    nearly as the axes of the scan allow: axes are exchanged and flipped, nothing is interpolated. Of a four-dimensional
-    scan all time points are used, one after the other.
+    rows run down to posterior, or to inferior in coronal and sagittal slices, and columns to the patient's left, or to
+    posterior in sagittal slices, as nearly as the axes of the scan allow: axes are exchanged and flipped, nothing is
+    interpolated. Of a four-dimensional scan all time points of the first slice come first, then those of the second.
 
     Raises:
         InputError: not three- or four-dimensional, complex or colour data, or an unknown plane.
@@ -43,16 +43,14 @@ def read_nifti(path: Path, plane: str = "acquired") -> Volume:
     anatomy, signs = axes[:, 0].astype(int), axes[:, 1]
     through = 2 if plane == "acquired" else int(np.flatnonzero(anatomy == PLANES[plane])[0])
     in_plane = [axis for axis in range(3) if axis != through]
-    if plane == "acquired":
-        across, down = in_plane  # columns are the first stored axis, as in DICOM
-    else:
-        across, down = sorted(in_plane, key=lambda axis: anatomy[axis])
+    across, down = sorted(in_plane, key=lambda axis: anatomy[axis])
     for axis, wanted in ((down, -1), (across, -1), (through, 1)):  # 1 is to the right, to anterior, upwards
         if signs[axis] != wanted:
             data = np.flip(data, axis)
-    data = data.transpose(3, through, down, across)
-    sizes = nibabel.affines.voxel_sizes(image.affine)
-    return Volume(data.reshape(-1, *data.shape[2:]), tuple(float(sizes[axis]) for axis in (down, across, through)))
+    data = data.transpose(through, 3, down, across)
+    sizes = [float(size) for size in nibabel.affines.voxel_sizes(image.affine)]
+    voxel = (sizes[down], sizes[across], sizes[through])
+    return Volume(data.reshape(-1, *data.shape[2:]), voxel, frames=data.shape[1])
 
 
 @dataclass(frozen=True)
@@ -98,13 +96,12 @@ class ACDC:
         volume = read_nifti(scan.files[0])
         if len(scan.files) == 1:
             return volume
-        frames, slices = nibabel.load(scan.files[0]).shape[3], nibabel.load(scan.files[0]).shape[2]
         frame = int(re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", scan.files[1].read_text(encoding="utf-8"), re.MULTILINE)[1])
-        if not 1 <= frame <= frames:
+        if not 1 <= frame <= volume.frames:
             raise InputError(
-                f"{scan.files[1]} says {scan.label}: {frame}: expected a frame from 1 to {frames}; correct it"
+                f"{scan.files[1]} says {scan.label}: {frame}: expected a frame from 1 to {volume.frames}; correct it"
             )
-        return volume._replace(images=volume.images[(frame - 1) * slices : frame * slices])
+        return volume._replace(images=volume.images[frame - 1 :: volume.frames], frames=1)
 
 
 @dataclass(frozen=True)
@@ -155,19 +152,29 @@ class Nifti:
     small: ClassVar[str] = "pad"
     split: ClassVar[str] = "8,1,1"
     published: ClassVar[dict] = {}
-    layout: ClassVar[str] = "*.nii or *.nii.gz, at any depth"
+    layout: ClassVar[str] = "*.nii, *.nii.gz, or *.hdr with *.img, at any depth"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
         passed = {} if passed is None else passed
         bids = (self.folder / "dataset_description.json").exists()
-        match = self.match or ("*_T1w.nii*" if bids else "*.nii*")
-        wanted = lambda path: path.match(match) and extension(path) in (".nii", ".nii.gz")  # noqa: E731
+        match = self.match or ("*_T1w.nii*" if bids else "*")
+        wanted = lambda path: path.match(match) and extension(path) in (".nii", ".nii.gz", ".hdr")  # noqa: E731
         for path in find(self.folder, wanted, passed):
-            if isinstance(path, Path) and bids and "derivatives" in path.relative_to(self.folder).parts:
+            if isinstance(path, InputError):
+                yield path
+            elif bids and "derivatives" in path.relative_to(self.folder).parts:
                 passed[path] = "derivatives"
-                continue
-            subject = path if isinstance(path, InputError) else subject_of(path, self.folder, self.subject)
-            yield subject if isinstance(subject, InputError) else Scan(subject, (path,))
+            else:
+                yield self._scan(path)
+
+    def _scan(self, path: Path) -> Scan | InputError:
+        subject = subject_of(path, self.folder, self.subject)
+        if isinstance(subject, InputError) or extension(path) != ".hdr":
+            return subject if isinstance(subject, InputError) else Scan(subject, (path,))
+        image = path.with_suffix(".img")
+        if not image.exists():
+            return InputError(f"{path} has no {image.name} beside it: expected the pair; get it again")
+        return Scan(subject, (path, image))
 
     def read(self, scan: Scan) -> Volume:
         return read_nifti(scan.files[0], self.plane)

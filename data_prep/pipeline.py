@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,6 +30,7 @@ from kdrecon.data import SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line
 
 COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
+COUNTS = ("slices", "small_slices", "empty_slices", "negative_voxels", "outside_voxels")
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
         with contextlib.closing(_run(tasks, options.jobs or os.cpu_count() or 1)) as results:
             for task, result in results:
                 leave_out(result) if isinstance(result, InputError) else rows.append(_row(task, result))
+        _warn_of_empty(rows)
         rows.sort(key=lambda row: (SPLITS.index(row["split"]), row["volume"]))
         if {"train", "validation"} - {row["split"] for row in rows if row["slices"]}:
             raise InputError(
@@ -179,10 +182,13 @@ def convert(task: Task) -> dict:
             f"{where} cannot be read ({type(error).__name__}: {first_line(error)}): expected an intact file; get it again, "
             "or go on without it: --skip-bad"
         ) from error
-    images, negative = steps.check_images(volume.images[steps.parse_slices(options.slices)], where)
+    chosen = steps.parse_slices(options.slices)
+    frame = (np.arange(len(volume.images)) % volume.frames)[chosen]
+    images, outside = steps.fill_outside(volume.images[chosen])
+    images, negative = steps.check_images(images, where)
     if task.size and task.source.small == "skip" and any(n < m for n, m in zip(images.shape[1:], task.size)):
-        return {"slices": 0, "small_slices": len(images), "empty_slices": 0, "negative_voxels": negative}
-    keep = steps.not_empty(images, options.foreground)
+        return {"slices": 0, "small_slices": len(images)}
+    keep = steps.not_empty(images, options.foreground, frame)
     images = steps.centred(images, task.size) if task.size else images
     keep &= images.max((1, 2)) > images.min((1, 2))
     if not keep.any():
@@ -192,9 +198,10 @@ def convert(task: Task) -> dict:
         )
     images = images[keep]
     if task.expected and images.shape[1:] != task.expected:
+        choose = "choose scans of one kind with --match" if hasattr(task.source, "match") else "leave the file out"
         raise InputError(
             f"{where} has slices of {images.shape[1:]}, the first volume of {task.expected}: expected one size; "
-            f"crop or pad all with --size {task.expected[0]}x{task.expected[1]}, or leave the file out"
+            f"crop or pad all with --size {task.expected[0]}x{task.expected[1]}, or {choose}"
         )
     scale = images.max()
     images /= scale
@@ -210,8 +217,9 @@ def convert(task: Task) -> dict:
         "small_slices": 0,
         "empty_slices": int((~keep).sum()),
         "negative_voxels": negative,
+        "outside_voxels": outside,
     }
-    extra = {} if volume.raw is None else {"raw": volume.raw[steps.parse_slices(options.slices)][keep] / scale}
+    extra = {} if volume.raw is None else {"raw": volume.raw[chosen][keep] / scale}
     try:
         for acceleration in options.accelerations:
             arrays, mask = steps.measured(images, options.name, acceleration, options.mask)
@@ -308,8 +316,23 @@ def _passed_over(passed: Passed, scans: list[Scan]) -> str:
     return f"passed over: {', '.join(shown)}" if shown else ""
 
 
+def _warn_of_empty(rows: list[dict]) -> None:
+    many = [row for row in rows if row["empty_slices"] > (row["slices"] + row["empty_slices"]) / 3]
+    if many:
+        lost, of = (sum(row[name] for row in many) for name in ("empty_slices", "slices"))
+        warn(
+            f"{len(many)} of {len(rows)} volumes lost more than a third of their slices as empty ({lost} of {lost + of}): "
+            "look at contact_sheet.png; a lower --foreground keeps more, 0 all"
+        )
+
+
+def warn(text: str) -> None:
+    """Say on stderr what may be meant, and may be not."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)
+
+
 def _row(task: Task, result: dict) -> dict:
-    counts = {name: int(result[name]) for name in ("slices", "small_slices", "empty_slices", "negative_voxels")}
+    counts = {name: int(result.get(name, 0)) for name in COUNTS}
     source = result.get("source", [""])[0] if task.options.keep_names else task.scan.label or "volume"
     row = {"split": task.split, "volume": task.number, "subject": task.subject, "split_by": "subject", "source": source}
     return row | counts

@@ -61,8 +61,12 @@ def summary(name: str, rows: list[dict], options, published: dict[str, int], bad
         "unusable files": bad,
     }
     lines.append("left out:   " + ", ".join(f"{count} {what}" for what, count in dropped.items()))
-    if negative := sum(row["negative_voxels"] for row in rows):
-        lines.append(f"set to 0:   {negative} slightly negative voxels")
+    zeroed = {
+        "slightly negative voxels": sum(row["negative_voxels"] for row in rows),
+        "NaN voxels outside the field of view": sum(row["outside_voxels"] for row in rows),
+    }
+    if any(zeroed.values()):
+        lines.append("set to 0:   " + ", ".join(f"{count} {what}" for what, count in zeroed.items() if count))
     seed = "" if options.split == "official" or options.split.endswith(".csv") else f", seed {options.seed}"
     lines.append(f"split:      {Path(options.split).name}, by subject{seed}")
     lines.append(f"data set:   {name} at {', '.join(options.accelerations)}, {options.mask} masks")

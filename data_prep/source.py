@@ -43,11 +43,13 @@ class Volume(NamedTuple):
         voxel_size_mm: (row to row, column to column, slice to slice); empty where it is unknown.
         raw: the measured k-space (S, coils, H, W), complex64, unshifted and orthonormal, in the scale of the images,
             where a source has it and is asked for it.
+        frames: how many time points follow one another at each position.
     """
 
     images: np.ndarray
     voxel_size_mm: tuple[float, ...] = ()
     raw: np.ndarray | None = None
+    frames: int = 1
 
 
 Passed = dict[Path, str]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.ndimage
 import torch
 from torch import Tensor
 
@@ -23,6 +24,37 @@ from kdrecon.sampling import (
 )
 
 
+def fill_outside(images: np.ndarray) -> tuple[np.ndarray, int]:
+    """Images (S, H, W) with 0 where they are NaN as far as the edge of a slice, outside the field of view, and how many.
+
+    SPM and others mark with NaN what a scan does not cover. A NaN that values enclose stays.
+    """
+    nan = np.isnan(images)
+    if not nan.any():
+        return images, 0
+    regions, _ = scipy.ndimage.label(nan)
+    edges = [regions[:, [0, -1]].ravel(), regions[:, :, [0, -1]].ravel()]
+    outside = nan & np.isin(regions, np.concatenate(edges))
+    return np.where(outside, np.float32(0), images), int(outside.sum())
+
+
+def is_label_map(images: np.ndarray) -> bool:
+    """Whether images (S, H, W) are a segmentation: whole numbers, most of them equal to their neighbours in the slice.
+
+    The most frequent value, the background, does not count. Of real images with 8 bits a sixth of the neighbours are
+    equal, with 4 bits six in ten; of a segmentation of the brain nine in ten.
+    """
+    images = images[:: -(-len(images) // 32)]  # enough of them to tell
+    if not np.array_equal(images, np.rint(images)):
+        return False
+    values, counts = np.unique(images, return_counts=True)
+    equal = pairs = 0
+    for one, two in ((images[:, 1:], images[:, :-1]), (images[:, :, 1:], images[:, :, :-1])):
+        shown = (one != values[counts.argmax()]) & (two != values[counts.argmax()])
+        equal, pairs = equal + int((one == two)[shown].sum()), pairs + int(shown.sum())
+    return equal > 0.75 * pairs
+
+
 def check_images(images: np.ndarray, where: str) -> tuple[np.ndarray, int]:
     """Check that images are finite, not constant magnitudes; return them as float32 with small negatives set to 0.
 
@@ -36,7 +68,7 @@ def check_images(images: np.ndarray, where: str) -> tuple[np.ndarray, int]:
         images (S, H, W), float32, not negative, and how many voxels were negative.
 
     Raises:
-        InputError: not real (S, H, W), not finite, constant, or negative beyond 10 % of the maximum.
+        InputError: not real (S, H, W), not finite, constant, negative beyond 10 % of the maximum, or a segmentation.
     """
     if images.ndim != 3 or 0 in images.shape or np.iscomplexobj(images):
         raise InputError(
@@ -50,6 +82,10 @@ def check_images(images: np.ndarray, where: str) -> tuple[np.ndarray, int]:
     if low < -0.1 * max(high, 0):
         raise InputError(
             f"{where} spans {low:g} to {high:g}: expected magnitudes, not negative; is it a phase image, or not MR?"
+        )
+    if is_label_map(images):
+        raise InputError(
+            f"{where} holds flat areas of whole numbers, as a segmentation does: expected an image; leave the file out"
         )
     negative = int((images < 0).sum())
     return np.maximum(images.astype(np.float32), 0), negative
@@ -67,13 +103,22 @@ def parse_slices(text: str) -> slice:
     return slice(*(int(part) if part else None for part in parts))
 
 
-def not_empty(images: np.ndarray, foreground: float) -> np.ndarray:
+def not_empty(images: np.ndarray, foreground: float, frame: np.ndarray) -> np.ndarray:
     """Which slices show something: (S,), bool.
 
-    A slice is empty where less than the given share of its pixels exceeds a tenth of the volume's 99th percentile.
+    A slice is empty where less than the given share of its pixels exceeds a tenth of the 99th percentile of its time
+    point: one bright frame, such as the M0 of a perfusion scan, does not make the others empty.
+
+    Args:
+        images: (S, H, W).
+        foreground: share of the pixels.
+        frame: (S,), the time point of each slice.
     """
-    bright = images > 0.1 * np.percentile(images, 99)
-    return bright.mean((1, 2)) >= foreground
+    keep = np.zeros(len(images), bool)
+    for one in np.unique(frame):
+        of_frame = images[frame == one]
+        keep[frame == one] = (of_frame > 0.1 * np.percentile(of_frame, 99)).mean((1, 2)) >= foreground
+    return keep
 
 
 def centred(images: np.ndarray, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> np.ndarray:

@@ -224,6 +224,49 @@ def test_empty_slices_are_dropped_and_counted(tmp_path):
     assert "10 empty slices" in (tmp_path / "own" / "summary.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("dim", [20, 1])
+def test_one_bright_time_point_does_not_make_the_others_empty(dim, tmp_path, capsys):
+    for number in range(1, 6):
+        images = trees.picture(4, (40, 48), seed=number)
+        images[3] = images[3] * 0.01  # seen in no time point
+        frames = np.stack([images * 30, images / dim, images / dim])
+        trees.nifti(tmp_path / "in" / f"{number}.nii", frames.transpose(3, 2, 1, 0), dtype=np.float32)
+    prepare(Nifti(tmp_path / "in"), tmp_path, ONE)
+    manifest = pd.read_csv(tmp_path / "own" / "manifest.csv")
+    assert (manifest.slices == 9).all() and (manifest.empty_slices == 3).all()
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_volume_that_lost_more_than_a_third_of_its_slices_is_told(tmp_path, capsys):
+    source = scans(tmp_path / "in")
+    images = trees.picture(5, (40, 48))
+    images[:2] = 0
+    trees.nifti(source / "scan1.nii.gz", images)
+    prepare(Nifti(source), tmp_path, ONE)
+    assert "1 of 5 volumes lost more than a third of their slices as empty (2 of 5): look" in capsys.readouterr().err
+
+
+def test_nan_outside_the_field_of_view_becomes_zero_and_is_counted(tmp_path):
+    source = scans(tmp_path / "in")
+    images = trees.picture(3, (40, 48))
+    images[2] = images[:, :5] = images[0, 5:9, 20] = np.nan
+    trees.nifti(source / "scan1.nii.gz", images, dtype=np.float32)
+    assert prepare(Nifti(source), tmp_path, ONE).faults == []
+    text = (tmp_path / "own" / "summary.txt").read_text(encoding="utf-8")
+    assert f"set to 0:   {40 * 48 + 2 * 5 * 48 + 4} NaN voxels outside the field of view" in text
+    images[0, 20, 20] = np.nan
+    trees.nifti(source / "scan1.nii.gz", images, dtype=np.float32)
+    with pytest.raises(InputError, match="scan1.nii.gz holds 1 voxels that are NaN or infinite"):
+        prepare(Nifti(source), tmp_path, ONE)
+
+
+@pytest.mark.parametrize("bits", [8, 5])
+def test_a_real_image_of_few_grey_values_is_no_segmentation(bits):
+    with h5py.File(SAMPLES / "sample" / "train" / "1.h5") as file:
+        images = np.moveaxis(file["volfs"][:], 2, 0)
+    assert not steps.is_label_map((images >> (8 - bits)).astype(np.float32))
+
+
 def test_a_slice_that_shows_something_only_outside_the_crop_is_empty(tmp_path):
     source = scans(tmp_path / "in")
     images = trees.picture(3, (40, 48))
@@ -338,6 +381,8 @@ def spoil(case: str, root: Path) -> None:
         case "not finite":
             images[1, 2, 3] = np.nan
             trees.nifti(path, images, dtype=np.float32)
+        case "segmentation":
+            trees.nifti(path, (images // 250) * (images > 400))
         case "constant":
             trees.nifti(path, images * 0 + 7)
         case "negative":
@@ -364,6 +409,7 @@ SPOILT = {
     "2-D": r"scan2.nii.gz is 2-dimensional int16 \(40, 48\): expected numbers in three dimensions, or four",
     "5-D": "scan2.nii.gz is 5-dimensional.* leave the file out",
     "not finite": "scan2.nii.gz holds 1 voxels that are NaN or infinite: expected none; repair",
+    "segmentation": "scan2.nii.gz holds flat areas of whole numbers, as a segmentation does: .* leave the file out",
     "constant": "scan2.nii.gz is constant .7 everywhere.: expected an image; leave the file out",
     "negative": "scan2.nii.gz spans -.*: expected magnitudes, not negative",
     "mixed sizes": r"scan2.nii.gz has slices of \(48, 48\), the first volume of \(40, 48\).*--size 40x48",

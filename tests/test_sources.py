@@ -1,5 +1,6 @@
 """Every reader, on trees in the exact layout of its source."""
 
+import itertools
 import shutil
 import sys
 from importlib import resources
@@ -112,33 +113,48 @@ def test_a_pattern_that_does_not_fit(tmp_path):
     assert "a.nii does not match --subject" in str(error)
 
 
-@pytest.mark.parametrize("signs", [(-1, -1, 1), (1, 1, 1), (1, -1, -1)])
-@pytest.mark.parametrize("plane", ["acquired", "axial", "coronal", "sagittal"])
-def test_slices_are_upright_however_the_scan_is_stored(plane, signs, tmp_path):
+STEPS = {  # of the value along slices, rows and columns: 1 to the right, 10 to anterior, 100 upwards; and voxel sizes
+    "axial": ((100, -10, -1), (2, 1, 3)),
+    "coronal": ((10, -100, -1), (3, 1, 2)),
+    "sagittal": ((1, -100, -10), (3, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("plane", ["acquired", *STEPS])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_slices_are_upright_and_left_stays_left_however_the_scan_is_stored(plane, order, tmp_path):
     right, anterior, up = np.meshgrid(np.arange(5.0), np.arange(6.0), np.arange(7.0), indexing="ij")
-    anatomy = right + 10 * anterior + 100 * up  # the value tells where a voxel lies
-    image = nibabel.Nifti1Image(anatomy.astype(np.float32), np.diag([1.0, 2, 3, 1]))
-    axes = nibabel.orientations.inv_ornt_aff(np.c_[[0, 1, 2], signs], anatomy.shape)
-    stored = nibabel.Nifti1Image(anatomy[:: signs[0], :: signs[1], :: signs[2]].astype(np.float32), image.affine @ axes)
-    nibabel.save(stored, tmp_path / "scan.nii")
-    volume = read_nifti(tmp_path / "scan.nii", plane)
-    step = volume.images[1, 1, 1] - volume.images[[0, 1, 1], [1, 0, 1], [1, 1, 0]]  # along slices, rows, columns
-    expected = {
-        "axial": (100, -10, -1),
-        "acquired": (100, -10, -1),
-        "coronal": (10, -100, -1),
-        "sagittal": (1, -100, -10),
-    }
-    assert tuple(step) == expected[plane]
-    sizes = {"axial": (2, 1, 3), "acquired": (2, 1, 3), "coronal": (3, 1, 2), "sagittal": (3, 2, 1)}
-    assert volume.voxel_size_mm == sizes[plane]
+    anatomy = nibabel.Nifti1Image((right + 10 * anterior + 100 * up).astype(np.float32), np.diag([1.0, 2, 3, 1]))
+    for signs in itertools.product((1, -1), repeat=3):
+        stored = anatomy.as_reoriented(np.c_[order, signs])
+        nibabel.save(stored, tmp_path / "scan.nii")
+        volume = read_nifti(tmp_path / "scan.nii", plane)
+        step = volume.images[1, 1, 1] - volume.images[[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+        shown = plane if plane != "acquired" else ("sagittal", "coronal", "axial")[order.index(2)]
+        assert (tuple(step), volume.voxel_size_mm) == STEPS[shown], nibabel.aff2axcodes(stored.affine)
 
 
-def test_time_points_follow_one_another(tmp_path):
+def test_time_points_follow_one_another_at_each_position(tmp_path):
     frames = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
     nibabel.save(nibabel.Nifti1Image(frames, np.diag([-1, -1, 1, 1])), tmp_path / "cine.nii")
-    images = read_nifti(tmp_path / "cine.nii").images
-    assert images.shape == (20, 3, 2) and np.array_equal(images[7], frames[:, :, 3, 1].T)
+    volume = read_nifti(tmp_path / "cine.nii")
+    assert volume.images.shape == (20, 3, 2) and volume.frames == 5
+    np.testing.assert_array_equal(volume.images[7], frames[:, :, 1, 2].T)
+
+
+@pytest.mark.parametrize("kind", [nibabel.AnalyzeImage, nibabel.Spm99AnalyzeImage, nibabel.Nifti1Pair, nibabel.Nifti2Pair])
+def test_a_pair_of_header_and_image_is_read(kind, tmp_path):
+    images = trees.picture(2, (40, 48)).astype(np.int16)
+    for number in (1, 2):
+        nibabel.save(kind(images.transpose(2, 1, 0), np.diag([-1, -1, 5, 1])), tmp_path / f"scan{number}.img")
+    scans = found(Nifti(tmp_path))
+    assert [(s.subject, [f.name for f in s.files]) for s in scans] == [
+        (f"scan{n}", [f"scan{n}.hdr", f"scan{n}.img"]) for n in (1, 2)
+    ]
+    flipped = kind is nibabel.AnalyzeImage  # it names no directions, and is taken as rows that run to anterior
+    np.testing.assert_array_equal(Nifti(tmp_path).read(scans[0]).images, images[:, ::-1] if flipped else images)
+    (tmp_path / "scan2.img").unlink()
+    assert "scan2.hdr has no scan2.img beside it: expected the pair" in str(list(Nifti(tmp_path).scans())[1])
 
 
 def test_real_nifti_scans_that_come_with_nibabel(tmp_path):
