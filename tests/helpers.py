@@ -11,6 +11,9 @@ from kdrecon.sampling import line_mask, undersample
 from kdrecon.sft import SFT
 
 SIZES = [(8, 8), (9, 7), (12, 15)]
+# Of a D3 block, the one weight without a gradient: it adds to DC alone, and data fidelity takes that back where DC is
+# measured. Rounding may move it, or not.
+LAST_BIAS = "convs.2.bias"
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

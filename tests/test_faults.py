@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -186,26 +185,57 @@ def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, c
 
 RUN = """
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from kdrecon import evaluation
 from kdrecon.laboratory import Laboratory
 from kdrecon.report import write_report
 from kdrecon.training import Training
-os.makedirs(sys.argv[1], exist_ok=True)
-steps, step = os.open(sys.argv[1] + "/steps", os.O_CREAT | os.O_APPEND | os.O_WRONLY), Training.step
-Training.step = lambda *args: (step(*args), os.write(steps, b"."))  # a byte a step, also of one that is lost later
-lab = Laboratory(run_root=sys.argv[1], resolution=32, epochs=2, batch_size=8, ready=False, device="cpu")
+folder, last, moments = sys.argv[1], int(sys.argv[2]), 0
+
+
+def moment():
+    global moments
+    moments += 1
+    if moments == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def audit(event, arguments):
+    about_a_file = event in ("open", "os.rename", "os.remove", "os.mkdir") and str(arguments[0]).startswith(folder)
+    if about_a_file and threading.current_thread() is threading.main_thread():
+        moment()
+
+
+def counted(*args):
+    step(*args)
+    os.write(steps, b".")  # a byte a step, also of one that is lost later
+    moment()
+
+
+os.makedirs(folder, exist_ok=True)
+steps, step = os.open(folder + "/steps", os.O_CREAT | os.O_APPEND | os.O_WRONLY), Training.step
+Training.step = counted
+sys.addaudithook(audit)
+lab = Laboratory(run_root=folder, resolution=32, epochs=2, batch_size=8, ready=False, device="cpu")
 print("started", flush=True)
 for network in (lab.zero_filled(), lab.student(), lab.distilled("at")):
     evaluation.evaluate(lab, network)
-write_report(Path(sys.argv[1]), evaluation.write_summary(sys.argv[1]))
+write_report(Path(folder), evaluation.write_summary(folder))
+print("moments:", moments)
 """
 
 
-def start(folder):
+def start(folder, last: int = 0):
+    """A small run that has started; it kills itself at the given moment: before a file is touched, or after a step."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd="/"
+        [sys.executable, "-c", RUN, str(folder), str(last)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd="/",
     )
     process.stdout.readline()
     return process
@@ -220,24 +250,13 @@ def outcome(folder) -> dict:
     return digests | tables | {"report": (folder / "report.html").exists()}
 
 
-def killed_and_continued(folder, times: int, seconds: float, seed: int = 0) -> int:
-    """Kill a run of that duration at random moments, each time further on, then let it finish; how many kills hit it."""
-    moment, hits = random.Random(seed), 0
-    for _ in range(times):
-        process = start(folder)
-        time.sleep(moment.uniform(0, 2 * seconds / times))  # a killed run continues where it was
-        hits += process.poll() is None
-        process.kill()
-        process.wait()
-    finished = start(folder)
-    assert finished.wait() == 0
-    return hits
-
-
 def test_kills_at_random_moments_change_no_bit(tmp_path):
-    whole, began = start(tmp_path / "whole"), time.perf_counter()
-    assert whole.wait() == 0
-    assert killed_and_continued(tmp_path / "killed", 5, time.perf_counter() - began) >= 2
+    printed, _ = start(tmp_path / "whole").communicate()
+    moments, choice = int(printed.split()[-1]), random.Random(0)
+    kills = [choice.randrange(1, moments // 2) for _ in range(2)] + [choice.randrange(1, moments // 6) for _ in range(3)]
+    ends = [start(tmp_path / "killed", last).wait() for last in kills]  # a killed run continues where it was
+    assert ends[0] == -signal.SIGKILL and ends.count(-signal.SIGKILL) >= 2
+    assert start(tmp_path / "killed").wait() == 0
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 

