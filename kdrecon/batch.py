@@ -19,10 +19,11 @@ from nbconvert import HTMLExporter
 
 from kdrecon import comparisons, evaluation
 from kdrecon.checkpoints import alone_in, write_json, write_text
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError, shown
 from kdrecon.experiments import Parameters
 from kdrecon.laboratory import Laboratory
 from kdrecon.places import project_root
+from kdrecon.records import read_json, read_text, read_yaml
 from kdrecon.report import write_report
 
 NOTEBOOKS = project_root() / "notebooks"
@@ -41,7 +42,7 @@ def read_parameters(path: Path, assignments: list[str]) -> Parameters:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
-    values = _yaml(path.read_text(encoding="utf-8"), str(path))
+    values = read_yaml(read_text(path, "save it anew"), str(path))
     if not isinstance(values, dict):
         raise InputError(
             f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
@@ -49,8 +50,8 @@ def read_parameters(path: Path, assignments: list[str]) -> Parameters:
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
-            raise InputError(f"-p {assignment!r}: expected name=value, such as -p epochs=20")
-        values[name] = "" if value == "" else _yaml(value, f"-p {assignment}")
+            raise InputError(f"-p {shown(assignment)}: expected name=value, such as -p epochs=20")
+        values[name] = "" if value == "" else read_yaml(value, f"-p {shown(assignment)}")
     return Parameters.from_mapping(values)
 
 
@@ -64,13 +65,16 @@ def choose_notebooks(folder: Path, first: str = "", only: str = "") -> list[Path
     return [p for p, n in zip(notebooks, numbers) if n >= first and only in ("", n)]
 
 
-def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
+def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
     """Execute notebooks with the parameters; results go to {out}, finished work is not done again.
 
     {out}/notebooks/ receives the executed notebooks as .ipynb and .html, {out}/experiments/ the networks,
     {out}/summary.csv a row a model, {out}/comparisons.csv the paired comparisons and {out}/report.html a page with
     everything. A notebook is skipped when it has already run with the same source and parameters; networks that an
-    interrupted one trained are found again.
+    interrupted one trained are found again. Where a network of the run cannot be read, all notebooks run again.
+
+    Returns:
+        as :func:`report`.
 
     Raises:
         InputError: the data cannot be used, or another run is at work in the folder. Nothing is written then.
@@ -83,36 +87,48 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> None:
     with alone_in(out), _this_python():
         (out / "notebooks").mkdir(exist_ok=True)
         write_text(out / "params.yaml", yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
+        if faults := evaluation.damaged(out):
+            print(f"the notebooks run again, because {faults[0]}", file=sys.stderr)
+            (out / "notebooks" / "finished.json").unlink(missing_ok=True)
         for number, notebook in enumerate(notebooks, 1):
             progress = f"[{number}/{len(notebooks)}] {notebook.stem}"
             started = time.perf_counter()
             state = "done" if _execute(notebook, out / "notebooks", asdict(parameters)) else "already done"
             print(f"{progress}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
-        if any(out.glob("experiments/*/acc_*/*/metrics.csv")):
-            report(out)
+        left_out = report(out) if any(out.glob("experiments/*/acc_*/*/metrics.csv")) else []
     written = [path for path in (out / "report.html", out / "notebooks") if path.exists()]
     print(f"results: {_friendly(written[0])}")
+    return left_out
 
 
-def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool = False) -> None:
+def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool = False) -> list[str]:
     """Write summary.csv, comparisons.csv and report.html of a run anew from the experiments and notebooks in it.
+
+    What cannot be read is left out and named, on the page too.
 
     Args:
         out: folder of the run.
         against: a further reference of the comparisons, see :func:`kdrecon.comparisons.comparisons`.
         volume_wise: write {out}/volume_wise.csv and its section of the page, too.
+
+    Returns:
+        a message for each file that was left out.
     """
-    volumes = evaluation.volume_wise(out) if volume_wise else None
+    left_out = evaluation.damaged(out)
+    volumes = evaluation.volume_wise(out, left_out) if volume_wise else None
     compared = comparisons.write_comparisons(out, against)
     if volume_wise:
         evaluation.write_table(volumes, out / "volume_wise.csv")
-    write_report(out, evaluation.write_summary(out), compared, volumes)
+    write_report(out, evaluation.write_summary(out), compared, volumes, left_out)
+    for message in left_out:
+        print(f"left out: {message}", file=sys.stderr)
+    return left_out
 
 
 def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
     """Execute one notebook unless it has run before; whether it was executed now."""
     executed, record_path = folder / notebook.name, folder / "finished.json"
-    finished = json.loads(record_path.read_text(encoding="utf-8")) if record_path.exists() else {}
+    finished = read_json(record_path)
     fingerprint = hashlib.sha256(notebook.read_bytes() + json.dumps(parameters).encode()).hexdigest()
     if finished.get(notebook.stem) == fingerprint and executed.exists():
         return False
@@ -160,15 +176,6 @@ def _this_python() -> Iterator[None]:
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _yaml(text: str, source: str):
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"{source} is not valid YAML ({first_line(error)}): expected name: value lines"
-        ) from error
 
 
 def _friendly(path: Path) -> str:

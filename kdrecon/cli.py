@@ -8,7 +8,7 @@ import torch
 import typer
 
 from kdrecon import console
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.experiments import Parameters, environment
 from kdrecon.places import checkout
 
@@ -36,13 +36,14 @@ def run(
     params = params or root / "params" / "quick.yaml"
     parameters = batch.read_parameters(params, assignments or [])
     if parameters.run_root:
-        raise InputError(f"run_root = {parameters.run_root!r}: expected it empty here; name the folder with --out")
+        raise InputError(f"run_root = {shown(parameters.run_root)}: expected it empty here; name the folder with --out")
     notebooks = batch.choose_notebooks(batch.NOTEBOOKS, first, only)
     try:
-        batch.run(parameters, out or root / "runs" / params.stem, notebooks)
+        left_out = batch.run(parameters, out or root / "runs" / params.stem, notebooks)
     except batch.NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+    raise typer.Exit(bool(left_out))
 
 
 @app.command()
@@ -59,8 +60,9 @@ def report(
     """Write summary.csv, comparisons.csv and report.html of a run anew."""
     from kdrecon import batch
 
-    batch.report(run, _assigned("--against", against or []), volume_wise)
+    left_out = batch.report(run, _assigned("--against", against or []), volume_wise)
     print(run / "report.html")
+    raise typer.Exit(bool(left_out))
 
 
 @app.command("import-released")

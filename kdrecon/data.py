@@ -17,7 +17,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError, first_line, shown
 from kdrecon.fourier import crop_kspace
 from kdrecon.places import SAMPLES, project_root
 from kdrecon.records import normal, read_table
@@ -255,9 +255,9 @@ def dataset_folder(dataset: str, data_root: str = "") -> Path:
     """
     if not data_root:
         root = SAMPLES if dataset == "sample" else project_root() / "datasets"
-    elif not (root := Path(data_root)).is_dir():
+    elif not os.path.isdir(root := Path(data_root)):
         raise InputError(
-            f"data_root {data_root!r} is not a folder: expected the folder that holds {dataset}/; check it"
+            f"data_root {shown(data_root)} is not a folder: expected the folder that holds {dataset}/; check it"
         )
     if not (root / dataset).is_dir():
         found = ", ".join(sorted(p.name for p in root.glob("*/"))) or "nothing"

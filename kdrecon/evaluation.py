@@ -13,13 +13,13 @@ from torch import nn
 
 from kdrecon.checkpoints import alone_in, replacing, write_json, write_text
 from kdrecon.data import Slices
-from kdrecon.errors import InputError
-from kdrecon.experiments import Experiment
+from kdrecon.errors import InputError, first_line
+from kdrecon.experiments import ROLES, Experiment
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
 from kdrecon.records import read_table
 
-ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
+REMEDY = "run again with its parameters, which writes it anew"
 PATIENCE = 600.0  # seconds to wait for another process that evaluates the same network
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
 
@@ -50,14 +50,13 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     Raises:
         InputError: the folder cannot be written, or another process keeps it for ten minutes.
     """
-    slices, folder, record = lab.test, network.folder, read_record(network.folder)
+    slices, folder = lab.test, network.folder
     made_from = {"weights": weights_hash(network.model), "data": slices.fingerprint, "split": lab.evaluation_split}
-    if record.get("evaluation") == made_from:
-        return _read_metrics(folder)
+    if (table := _evaluated(folder, made_from)) is not None:
+        return table
     with alone_in(folder, patience=PATIENCE):
-        record = read_record(folder)
-        if record.get("evaluation") == made_from:
-            return _read_metrics(folder)
+        if (table := _evaluated(folder, made_from)) is not None:
+            return table
         target, prediction = slices.x[:, 0].cpu().numpy(), reconstruct(network.model, slices)
         place = pd.DataFrame({"volume": slices.volume, "slice": slices.index, "subject": slices.subject})
         table = pd.concat([place, score(target, prediction)], axis=1)
@@ -66,25 +65,52 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
             _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows], subject)
         write_table(table, folder / "metrics.csv")
         write_text(folder / "report.txt", _report(network, table, lab.evaluation_split))
-        write_json(folder / "config.json", record | {"evaluation": made_from})
+        write_json(folder / "config.json", read_record(folder) | {"evaluation": made_from})
     return table
+
+
+def _evaluated(folder: Path, made_from: dict) -> pd.DataFrame | None:
+    """The table of an earlier evaluation of the same weights and data; None where there is none that can be read."""
+    if read_record(folder).get("evaluation") != made_from:
+        return None
+    try:
+        return _read_metrics(folder)
+    except InputError as error:
+        print(f"{error}: evaluated anew")
+        return None
 
 
 def evaluated(run_root: Path) -> Iterator[tuple[Path, dict, pd.DataFrame]]:
     """Folder, run record and slice-wise table of each evaluated experiment of a run, the baseline among them.
 
+    Those that :func:`damaged` names are left out.
+
     Raises:
         InputError: the folder holds no evaluated experiment.
     """
-    paths = sorted(Path(run_root).glob("experiments/*/acc_*/*/config.json"))
-    records = {path.parent: read_record(path.parent) for path in paths}
-    records = {folder: record for folder, record in records.items() if "evaluation" in record}
-    if not records:
+    found = [network for network in _networks(run_root) if not isinstance(network, InputError)]
+    if not found:
         raise InputError(
             f"{run_root} holds no evaluated experiment: expected experiments/*/acc_*/*/metrics.csv; run first"
         )
-    for folder, record in records.items():
-        yield folder, record, _read_metrics(folder)
+    yield from found
+
+
+def damaged(run_root: Path) -> list[str]:
+    """What cannot be read of the experiments of a run, each with its remedy."""
+    return [str(network) for network in _networks(run_root) if isinstance(network, InputError)]
+
+
+def _networks(run_root: Path) -> Iterator[tuple[Path, dict, pd.DataFrame] | InputError]:
+    for folder in sorted(Path(run_root).glob("experiments/*/acc_*/*/")):
+        try:
+            record = read_record(folder)
+            if not record and (folder / "best_model.pt").exists():
+                raise InputError(f"{folder} has lost its config.json: expected it there; {REMEDY}")
+            if "evaluation" in record:
+                yield folder, record, _read_metrics(folder)
+        except InputError as error:
+            yield error
 
 
 def identity(record: dict) -> dict:
@@ -163,8 +189,13 @@ def volume_score(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]
     return {"psnr": psnr, "ssim": ssim, "nmse": error / np.mean(target**2), "mse": error}
 
 
-def volume_wise(run_root: Path) -> pd.DataFrame:
+def volume_wise(run_root: Path, left_out: list[str] | None = None) -> pd.DataFrame:
     """One row a network of a run: mean and standard deviation over volumes of :func:`volume_score`.
+
+    Args:
+        run_root: folder of a run.
+        left_out: receives a message for each network whose reconstructions cannot be read; without it the first one is
+            raised.
 
     Raises:
         InputError: no evaluated experiment, or one without its reconstructions.
@@ -172,9 +203,13 @@ def volume_wise(run_root: Path) -> pd.DataFrame:
     found = sorted(evaluated(run_root), key=lambda network: reading_order(identity(network[1])))
     identities, rows = [identity(record) for _, record, _ in found], []
     for network, (folder, record, _) in zip(identities, found):
-        if not (paths := sorted((folder / "results").glob("*.h5"))):
-            raise InputError(f"{folder}/results holds no .h5 file: expected the reconstructions; evaluate the network anew")
-        scores = pd.DataFrame([volume_score(*_read_result(path)) for path in paths])
+        try:
+            scores = pd.DataFrame([volume_score(*result) for result in _read_results(folder / "results")])
+        except InputError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+            continue
         row = {key: network[key] for key in PLACE[:-1]}
         row |= {"network": network_name(network, identities), "seed": record["config"]["seed"], "volumes": len(scores)}
         for name in scores:
@@ -246,8 +281,8 @@ def gradient_ratio(record: dict) -> float | str:
 
     "" for other networks, where the two are not trained together, or where the record does not hold them.
     """
-    norms = record.get("gradient_norms", {})
-    if not {"distillation", "reconstruction"} <= norms.keys():
+    norms = record.get("gradient_norms") or {}
+    if not norms.get("reconstruction") or "distillation" not in norms:
         return ""
     return norms["distillation"] / norms["reconstruction"]
 
@@ -277,7 +312,13 @@ def _row(networks: list[tuple[dict, pd.DataFrame]], several: bool) -> dict:
 
 def _read_metrics(folder: Path) -> pd.DataFrame:
     columns = {"volume": str, "slice": int, "subject": str} | dict.fromkeys(METRICS, float)
-    return read_table(folder / "metrics.csv", columns)
+    try:
+        table = read_table(folder / "metrics.csv", columns)
+        if table.empty:
+            raise InputError(f"{folder / 'metrics.csv'} has no row: expected one a slice")
+    except InputError as error:
+        raise InputError(f"{error}; or {REMEDY}") from None
+    return table
 
 
 def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray, subject: str) -> None:
@@ -287,9 +328,20 @@ def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray, su
         file.attrs["subject"] = subject
 
 
-def _read_result(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with h5py.File(path) as file:
-        return file["target"][:], file["reconstruction"][:]
+def _read_results(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Target and reconstruction (S, H, W) of each volume."""
+    remedy = f"expected the reconstructions; delete metrics.csv beside it and {REMEDY}"
+    if not (paths := sorted(folder.glob("*.h5"))):
+        raise InputError(f"{folder} holds no .h5 file: {remedy}")
+    for path in paths:
+        try:
+            with h5py.File(path) as file:
+                target, reconstruction = file["target"][:], file["reconstruction"][:]
+        except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
+            raise InputError(f"{path} cannot be read ({first_line(error)}): {remedy}") from None
+        if target.ndim != 3 or target.shape != reconstruction.shape:
+            raise InputError(f"{path} holds {target.shape} and {reconstruction.shape}: {remedy}")
+        yield target, reconstruction
 
 
 def _report(network: Network, table: pd.DataFrame, split: str) -> str:

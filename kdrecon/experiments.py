@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 import types
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 
@@ -14,12 +14,14 @@ import torch
 
 from kdrecon import __version__
 from kdrecon.distillation import METHODS, get_method
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.places import PACKAGES, is_checkout, project_root
 from kdrecon.presets import Switches
 from kdrecon.training import Recipe, resolve_precision
 
 RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150}
+RANGES = {"resolution": (0, 2**31), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**64)}
+ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
 
@@ -73,26 +75,27 @@ class Parameters:
         """
         known = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
-            raise InputError(f"unknown parameter {unknown[0]!r}: expected one of {', '.join(known)}")
-        typed = {name: _typed(name, value, known[name]) for name, value in values.items()}
-        typed |= {name: os.path.expanduser(typed[name]) for name in ("data_root", "run_root") if name in typed}
-        return cls(**typed).check()
+            raise InputError(f"unknown parameter {shown(unknown[0])}: expected one of {', '.join(known)}")
+        own = {name: typed(name, value, known[name]) for name, value in values.items()}
+        own |= {name: os.path.expanduser(own[name]) for name in ("data_root", "run_root") if name in own}
+        return cls(**own).check()
 
     def check(self) -> "Parameters":
         """Return self, or raise InputError for a value outside its range."""
-        for name, low in {"resolution": 0, "epochs": 1, "batch_size": 1, "seed": 0}.items():
-            if getattr(self, name) < low:
-                raise InputError(f"{name} = {getattr(self, name)}: expected an integer of at least {low}")
+        for name, (low, high) in RANGES.items():
+            if not low <= (value := getattr(self, name)) < high:
+                wanted = f"of at least {low}" if value < low else f"below 2^{high.bit_length() - 1}"
+                raise InputError(f"{name} = {shown(value)}: expected an integer {wanted}")
         if not 0 < self.lr < 1:
             raise InputError(f"lr = {self.lr}: expected a number between 0 and 1, such as 1.0e-3")
         if self.device not in ("auto", "cpu", "cuda"):
-            raise InputError(f"device {self.device!r}: expected 'auto', 'cpu' or 'cuda'")
+            raise InputError(f"device {shown(self.device)}: expected 'auto', 'cpu' or 'cuda'")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
         resolve_precision(self.precision, self.torch_device)
         for name in ("dataset", "acceleration"):
-            if not re.fullmatch(r"\w[\w.-]*", getattr(self, name)):
-                raise InputError(f"{name} {getattr(self, name)!r}: expected a plain name, such as 'sample' or '4x'")
+            if not re.fullmatch(r"\w[\w.-]{0,99}", getattr(self, name)):
+                raise InputError(f"{name} {shown(getattr(self, name))}: expected a plain name, such as 'sample' or '4x'")
         if not self.methods:
             raise InputError(f"methods = []: expected at least one of {', '.join(METHODS)}")
         chosen = self.chosen
@@ -109,7 +112,7 @@ class Parameters:
                     f"{chosen.schedule!r} and {chosen.alpha}; drop the method or the switches"
                 )
         if len(set(self.methods)) < len(self.methods):
-            raise InputError(f"methods {self.methods}: expected each method once")
+            raise InputError(f"methods {shown(self.methods)}: expected each method once")
         return self
 
     @property
@@ -164,10 +167,21 @@ class Experiment:
 
     @classmethod
     def from_record(cls, config: dict) -> "Experiment":
-        """The experiment of a run record; what an older record does not know has its default, the paper's."""
+        """The experiment of a run record; what an older record does not know has its default, the paper's.
+
+        Raises:
+            InputError: it lacks a value or has one of another type.
+        """
+        if not isinstance(config, dict) or any(isinstance(value, dict | list) for value in config.values()):
+            raise InputError(f"config = {shown(config)}: expected names and single values")
+        known = {f.name: f for f in fields(cls) if f.name != "switches"}
+        if missing := [name for name, f in known.items() if f.default is MISSING and name not in config]:
+            raise InputError(f"config without {missing[0]}: expected it")
+        own = {name: typed(name, config[name], f.type) for name, f in known.items() if name in config}
+        if own["role"] not in ROLES:
+            raise InputError(f"role = {shown(own['role'])}: expected one of {', '.join(ROLES)}")
         switches = {f.name: config[f.name] for f in fields(Switches) if f.name in config}
-        own = {f.name: config[f.name] for f in fields(cls) if f.name in config}
-        return cls(**own, switches=Switches(**switches))
+        return cls(**own, switches=Switches.checked(switches))
 
     @property
     def model_type(self) -> str:
@@ -229,7 +243,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def _typed(name: str, value, expected):
+def typed(name: str, value, expected):
     """The value in its parameter's type; a number written as text is read where a float is expected."""
     if expected is float and isinstance(value, str):
         try:
@@ -237,7 +251,7 @@ def _typed(name: str, value, expected):
         except ValueError:
             pass
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**64 else float("inf")
     if expected is dict and value is None:
         value = {}
     if isinstance(expected, types.GenericAlias):
@@ -247,8 +261,8 @@ def _typed(name: str, value, expected):
     if not fits:
         wanted = {
             str: "text", int: "an integer", float: "a number", bool: "true or false",
-            dict: "switches and values, such as {fidelity: hermitian}",
+            dict: "names and values, such as {fidelity: hermitian}",
         }.get(expected, "a list of names")  # fmt: skip
         extra = f", such as [{', '.join(METHODS)}]" if isinstance(expected, types.GenericAlias) else ""
-        raise InputError(f"{name} = {value!r}: expected {wanted}{extra}")
+        raise InputError(f"{name} = {shown(value)}: expected {wanted}{extra}")
     return value

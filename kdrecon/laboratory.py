@@ -1,7 +1,6 @@
 """The laboratory: data and networks for one set of parameters, each network trained once and found again."""
 
 import hashlib
-import json
 import math
 import pickle
 import shutil
@@ -17,13 +16,18 @@ from kdrecon import data
 from kdrecon.checkpoints import differences, read_checkpoint, write_json
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError, first_line
-from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment
+from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment, typed
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.places import READY, project_root
-from kdrecon.records import read_table
+from kdrecon.records import ANEW, read_json, read_table
 from kdrecon.sft import SFT
 from kdrecon.training import fit, resolve_precision
+
+RECORD = {  # what config.json holds beside its config, as far as tables and networks need it
+    "origin": str, "parameters": int, "steps": int, "best_epoch": int, "precision": str, "layout": str,
+    "evaluation": dict, "gradient_norms": dict,
+}  # fmt: skip
 
 
 @dataclass
@@ -189,8 +193,8 @@ class Laboratory:
                     f"{folder} holds another configuration ({differences(found, expected)}): "
                     "choose another run_root, or delete the folder to train anew"
                 )
-            if (folder / "model.pt").exists() and read_checkpoint(folder / "best_model.pt") is None:
-                return self._train(experiment, folder)  # nothing is left to train, but model.pt holds the best network, too
+            if (folder / "model.pt").exists() and not _whole(folder):
+                return self._train(experiment, folder)  # nothing is left to train: model.pt holds network and log, too
             return self._load(experiment, folder, "loaded")
         if (self.parameters.ready if ready is None else ready) and (found := self._ready(experiment)):
             return found
@@ -201,14 +205,14 @@ class Laboratory:
         path = READY / f"{wanted.model}_{wanted.model_type}.json"
         if not path.exists():
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         free = ("epochs", "batch_size", "lr", "seed", "teacher_origin", "precision")
         experiment = Experiment.from_record(record["config"])
         found = experiment.record() | record["config"]
         if any(found.get(key) != value for key, value in self._config(wanted).items() if key not in free):
             return None
         folder = experiment.folder(self.parameters.run_folder)
-        if not read_record(folder).get("finished"):
+        if not read_record(folder).get("finished") or not _whole(folder):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path.with_suffix(".pt"), folder / "best_model.pt")
             shutil.copyfile(path.with_suffix(".csv"), folder / "log.csv")
@@ -302,9 +306,22 @@ def open_network(folder: Path, device: torch.device = torch.device("cpu")) -> Ne
     if experiment.role == "sft_teacher":
         student = dc_cnn(switches.student_network, switches.fidelity, switches.residual)
     load_network(SFT(model, student) if student else model, folder / "best_model.pt", device)
-    log, columns = folder / "log.csv", {"epoch": int, "validation_l1": float}
-    history = read_table(log, columns, others=float) if log.exists() else pd.DataFrame()
-    return Network(model, experiment, folder, record["origin"], history, student)
+    history = _read_log(folder) if (folder / "log.csv").exists() else pd.DataFrame()
+    return Network(model, experiment, folder, record.get("origin", "trained"), history, student)
+
+
+def _read_log(folder: Path) -> pd.DataFrame:
+    return read_table(folder / "log.csv", {"epoch": int, "validation_l1": float}, others=float)
+
+
+def _whole(folder: Path) -> bool:
+    """Whether best_model.pt and log.csv of a finished experiment can be read; a message says what cannot."""
+    try:
+        _read_log(folder)
+    except InputError as error:
+        print(error)
+        return False
+    return read_checkpoint(folder / "best_model.pt") is not None
 
 
 def load_network(network: nn.Module, path: Path, device: torch.device) -> None:
@@ -369,10 +386,21 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def read_record(folder: Path) -> dict:
-    """The run record config.json of an experiment folder; empty where there is none."""
-    return read_json(folder / "config.json")
+    """The run record config.json of an experiment folder; empty where there is none.
 
-
-def read_json(path: Path) -> dict:
-    """The contents of a JSON file; empty where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    Raises:
+        InputError: it cannot be read, or is not what a run writes.
+    """
+    path = folder / "config.json"
+    if record := read_json(path):
+        try:
+            Experiment.from_record(record.get("config"))
+            for name in {"parameters", *record} & RECORD.keys():
+                typed(name, record.get(name), RECORD[name])
+            for name in ("weights", "data", "split") if "evaluation" in record else ():
+                typed(name, (record["evaluation"] or {}).get(name), str)
+            for name, value in (record.get("gradient_norms") or {}).items():
+                typed(name, value, float)
+        except InputError as error:
+            raise InputError(f"{path} is damaged ({error}); {ANEW}") from None
+    return record

@@ -32,10 +32,15 @@ class Log(contextlib.AbstractContextManager):
 
     def __init__(self, folder: Path, title: str, epochs: int, slices: int, history: list[dict]):
         self.folder, self.title, self.epochs = folder, title, epochs
+        if history:  # the file may have been lost since
+            self._write(history)
         self.writer = SummaryWriter(folder / "summary", purge_step=len(history) + 1)
         done = len(history) * slices
         self.bar = tqdm(desc=title, total=epochs * slices, initial=done, unit="slice", leave=False)
         self.curve = display(HTML(""), display_id=True) if is_watched() else None
+
+    def _write(self, history: list[dict]) -> None:
+        write_text(self.folder / "log.csv", pd.DataFrame(history).to_csv(index=False))
 
     def progress(self, slices: int) -> None:
         """So many more slices are done: the bar moves, and estimates the time that is left."""
@@ -49,7 +54,7 @@ class Log(contextlib.AbstractContextManager):
             watched: target and reconstruction (2, H, W) of some validation slices.
         """
         row = history[-1]
-        write_text(self.folder / "log.csv", pd.DataFrame(history).to_csv(index=False))
+        self._write(history)
         for name, value in row.items():
             self.writer.add_scalar(name, value, row["epoch"])
         if row["epoch"] in np.linspace(1, self.epochs, PANELS).round():

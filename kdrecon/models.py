@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.fidelity import DataFidelity, Measurement
 
 CHANNELS = 32
@@ -163,14 +163,15 @@ def network_shape(name: str) -> tuple[int, int]:
     """Tapped convolutions of a block and cascades, (d, c), of a network by its name: "D5C5" -> (5, 5).
 
     Raises:
-        InputError: the name is neither "DC-UNet" nor DdCc with d of at least 2 and c of at least 1.
+        InputError: the name is neither "DC-UNet" nor DdCc with d of 2 to 99 and c of 1 to 99.
     """
     if name == UNET:
         return 3, UNET_CASCADES
-    match = re.fullmatch(r"D(\d+)C(\d+)", str(name))
+    match = re.fullmatch(r"D([0-9]{1,2})C([0-9]{1,2})", name if isinstance(name, str) else "")
     if not match or int(match[1]) < 2 or int(match[2]) < 1:
         raise InputError(
-            f"network name {name!r}: expected DdCc with d >= 2 and c >= 1, such as 'D5C5' or 'D3C5', or {UNET!r}"
+            f"network name {shown(name)}: expected DdCc with d >= 2 and c >= 1, both below 100, such as 'D5C5' or 'D3C5', "
+            f"or {UNET!r}"
         )
     return int(match[1]), int(match[2])
 

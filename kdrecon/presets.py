@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 
 from kdrecon.distillation import FORMS
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.fidelity import MODES
 from kdrecon.models import network_shape
 from kdrecon.sampling import MASK_TYPES
@@ -73,14 +73,8 @@ class Switches:
             InputError: unknown preset or switch, or a value that the switch does not take.
         """
         if preset not in PRESETS:
-            raise InputError(f"preset {preset!r} is unknown: expected one of {', '.join(PRESETS)}")
-        known = {field.name: field.default for field in fields(cls)}
-        chosen = PRESETS[preset] | (changes or {})
-        for name, value in chosen.items():
-            if name not in known:
-                raise InputError(f"switch {name!r} is unknown: expected one of {', '.join(known)}")
-            chosen[name] = _value(name, value, known[name])
-        switches = cls(**chosen)
+            raise InputError(f"preset {shown(preset)} is unknown: expected one of {', '.join(PRESETS)}")
+        switches = cls.checked(PRESETS[preset] | (changes or {}))
         (_, cascades), (_, student_cascades) = map(network_shape, (switches.teacher_network, switches.student_network))
         if cascades != student_cascades or cascades < 2:
             raise InputError(
@@ -88,6 +82,18 @@ class Switches:
                 "expected as many cascades, at least 2"
             )
         return switches
+
+    @classmethod
+    def checked(cls, values: dict) -> "Switches":
+        """The switches of the given values, all others at their default.
+
+        Raises:
+            InputError: unknown switch, or a value that it does not take.
+        """
+        known = {field.name: field.default for field in fields(cls)}
+        if unknown := [name for name in values if name not in known]:
+            raise InputError(f"switch {shown(unknown[0])} is unknown: expected one of {', '.join(known)}")
+        return cls(**{name: _value(name, value, known[name]) for name, value in values.items()})
 
     def acting_on(self, role: str, teacher: str = "", init: str = "random") -> "Switches":
         """These switches as far as they make a difference to one network, all others at their default.
@@ -115,17 +121,17 @@ def _value(name: str, value, default):
     """The value in the switch's type, or InputError."""
     if name in CHOICES:
         if value not in CHOICES[name]:
-            raise InputError(f"switch {name} = {value!r}: expected one of {', '.join(CHOICES[name])}")
+            raise InputError(f"switch {name} = {shown(value)}: expected one of {', '.join(CHOICES[name])}")
     elif isinstance(default, bool):
         if not isinstance(value, bool):
-            raise InputError(f"switch {name} = {value!r}: expected true or false")
+            raise InputError(f"switch {name} = {shown(value)}: expected true or false")
     elif isinstance(default, float):
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = -1
         if isinstance(value, bool) or not 0 <= number <= 1:
-            raise InputError(f"switch {name} = {value!r}: expected a number from 0 to 1")
+            raise InputError(f"switch {name} = {shown(value)}: expected a number from 0 to 1")
         return number
     else:
         network_shape(value)

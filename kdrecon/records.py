@@ -1,14 +1,19 @@
-"""Text files that are read: tables that people write or edit, and those of a run (CSV)."""
+"""Text files that are read: tables (CSV), parameters (YAML) and records (JSON), by people or from a run."""
 
 import csv
 import io
+import json
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError, first_line, shown
+
+ANEW = "delete it and run the same command again"
+LONGEST = 100_000  # characters of a parameter file
 
 
 def normal(text: str) -> str:
@@ -16,7 +21,7 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, remedy: str = "save it anew, from Excel as 'CSV UTF-8'") -> str:
     """The text of a file in UTF-8, or as Excel may save it: with a byte order mark, in UTF-16, or in Windows-1252.
 
     Raises:
@@ -36,7 +41,7 @@ def read_text(path: Path) -> str:
             continue
         if "\0" not in text:
             return text
-    raise InputError(f"{path} is not text that can be read: expected UTF-8; save it anew, from Excel as 'CSV UTF-8'")
+    raise InputError(f"{path} is not text that can be read: expected UTF-8; {remedy}")
 
 
 def read_table(path: Path, columns: Mapping[str, type], others: type = str) -> pd.DataFrame:
@@ -95,3 +100,54 @@ def _cells(path: Path) -> list[tuple[int, list[str]]]:
             f"{path} line {reader.line_num} is not CSV ({first_line(error)}): expected a table; save it anew"
         ) from None
     return [(number, row) for number, row in rows if any(row)][told:]
+
+
+def read_yaml(text: str, source: str):
+    """The value of a YAML text without aliases, whose mappings have each key once and as text.
+
+    Args:
+        text: the text.
+        source: what it is called in a message.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if len(text) > LONGEST:
+        raise InputError(f"{source} has {len(text)} characters: expected at most {LONGEST}; is it a parameter file?")
+    try:
+        return yaml.load(text, _Plain)
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = first_line(error)[:120]  # PyYAML leaves it to the reader that "!!bool x" is none
+        raise InputError(f"{source} is not valid YAML ({reason}): expected name: value lines; correct it") from None
+
+
+class _Plain(yaml.SafeLoader):
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "found an alias, expected the value itself", None)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str) or keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {shown(key)}: expected text, and once", None)
+        return super().construct_mapping(node, deep)
+
+
+def read_json(path: Path) -> dict:
+    """The record in a JSON file; empty where there is no file.
+
+    Raises:
+        InputError: it cannot be read, or holds no record.
+    """
+    if not path.exists():
+        return {}
+    text = read_text(path, ANEW)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({first_line(error)[:120]}): expected a JSON record; {ANEW}") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{path} holds {type(record).__name__}: expected a JSON record; {ANEW}")
+    return record

@@ -2,16 +2,18 @@
 
 import base64
 import html
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from kdrecon.checkpoints import write_text
 from kdrecon.comparisons import AGAINST
+from kdrecon.errors import InputError
 from kdrecon.evaluation import PLACE, network_name
 from kdrecon.published import IDENTIFYING, beside_published, published
+from kdrecon.records import read_text
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -25,8 +27,9 @@ img { max-width: 100%; } .scroll { overflow-x: auto; } .note { background: #fff6
 
 
 def write_report(
-    out: Path, summary: pd.DataFrame, compared: pd.DataFrame | None = None, volumes: pd.DataFrame | None = None
-) -> Path:
+    out: Path, summary: pd.DataFrame, compared: pd.DataFrame | None = None, volumes: pd.DataFrame | None = None,
+    left_out: Sequence[str] = (),
+) -> Path:  # fmt: skip
     """Write {out}/report.html, self-contained but for the links to the executed notebooks.
 
     Args:
@@ -34,12 +37,16 @@ def write_report(
         summary: the table of :func:`kdrecon.evaluation.summary`.
         compared: the table of :func:`kdrecon.comparisons.comparisons`.
         volumes: the table of :func:`kdrecon.evaluation.volume_wise`.
+        left_out: messages about what the tables lack.
 
     Returns:
         the path of the page.
     """
     settings = out / "params.yaml"
-    parameters = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    try:
+        parameters = read_text(settings, "run again, which writes it anew") if settings.exists() else ""
+    except InputError as error:
+        parameters = str(error)
     first = summary.iloc[0]
     data = f"{first.dataset}, {first.acceleration}, {first.resolution} x {first.resolution}, {first.split} split"
     figures = "".join(
@@ -54,14 +61,15 @@ def write_report(
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>kdrecon: {html.escape(out.name)}</title>'
         f"<style>{STYLE}</style><h1>kdrecon: run {html.escape(out.name)}</h1><p>{html.escape(data)}, {first.n} slices.</p>"
-        f"{_note(summary)}<h2>Table</h2><p>Mean &plusmn; standard deviation over slices; the data range is each slice's "
+        f"{_note(summary)}{''.join(map(_left_out, left_out))}"
+        "<h2>Table</h2><p>Mean &plusmn; standard deviation over slices; the data range is each slice's "
         f"target maximum. {_arithmetic(summary)}</p>"
         f'<div class="scroll">{formatted(summary).to_html(index=False, escape=True, border=0)}</div>'
         f"{_comparisons(compared) if compared is not None and len(compared) else ''}"
         f"{_published(summary)}"
-        f"{_volume_wise(volumes) if volumes is not None else ''}"
+        f"{_volume_wise(volumes) if volumes is not None and len(volumes) else ''}"
         f"{figures}<h2>Notebooks as executed</h2><ul>{links}</ul><h2>Parameters</h2>"
-        f"<pre>{html.escape(yaml.safe_dump(parameters, sort_keys=False))}</pre></html>"
+        f"<pre>{html.escape(parameters)}</pre></html>"
     )
     path = out / "report.html"
     write_text(path, page)
@@ -190,6 +198,10 @@ def _note(summary: pd.DataFrame) -> str:
         f'<p class="note">A shortened run: {epochs} epochs a training instead of 150, {_seeds(summary)}. It shows the '
         "mechanics; what its differences are worth is said under Comparisons.</p>"
     )
+
+
+def _left_out(message: str) -> str:
+    return f'<p class="note">Left out: {html.escape(message)}</p>'
 
 
 def _arithmetic(summary: pd.DataFrame) -> str:

@@ -24,7 +24,7 @@ from kdrecon.checkpoints import (
     write_json,
 )
 from kdrecon.data import Batch, Slices
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.logs import Log
 from kdrecon.objectives import Objective
 
@@ -65,7 +65,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         InputError: precision is not "auto", "fp32" or "bf16".
     """
     if precision not in ("auto", "fp32", "bf16"):
-        raise InputError(f"precision {precision!r}: expected 'auto', 'fp32' or 'bf16'")
+        raise InputError(f"precision {shown(precision)}: expected 'auto', 'fp32' or 'bf16'")
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -242,7 +242,7 @@ class Training:
 
     def begin_epoch(self) -> None:
         """Draw the order of the next epoch from seed and epoch; nothing of it is done."""
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + len(self.history))
+        generator = torch.Generator().manual_seed((self.recipe.seed * 1_000_003 + len(self.history)) % 2**64)
         self.order = torch.randperm(len(self.train), generator=generator)
         self.next, self.sums, self.seconds = 0, {}, 0.0
 

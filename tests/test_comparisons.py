@@ -1,4 +1,6 @@
+import html
 import json
+import re
 import zlib
 
 import numpy as np
@@ -206,6 +208,38 @@ def test_a_subject_may_be_called_anything(tmp_path):
         table.assign(subject=table.subject.map(names)).to_csv(path, index=False)
     after = comparisons.comparisons(tmp_path)
     pd.testing.assert_frame_equal(after[["subjects", "n", "difference"]], before[["subjects", "n", "difference"]])
+
+
+DAMAGE = {
+    "empty record": ("config.json", "", "config.json is damaged"),
+    "no record": ("config.json", None, "has lost its config.json"),
+    "a list": ("config.json", "[1]", "config.json holds list"),
+    "another kind": ("config.json", {"config": "x"}, "config.json is damaged .config = 'x'"),
+    "no seed": ("config.json", {"config": {**SETTINGS, **STD_AT, "seed": None}}, "seed = None: expected an integer"),
+    "a value too deep": ("config.json", {"config": {**SETTINGS, "data": [1]}}, "expected names and single values"),
+    "no role": ("config.json", {"config": {**SETTINGS, "role": "master"}}, "role = 'master': expected one of zero_filled"),
+    "a wrong switch": ("config.json", {"config": {**SETTINGS, "alpha": "x"}}, "switch alpha = 'x'"),
+    "no evaluation": ("config.json", {"config": SETTINGS, "parameters": 1, "evaluation": None}, "weights = None"),
+    "no figures": ("metrics.csv", "", "metrics.csv lacks the column 'volume'"),
+    "no row": ("metrics.csv", "volume,slice,subject,psnr,ssim,nmse,mse,hfn,vif\n", "metrics.csv has no row"),
+    "no file": ("metrics.csv", None, "metrics.csv cannot be read .no such file"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_network_whose_files_are_damaged_is_left_out_and_named(case, tmp_path, capsys):
+    name, content, message = DAMAGE[case]
+    write_run(tmp_path, seeds=(0,), networks={"student": {}, "teacher": TEACHER})
+    folder = write_network(tmp_path, **STD_AT)
+    (folder / "best_model.pt").touch()
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    (left_out,) = batch.report(tmp_path)
+    assert re.search(message, left_out) and str(folder) in left_out and "\n" not in left_out
+    assert left_out in capsys.readouterr().err
+    assert html.escape(left_out) in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "student" in set(evaluation.summary(tmp_path).model) and len(evaluation.summary(tmp_path)) == 3
 
 
 def test_another_reference_can_be_chosen(tmp_path):

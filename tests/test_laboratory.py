@@ -130,6 +130,24 @@ def test_evaluation_is_read_back_while_weights_and_data_are_the_same(lab, monkey
         evaluation.evaluate(lab, network)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"volume,slice\n1,0\n", b"\x00"])
+def test_a_lost_table_is_evaluated_anew(content, lab):
+    network = lab.zero_filled()
+    first, path = evaluation.evaluate(lab, network), network.folder / "metrics.csv"
+    path.unlink() if content is None else path.write_bytes(content)
+    pd.testing.assert_frame_equal(evaluation.evaluate(lab, network), first)
+    assert evaluation.damaged(lab.parameters.run_folder) == []
+
+
+def test_a_lost_log_is_written_anew_and_nothing_is_trained(lab):
+    first = lab.student()
+    (first.folder / "log.csv").unlink()
+    lab._networks.clear()
+    again = lab.student()
+    pd.testing.assert_frame_equal(again.history, first.history)
+    assert weights_hash(again.model) == weights_hash(first.model)
+
+
 def test_two_evaluations_of_one_network_do_not_meet(tmp_path, monkeypatch):
     lab, reconstruct = small_laboratory(tmp_path), evaluation.reconstruct
     network, inside, together = lab.zero_filled(), [], []

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kdrecon.errors import InputError
-from kdrecon.records import read_table
+from kdrecon.records import read_json, read_table, read_yaml
 
 HERE = {"subject": str, "split": str}
 PLAIN = "subject,split\nJürgen,train\nb,test\n"
@@ -94,3 +94,46 @@ def test_no_file(there, tmp_path):
     path = tmp_path if there else tmp_path / "table.csv"
     with pytest.raises(InputError, match="cannot be read .no such file.: expected a text file"):
         read_table(path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    {
+        "alias": ("a: &x [1]\nb: *x", "found an alias, expected the value itself"),
+        "bomb": ("\n".join(f"a{i}: &a{i} [{f'*a{i - 1}, ' * 9}]" for i in range(1, 30)), "found an alias"),
+        "merged": ("<<: {a: 1}", "is not valid YAML"),
+        "key twice": ("epochs: 1\nepochs: 2", "key 'epochs': expected text, and once"),
+        "key twice within": ("switches: {alpha: 0, alpha: 1}", "key 'alpha': expected text, and once"),
+        "number as key": ("5: 1", "key 5: expected text"),
+        "list as key": ("[1]: 1", "key .*: expected text"),
+        "no truth": ("a: !!bool x", "is not valid YAML"),
+        "no number": ("a: !!int x", "is not valid YAML"),
+        "no float": ("a: !!float x", "is not valid YAML"),
+        "no date": ("a: !!timestamp x", "is not valid YAML"),
+        "no day": ("a: 2020-99-99", "is not valid YAML"),
+        "object": ("a: !!python/object/apply:os.getcwd []", "is not valid YAML"),
+        "digits": (f"a: {'9' * 5000}", "is not valid YAML"),
+        "nesting": ("{a: " * 5000, "is not valid YAML"),
+        "control character": ("a: \x07", "is not valid YAML"),
+        "length": ("# \n" * 50_000, "has 150000 characters: expected at most 100000"),
+    }.values(),
+)
+def test_yaml_that_is_no_plain_value_is_refused_in_one_line(text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_yaml(text, "mine.yaml")
+    assert str(caught.value).startswith("mine.yaml ") and len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 300
+
+
+def test_plain_yaml_is_read():
+    text = "methods: [at]\nlr: 1.0e-3\nswitches: {alpha: 0.5}\nnone:\nacceleration: '4x'"
+    expected = {"methods": ["at"], "lr": 1e-3, "switches": {"alpha": 0.5}, "none": None, "acceleration": "4x"}
+    assert read_yaml(text, "") == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00" * 20, b"\xff\xfe\x00", b"[]", b"[" * 9999, b"[" + b"9" * 5000 + b"]"])
+def test_a_damaged_record_is_refused_with_the_remedy(content, tmp_path):
+    (tmp_path / "record.json").write_bytes(content)
+    with pytest.raises(InputError, match="record.json .*delete it and run the same command again") as caught:
+        read_json(tmp_path / "record.json")
+    assert len(str(caught.value).splitlines()) == 1

@@ -32,6 +32,11 @@ def fit_in(folder, objective, data, recipe, validation=None):
     return fit(objective, data, validation or data, recipe, folder, {"a": 1})
 
 
+@pytest.mark.parametrize("seed", [2**50, 2**64 - 1])
+def test_any_seed_of_64_bits_trains(seed, tmp_path):
+    assert len(fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, epochs=1, seed=seed))) == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_interrupted_and_resumed_equals_uninterrupted(kind, tmp_path, monkeypatch):
     train, validation = slices(), slices(2, seed=1)

@@ -25,7 +25,7 @@ from kdrecon.distillation.released import (
     ReleasedSimilarityPreserving,
 )
 from kdrecon.distillation.spectral import SingularVectors
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 
 METHODS: dict[str, type[Method]] = {
     "at": AttentionTransfer,
@@ -66,10 +66,10 @@ def get_method(key: str, form: str = "paper") -> type[Method]:
     if form not in FORMS:
         raise InputError(f"kd_form {form!r} is unknown: expected one of {', '.join(FORMS)}")
     if key not in METHODS:
-        raise InputError(f"method {key!r} is unknown: expected one of {', '.join(METHODS)}")
+        raise InputError(f"method {shown(key)} is unknown: expected one of {', '.join(METHODS)}")
     if key not in FORMS[form]:
         known = ", ".join(FORMS[form])
-        raise InputError(f"method {key!r} has no {form} form: expected one of {known}, or kd_form 'paper'")
+        raise InputError(f"method {shown(key)} has no {form} form: expected one of {known}, or kd_form 'paper'")
     return FORMS[form][key]
 
 
