@@ -58,9 +58,10 @@ def prepare_command(
     keep_names: Annotated[bool, typer.Option("--keep-names", help="instead of running numbers")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without unusable files")] = False,
     jobs: Annotated[int, typer.Option(help="processes; 0 is one a processor")] = 0,
+    all_in: Annotated[str, typer.Option(help="train, validation or test: no split, all subjects there")] = "",
 ) -> None:
     options = Options(
-        name, tuple(acceleration), mask, size, slices, foreground, split, seed, keep_names, skip_bad, jobs
+        name, tuple(acceleration), mask, size, slices, foreground, split, seed, keep_names, skip_bad, jobs, all_in
     )
     outcome = pipeline.prepare(kind(**source), out, options)
     for title, messages in (("left out, unusable:", outcome.left_out), ("faults in the result:", outcome.faults)):

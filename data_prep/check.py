@@ -287,8 +287,11 @@ def _compare(entries: list[Entry], report: Report) -> None:
                     f"{entry.path}: another mask than in {measured[0].path.name}: expected one; prepare both anew"
                 )
         label = f"{kind} {acceleration}".strip()
+        parts = {entry.split for entry in group}
+        if len(parts) == 1:
+            report.notes.append(f"{label}: all in {min(parts)}: to look at and reconstruct; a training needs two splits")
         for part in SPLITS[:2]:
-            if not any(entry.split == part for entry in group):
+            if part not in parts and len(parts) > 1:
                 report.faults.append(
                     f"{label}: no volume in {part}: expected at least one; prepare the data set with another split"
                 )

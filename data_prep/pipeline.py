@@ -7,9 +7,7 @@ import json
 import os
 import re
 import signal
-import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
@@ -22,9 +20,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from data_prep import sheet, steps
+from data_prep import sheet, steps, survey
 from data_prep.check import check
-from data_prep.source import Passed, Scan, Source, each_once
+from data_prep.source import Scan, Source, each_once
 from data_prep.workplace import CannotWrite, cannot_write, check_target, workplace
 from kdrecon.data import SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line
@@ -49,6 +47,7 @@ class Options:
         keep_names: write subjects and file names instead of running numbers.
         skip_bad: go on without files that cannot be used.
         jobs: processes; 0 for one a processor.
+        all_in: "train", "validation" or "test" for all subjects instead of a split; "" for none.
     """
 
     name: str = ""
@@ -62,6 +61,7 @@ class Options:
     keep_names: bool = False
     skip_bad: bool = False
     jobs: int = 0
+    all_in: str = ""
 
 
 class Outcome(NamedTuple):
@@ -112,7 +112,12 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
     name = options.name or source.dataset
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise InputError(f"name {name!r}: expected a plain name for the data set, such as {source.dataset}")
-    options = replace(options, name=name, split=options.split or source.split)
+    if options.all_in and (options.split or options.all_in not in SPLITS):
+        raise InputError(
+            f"all-in {options.all_in!r}, split {options.split!r}: expected one of {', '.join(SPLITS)}, and no --split with it"
+        )
+    split = f"all in {options.all_in}" if options.all_in else options.split or source.split
+    options = replace(options, name=name, split=split)
     size = _size(options.size, source.size)
     steps.parse_slices(options.slices)
     for acceleration in options.accelerations:
@@ -128,29 +133,33 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
     scans, passed = [], {}
     for found in each_once(source.scans(passed)):
         leave_out(found) if isinstance(found, InputError) else scans.append(found)
-    seen = _passed_over(passed, scans)
+    seen = survey.passed_over(passed, scans)
     if not scans:
         beside = "".join(f"; {what}" for what in (seen, f"unusable: {len(bad)}, {bad[0]}" if bad else "") if what)
         raise InputError(
             f"{source.folder} holds no scan for this reader{beside}: expected {source.layout}; check the path"
         )
-    if seen:
-        print(seen)
     subjects = sorted({scan.subject for scan in scans}, key=natural)
-    splits = steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
+    print(survey.found(source, scans, subjects), *[seen] * bool(seen), sep="\n")
+    survey.warn_of_folders(source, scans)
+    splits = _draw(source, scans, subjects, options)
     check_target(out / name, source.folder, [path for scan in scans for path in scan.files])
     with workplace(out / name, _plan(source, options, scans, splits)) as work:
         tasks = _tasks(source, scans, options, work, subjects, splits, size)
-        rows = []
-        with contextlib.closing(_run(tasks, options.jobs or os.cpu_count() or 1)) as results:
-            for task, result in results:
-                leave_out(result) if isinstance(result, InputError) else rows.append(_row(task, result))
+        done = _work(tasks, options, leave_out)
+        lost = set(splits) - {task.scan.subject for task, result in done if result["slices"]}
+        if lost and steps.is_ratio(options.split) and len(lost) + 2 <= len(subjects):
+            splits |= steps.split_subjects(subjects, {}, options.split, options.seed, lost)
+            kept, moved = _move(tasks, done, splits)
+            done = kept + _work(moved, options, leave_out)
+        rows = [_row(task, result) for task, result in done]
         _warn_of_empty(rows)
         rows.sort(key=lambda row: (SPLITS.index(row["split"]), row["volume"]))
-        if {"train", "validation"} - {row["split"] for row in rows if row["slices"]}:
+        if ({options.all_in} if options.all_in else {"train", "validation"}) - {r["split"] for r in rows if r["slices"]}:
             raise InputError(
                 f"{source.folder} leaves no volume to train or none to validate with, after {len(bad)} unusable files "
-                f"({', '.join(bad[:1]) or 'all too small'}): expected at least one each; repair files, or choose --size"
+                f"({', '.join(bad[:1]) or 'all too small'}): expected at least one each; repair files, choose --size, or "
+                "take all to look at and reconstruct: --all-in test"
             )
         with open(work / "manifest.csv", "w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
@@ -230,6 +239,49 @@ def convert(task: Task) -> dict:
     return attributes
 
 
+def _draw(source: Source, scans: list[Scan], subjects: list[str], options: Options) -> dict[str, str]:
+    """The split of each subject that is used."""
+    if options.all_in:
+        return dict.fromkeys(subjects, options.all_in)
+    if len(subjects) == 1:
+        raise survey.alone(source, scans)
+    return steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
+
+
+def _work(tasks: list[Task], options: Options, leave_out: Callable[[InputError], None]) -> list[tuple[Task, dict]]:
+    """The tasks that could be done, each with the attributes of its files."""
+    done = []
+    with contextlib.closing(_run(tasks, options.jobs or os.cpu_count() or 1)) as results:
+        for task, result in results:
+            leave_out(result) if isinstance(result, InputError) else done.append((task, result))
+    return done
+
+
+def _move(tasks: list[Task], done: list[tuple[Task, dict]], splits: dict[str, str]) -> tuple[list, list[Task]]:
+    """What stays where it is in another assignment of subjects, and the tasks that are to be done anew, in other places.
+
+    Their files are removed; they get the numbers after the last one in their split.
+    """
+    last = {part: max((task.number for task in tasks if task.split == part), default=0) for part in SPLITS}
+    kept, moved = [], []
+    for task, result in sorted(done, key=lambda pair: (pair[0].split, pair[0].number)):
+        part = splits[task.scan.subject]
+        if part == task.split:
+            kept.append((task, result))
+            continue
+        last[part] += 1
+        moved.append(replace(task, split=part, number=last[part], expected=_shape(task)))
+        for acceleration in task.options.accelerations:
+            task.path(acceleration).unlink()
+    return kept, moved
+
+
+def _shape(task: Task) -> tuple[int, ...]:
+    """Height and width of the slices of a volume that is written."""
+    with h5py.File(task.path(task.options.accelerations[0])) as file:
+        return file["volfs"].shape[:2]
+
+
 def _tasks(source: Source, scans, options: Options, work: Path, subjects, splits, size) -> list[Task]:
     digits = len(str(len(subjects)))
     tasks, numbers = [], dict.fromkeys(SPLITS, 0)
@@ -243,14 +295,15 @@ def _tasks(source: Source, scans, options: Options, work: Path, subjects, splits
 
 def _run(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, dict | InputError]]:
     """Results as they come. The first volume that can be used is done alone, where it decides the size of the others."""
+    if not tasks:
+        return
     with tqdm(total=len(tasks), unit="volume", desc=tasks[0].options.name) as bar:
-        expected = tasks[0].size
+        expected = tasks[0].size or tasks[0].expected
         while tasks and not expected:
             task, *tasks = tasks
             result = _result(task)
             if isinstance(result, dict):
-                with h5py.File(task.path(task.options.accelerations[0])) as file:
-                    expected = file["volfs"].shape[:2]
+                expected = _shape(task)
             bar.update()
             yield task, result
         tasks = [replace(task, expected=expected) for task in tasks]
@@ -307,28 +360,14 @@ def _outcome(done: Future) -> dict | InputError:
         ) from None
 
 
-def _passed_over(passed: Passed, scans: list[Scan]) -> str:
-    """How many files were seen that belong to no scan, by what they are, the most frequent first."""
-    used = {path for scan in scans for path in scan.files}
-    counts = Counter(reason for path, reason in passed.items() if path not in used).most_common()
-    shown = [f"{count} {reason}" for reason, count in counts[:8]]
-    shown += [f"{sum(count for _, count in counts[8:])} others"] if counts[8:] else []
-    return f"passed over: {', '.join(shown)}" if shown else ""
-
-
 def _warn_of_empty(rows: list[dict]) -> None:
     many = [row for row in rows if row["empty_slices"] > (row["slices"] + row["empty_slices"]) / 3]
     if many:
         lost, of = (sum(row[name] for row in many) for name in ("empty_slices", "slices"))
-        warn(
+        survey.warn(
             f"{len(many)} of {len(rows)} volumes lost more than a third of their slices as empty ({lost} of {lost + of}): "
             "look at contact_sheet.png; a lower --foreground keeps more, 0 all"
         )
-
-
-def warn(text: str) -> None:
-    """Say on stderr what may be meant, and may be not."""
-    tqdm.write(f"warning: {text}", file=sys.stderr)
 
 
 def _row(task: Task, result: dict) -> dict:

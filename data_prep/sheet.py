@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_prep.steps import choose_mask
+from data_prep.steps import choose_mask, is_ratio
 from kdrecon.data import SPLITS
 
 COLUMNS = 8
@@ -67,7 +67,7 @@ def summary(name: str, rows: list[dict], options, published: dict[str, int], bad
     }
     if any(zeroed.values()):
         lines.append("set to 0:   " + ", ".join(f"{count} {what}" for what, count in zeroed.items() if count))
-    seed = "" if options.split == "official" or options.split.endswith(".csv") else f", seed {options.seed}"
+    seed = f", seed {options.seed}" if is_ratio(options.split) else ""
     lines.append(f"split:      {Path(options.split).name}, by subject{seed}")
     lines.append(f"data set:   {name} at {', '.join(options.accelerations)}, {options.mask} masks")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """What happens to every volume between reading and writing: choose slices, crop or pad, scale, undersample, split."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +163,14 @@ def measured(images: np.ndarray, dataset: str, acceleration: str, mask_type: str
     return arrays | ({f"mask_{acceleration}": mask.numpy()} if store else {}), name
 
 
-def split_subjects(subjects: Sequence[str], official: dict[str, str], split: str, seed: int) -> dict[str, str]:
+def is_ratio(split: str) -> bool:
+    """Whether subjects are assigned at random: the split is neither the data set's own nor a list."""
+    return re.fullmatch(r"[\d., ]+", split) is not None
+
+
+def split_subjects(
+    subjects: Sequence[str], official: dict[str, str], split: str, seed: int, lost: Set[str] = frozenset()
+) -> dict[str, str]:
     """Assign each subject to a split.
 
     Args:
@@ -173,6 +180,8 @@ def split_subjects(subjects: Sequence[str], official: dict[str, str], split: str
             subjects; or a table (.csv, .tsv, .txt) with the columns subject and split, which leaves out the subjects it does
             not name.
         seed: of the random assignment.
+        lost: subjects that turned out to have no usable scan; a random assignment is one of the others. They change the
+            split of no more of them than it takes to keep the ratio.
 
     Returns:
         "train", "validation" or "test" of each subject that is used.
@@ -186,7 +195,7 @@ def split_subjects(subjects: Sequence[str], official: dict[str, str], split: str
     elif Path(split).suffix.lower() in (".csv", ".tsv", ".txt"):
         assigned, remedy = _from_list(Path(split), subjects), "add subjects to the list"
     else:
-        assigned, remedy = _at_random(subjects, split, seed), "more subjects are needed, or another ratio"
+        assigned, remedy = _at_random(subjects, split, seed, lost), "more subjects are needed, or another ratio"
     for part in SPLITS[:2]:
         if part not in assigned.values():
             counts = ", ".join(f"{sum(v == p for v in assigned.values())} {p}" for p in SPLITS)
@@ -197,7 +206,7 @@ def split_subjects(subjects: Sequence[str], official: dict[str, str], split: str
     return assigned
 
 
-def _at_random(subjects: Sequence[str], split: str, seed: int) -> dict[str, str]:
+def _at_random(subjects: Sequence[str], split: str, seed: int, lost: Set[str]) -> dict[str, str]:
     try:
         weights = [float(part) for part in split.split(",")]
     except ValueError:
@@ -207,15 +216,16 @@ def _at_random(subjects: Sequence[str], split: str, seed: int) -> dict[str, str]
             f"split {split!r}: expected official, a CSV file, or a ratio train,validation,test with something to train and "
             "to validate, such as 8,1,1"
         )
-    shares = np.array(weights) / sum(weights) * len(subjects)
+    count = len(subjects) - len(lost)
+    shares = np.array(weights) / sum(weights) * count
     sizes = np.floor(shares + 1e-9).astype(int)
-    for i in np.argsort(sizes - shares, kind="stable")[: len(subjects) - sizes.sum()]:
+    for i in np.argsort(sizes - shares, kind="stable")[: count - sizes.sum()]:
         sizes[i] += 1
     for i in range(3):  # a part that is asked for is not left empty, where there are subjects enough
         if weights[i] and not sizes[i] and sizes.max() > 1:
             sizes[sizes.argmax()] -= 1
             sizes[i] = 1
-    order = np.random.default_rng(seed).permutation(len(subjects))
+    order = [i for i in np.random.default_rng(seed).permutation(len(subjects)) if subjects[i] not in lost]
     parts = np.repeat(SPLITS, sizes)
     return {subjects[i]: str(part) for i, part in sorted(zip(order, parts), key=lambda pair: pair[0])}
 

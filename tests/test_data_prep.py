@@ -329,6 +329,84 @@ def test_one_name_in_two_forms_of_unicode_is_one_subject():
     assert [scan.subject for scan in each_once(scans)] == ["Jürgen", "Jürgen"]
 
 
+def test_the_subjects_found_are_told_before_anything_is_written(tmp_path, capsys):
+    source = scans(tmp_path / "in", people=4)
+    for number in (2, 3, 4):
+        trees.nifti(source / "scan2" / f"{number}.nii", trees.picture(2, (40, 48), seed=10 * number))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        prepare(Nifti(source), tmp_path / "file" / "out", ONE)
+    assert capsys.readouterr().out.splitlines() == [
+        "found:      7 scans of 4 subjects",
+        "  scan1: scan1.nii.gz",
+        "  scan2: scan2.nii.gz, scan2/2.nii and 2 more files",
+        "  scan3: scan3.nii.gz",
+        "  and 1 more subjects",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "named"),
+    [
+        (["t1", "fl", "anna"], "fl, t1"),
+        (["train", "val", "test"], "test, train, val"),
+        (["imagesTr", "imagesTs"], "imagesTr, imagesTs"),
+        (["T1w", "T2_post"], "T1w, T2_post"),
+        (["Training_data", "Ground-truth", "seg masks"], "Ground-truth, Training_data, seg masks"),
+        (["anna", "patient1", "test7", "segal", "p1"], ""),
+    ],
+)
+def test_folders_that_are_named_after_no_person_are_pointed_out(folders, named, tmp_path, capsys):
+    for number, folder in enumerate(folders):
+        trees.nifti(tmp_path / "in" / folder / "scan.nii", trees.picture(2, (40, 48), seed=number))
+    assert prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, split="1,1,0")) == ([], [])
+    warning = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    expected = f"warning: {named}: folders with such names hold kinds of scan or splits.* --subject REGEX"
+    assert [bool(re.match(expected, line)) for line in warning] == ([True] if named else [])
+
+
+def test_one_subject_can_be_told_apart_or_prepared_to_look_at(tmp_path, monkeypatch, capsys):
+    deep = scans(tmp_path / "in" / "all" / "raw", people=2)
+    with pytest.raises(InputError, match=f"holds one subject only, 'all' .2 scans, first {deep / 'scan1.nii.gz'}") as caught:
+        prepare(Nifti(tmp_path / "in"), tmp_path / "out", ONE)
+    remedies = f"--subject REGEX, or choose a deeper SOURCE, such as {deep}; to look at one person's .*: --all-in test"
+    assert re.search(remedies, str(caught.value)) and not list(tmp_path.glob("out/*"))
+    arguments = ["nifti", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--name", "own", "--jobs", "1"]
+    monkeypatch.setattr("sys.argv", ["data_prep", *arguments, "--all-in", "test"])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 0 and "split:      all in test, by subject" in capsys.readouterr().out
+    assert len(data.load_split("own", "test", "4x", data_root=str(tmp_path / "out"))) == 4
+    assert not data.has_split("own", "train", "4x", data_root=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("options", [{"all_in": "tests", "split": ""}, {"all_in": "test", "split": "8,1,1"}])
+def test_all_in_one_split_is_instead_of_a_split(options, tmp_path):
+    with pytest.raises(InputError, match="all-in .*: expected one of train, validation, test, and no --split with it"):
+        prepare(Nifti(scans(tmp_path / "in")), tmp_path / "out", pipeline.replace(ONE, **options))
+
+
+def test_the_split_is_drawn_over_what_can_be_read(tmp_path):
+    source = scans(tmp_path / "in", people=6)
+    drawn = steps.split_subjects([f"scan{n}" for n in range(1, 7)], {}, "3,1,2", 0)
+    (lost,) = [subject for subject, part in drawn.items() if part == "validation"]
+    trees.nifti(source / f"{lost}.nii.gz", np.full((2, 40, 48), 7))
+    options = pipeline.replace(ONE, split="3,1,2", keep_names=True)
+    with pytest.raises(InputError, match="is constant"):
+        prepare(Nifti(source), tmp_path / "1", options)
+    for folder in "12":
+        outcome = prepare(Nifti(source), tmp_path / folder, pipeline.replace(options, skip_bad=True))
+        assert len(outcome.left_out) == 1 and outcome.faults == []
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    manifest = pd.read_csv(tmp_path / "1" / "own" / "manifest.csv")
+    assert manifest.split.value_counts().to_dict() == {"train": 2, "validation": 1, "test": 2}
+    moved = [row for row in manifest.itertuples() if drawn[row.subject] != row.split]
+    assert len(moved) == 1 and set(manifest.subject) == drawn.keys() - {lost}
+    for row in manifest.itertuples():
+        with h5py.File(tmp_path / "1" / "own" / row.split / "acc_4x" / f"{row.volume}.h5") as file:
+            assert (file.attrs["split"], file.attrs["subject"]) == (row.split, row.subject)
+
+
 def test_a_split_given_as_a_list(tmp_path):
     path = tmp_path / "split.csv"
     path.write_text("subject,split\nscan1,validation\nscan3,train\nscan2,train\n", encoding="utf-8")

@@ -1,0 +1,68 @@
+"""What a source holds, told before anything is written: whose scans, what was passed over, what may be a mistake."""
+
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from data_prep.source import Passed, Scan, Source
+from kdrecon.errors import InputError
+
+NO_PERSON = re.compile(
+    r"(t1|t2|pd|fl|flair|dwi|dti|adc|fa|swi|mra|tof|bold|asl|fmri|func|anat|perf|fmap|images?|imgs?|labels?|seg|segs|"
+    r"segmentations?|masks?|rois?|gt|ground[\W_]?truth|annotations?|train|training|val|valid|validation|dev|test|testing)"
+    r"([\W_]?(w|c|ce|gd|n|f|star|maps?|pre|post|tr|ts|va|set|data|scans?|images?|imgs?|labels?|masks?))*",
+    re.IGNORECASE,
+)  # names of folders for kinds of scan or for splits, such as t1, T2w, labelsTr, train_images
+
+
+def warn(text: str) -> None:
+    """Say on stderr what may be meant, and may be not."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)
+
+
+def found(source: Source, scans: list[Scan], subjects: list[str]) -> str:
+    """Who was found, with the first files of the first three."""
+    lines = [f"found:      {len(scans)} scans of {len(subjects)} subjects"]
+    for subject in subjects[:3]:
+        files = [path for scan in scans if scan.subject == subject for path in scan.files]
+        names = ", ".join(path.relative_to(source.folder).as_posix() for path in files[:2])
+        lines.append(f"  {subject}: {names}" + (f" and {len(files) - 2} more files" if files[2:] else ""))
+    return "\n".join(lines + [f"  and {len(subjects) - 3} more subjects"] * (len(subjects) > 3))
+
+
+def passed_over(passed: Passed, scans: list[Scan]) -> str:
+    """How many files were seen that belong to no scan, by what they are, the most frequent first; "" for none."""
+    used = {path for scan in scans for path in scan.files}
+    counts = Counter(reason for path, reason in passed.items() if path not in used).most_common()
+    shown = [f"{count} {reason}" for reason, count in counts[:8]]
+    shown += [f"{sum(count for _, count in counts[8:])} others"] if counts[8:] else []
+    return f"passed over: {', '.join(shown)}" if shown else ""
+
+
+def warn_of_folders(source: Source, scans: list[Scan]) -> None:
+    """Say where folders below the source that count as people are named after kinds of scan or splits."""
+    places = {scan.subject: scan.files[0].relative_to(source.folder).parts for scan in scans}
+    folders = [subject for subject, place in places.items() if place[:-1] and place[0] == subject]
+    if named := sorted(folder for folder in folders if NO_PERSON.fullmatch(folder)):
+        remedy = "name them with --subject REGEX" if hasattr(source, "subject") else "choose another SOURCE"
+        warn(
+            f"{', '.join(named)}: folders with such names hold kinds of scan or splits, and count as subjects here: expected "
+            f"a folder a person; {remedy}"
+        )
+
+
+def alone(source: Source, scans: list[Scan]) -> InputError:
+    """What to say where all scans are one person's."""
+    files = [path for scan in scans for path in scan.files]
+    below = Path(os.path.commonpath([path.parent for path in files]))
+    remedies = ["name them with --subject REGEX"] if hasattr(source, "subject") else []
+    remedies += [f"choose a deeper SOURCE, such as {below}"] if below != source.folder else []
+    several = f"if these are several people, {', or '.join(remedies)}; " if remedies and len(scans) > 1 else ""
+    return InputError(
+        f"{source.folder} holds one subject only, {scans[0].subject!r} ({len(scans)} scans, first {files[0]}): expected one "
+        f"to train and another to validate with; {several}to look at one person's scans and reconstruct them: --all-in test"
+    )
