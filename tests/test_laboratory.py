@@ -1,5 +1,4 @@
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -10,6 +9,7 @@ import torch
 from filelock import FileLock
 
 from kdrecon import evaluation, laboratory, metrics
+from kdrecon.checkpoints import alone_in
 from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory, start_from_sft, weights_hash
 from kdrecon.models import dc_cnn
@@ -150,20 +150,19 @@ def test_a_lost_log_is_written_anew_and_nothing_is_trained(lab):
 
 def test_two_evaluations_of_one_network_do_not_meet(tmp_path, monkeypatch):
     lab, reconstruct = small_laboratory(tmp_path), evaluation.reconstruct
-    network, inside, together = lab.zero_filled(), [], []
+    network, calls = lab.zero_filled(), []
 
-    def slow(*args):
-        inside.append(1)
-        time.sleep(0.5)
-        together.append(len(inside))
-        inside.pop()
+    def alone(*args):
+        with pytest.raises(InputError, match="another process is at work in"), alone_in(network.folder):
+            pass
+        calls.append(1)
         return reconstruct(*args)
 
-    monkeypatch.setattr(evaluation, "reconstruct", slow)
+    monkeypatch.setattr(evaluation, "reconstruct", alone)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: evaluation.evaluate(lab, network), range(2))
     pd.testing.assert_frame_equal(first, second)
-    assert together == [1]
+    assert calls == [1]  # the other one has waited, and read what the first one wrote
 
 
 def test_an_evaluation_that_another_process_keeps_is_given_up(lab, monkeypatch):
