@@ -13,8 +13,8 @@ KEYS = [key for key, kind in METHODS.items() if kind.taps]
 
 
 def samples(*rows):
-    """Maps (B, 1, 1, N): a row of N values for each sample."""
-    return torch.tensor(rows, dtype=torch.float32)[:, None, None]
+    """Maps (B, 1, 1, N), float64: a row of N values for each sample."""
+    return torch.tensor(rows, dtype=torch.float64)[:, None, None]
 
 
 # ---- values worked out by hand ----
