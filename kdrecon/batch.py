@@ -134,8 +134,9 @@ def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
         return False
     try:
         papermill.execute_notebook(
-            notebook, executed, parameters, kernel_name="python3", cwd=folder, progress_bar=False, log_output=False
-        )
+            _verbatim(notebook), _verbatim(executed), parameters, kernel_name="python3", cwd=folder,
+            progress_bar=False, log_output=False,
+        )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         message, _, _ = str(error.evalue).partition("\n")
         failure = f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {message})"
@@ -153,6 +154,11 @@ def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
             f"{failure}; it is kept as {_friendly(executed)}; run the same command again to continue from there"
         )
     return True
+
+
+def _verbatim(path: Path) -> str:
+    """The path as papermill takes it, which fills in what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ def import_released(
     out: Annotated[Path, typer.Option(help="folder of the run that receives the network")],
     dataset: Annotated[str, typer.Option(help="such as cardiac; by default what the file says")] = "",
     acceleration: Annotated[str, typer.Option(help="such as 4x; by default what the file says")] = "",
-    resolution: Annotated[int, typer.Option(help="side of the images; 0 is the data set's usual one")] = 0,
+    resolution: Annotated[int, typer.Option(help="side of square images; 0 is the data set's usual size")] = 0,
     method: Annotated[str, typer.Option(help="of a distilled student: how")] = "",
     teacher: Annotated[str, typer.Option(help="of a distilled student: standard or sft")] = "",
     evaluate: Annotated[bool, typer.Option("--evaluate", help="score it at once on the data set")] = False,
@@ -87,8 +87,9 @@ def import_released(
     print(f"{e.model} {e.model_type}, {e.dataset} {e.acceleration}: {folder}")
     if evaluate:
         data_root = data_root and str(Path(data_root).resolve())
+        resolution = e.resolution if isinstance(e.resolution, int) else 0
         lab = Laboratory(
-            dataset=e.dataset, acceleration=e.acceleration, resolution=e.resolution, data_root=data_root,
+            dataset=e.dataset, acceleration=e.acceleration, resolution=resolution, data_root=data_root,
             run_root=str(out.resolve()), ready=False, switches={"mask_type": e.switches.mask_type},
         )  # fmt: skip
         evaluation.evaluate(lab, open_network(folder, lab.device))

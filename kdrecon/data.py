@@ -299,6 +299,7 @@ def load_split(
     data_root: str = "",
     mask_type: str = "line",
     limit: int | None = None,
+    scored: bool = False,
 ) -> Slices:
     """Read, check, crop and undersample all volumes of a split.
 
@@ -310,14 +311,16 @@ def load_split(
         dataset: name of the data set.
         split: "train", "validation" or "test".
         acceleration: "4x", "5x", "8x", or another one for which the files hold mask_{acceleration}.
-        resolution: side of the image matrix; 0 keeps the stored one.
+        resolution: side N of the image matrix N x N, whatever the stored one is; 0 keeps the stored H x W.
         data_root: folder of the data sets; "" for the defaults of :func:`dataset_folder`.
         mask_type: "line" or "gaussian".
         limit: bytes that may be held in memory; by default a quarter of the machine's.
+        scored: the slices are to be scored, so each has to show something.
 
     Raises:
         InputError: no such data set or split, an unusable file, files of different sizes or masks, a resolution above
-            the stored one, an acceleration without a mask, or a subject in two splits.
+            the stored one, an acceleration without a mask, a subject in two splits, or a constant slice that is to be
+            scored.
     """
     folder = dataset_folder(dataset, data_root)
     if mask_type not in MASK_TYPES:
@@ -342,9 +345,15 @@ def load_split(
                 "in a split; prepare them with the same crop"
             )
         stored, count = volume.shape[1:], len(volume)
+        flat = np.flatnonzero(volume.max((1, 2)) == volume.min((1, 2)))
+        if scored and len(flat):
+            raise InputError(
+                f"{path} slice {flat[0]} is {volume[flat[0], 0, 0]:.3g} everywhere ({len(flat)} such slices): expected an "
+                f"image in each slice of {split}, to be scored; remove them, or prepare the data set anew, which drops them"
+            )
         digest.update(volume.tobytes())
         x, scale = torch.from_numpy(volume), torch.tensor(1.0)
-        if cropped := resolution not in (0, stored[0]):
+        if cropped := resolution and stored != (resolution, resolution):
             if resolution > min(stored):
                 raise InputError(
                     f"resolution {resolution} is above the stored {stored[0]} x {stored[1]} of {folder}: expected at most "

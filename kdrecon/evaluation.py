@@ -14,7 +14,7 @@ from torch import nn
 from kdrecon.checkpoints import alone_in, replacing, write_json, write_text
 from kdrecon.data import Slices
 from kdrecon.errors import InputError, first_line
-from kdrecon.experiments import ROLES, Experiment
+from kdrecon.experiments import ROLES, Experiment, sides
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
 from kdrecon.records import read_table
@@ -64,7 +64,7 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
             subject = place.subject[rows[0]]
             _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows], subject)
         write_table(table, folder / "metrics.csv")
-        write_text(folder / "report.txt", _report(network, table, lab.evaluation_split))
+        write_text(folder / "report.txt", _report(network, table, lab.evaluation_split, target.shape[1:]))
         write_json(folder / "config.json", read_record(folder) | {"evaluation": made_from})
     return table
 
@@ -170,7 +170,7 @@ def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
 def reading_order(network: dict) -> tuple:
     """Sort key of an :func:`identity`: baseline, teacher, student, SFT teacher, controls, Std-KD, SFT-KD."""
     kind = ROLES.index(network["model"]), bool(network["method"]), network["teacher"] == "sft"
-    place = network["dataset"], network["acceleration"], network["resolution"]
+    place = network["dataset"], network["acceleration"], sides(network["resolution"])
     return *place, kind[1], kind, network["method"], network["init"], network["epochs"]
 
 
@@ -344,10 +344,10 @@ def _read_results(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield target, reconstruction
 
 
-def _report(network: Network, table: pd.DataFrame, split: str) -> str:
+def _report(network: Network, table: pd.DataFrame, split: str, size: tuple[int, int]) -> str:
     e = network.experiment
     lines = [
-        f"{e.model} {e.model_type}: {e.dataset} {e.acceleration}, {e.resolution} x {e.resolution}, {split} split, "
+        f"{e.model} {e.model_type}: {e.dataset} {e.acceleration}, {size[0]} x {size[1]}, {split} split, "
         f"{len(table)} slices of {table.subject.nunique()} subject(s), {e.epochs} epochs, seed {e.seed}",
         "mean +/- standard deviation over slices; the data range is each slice's target maximum",
         *(f"{name:5s} {table[name].mean():.5g} +/- {table[name].std():.3g}" for name in METRICS),

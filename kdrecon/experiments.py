@@ -9,6 +9,7 @@ import types
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -19,11 +20,23 @@ from kdrecon.places import PACKAGES, is_checkout, project_root
 from kdrecon.presets import Switches
 from kdrecon.training import Recipe, resolve_precision
 
-RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150}
+RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150, "knee": "640x368"}
 RANGES = {"resolution": (0, 2**31), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**64)}
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
+
+
+def resolution_of(shape: tuple[int, int]) -> int | str:
+    """How records and folder names write the size (H, W) of images: N for N x N, else "HxW"."""
+    height, width = shape
+    return height if height == width else f"{height}x{width}"
+
+
+def sides(resolution: int | str) -> tuple[int, int]:
+    """The size (H, W) that a record's resolution means: the inverse of :func:`resolution_of`."""
+    height, _, width = str(resolution).partition("x")
+    return int(height), int(width or height)
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,8 @@ class Parameters:
     Attributes:
         dataset: "sample" (embedded) or the name of a folder in data_root.
         acceleration: "4x", "5x" or "8x".
-        resolution: side of the image matrix that k-space is cropped to; 0 keeps the stored size.
+        resolution: N crops k-space so that every image is N x N, also where the stored one is not square (its pixels are
+            not square then); 0 keeps the stored H x W.
         epochs: epochs of each training; the learning-rate schedule shrinks with them.
         batch_size: slices a step.
         lr: initial learning rate of Adam.
@@ -139,6 +153,7 @@ class Experiment:
     """One network of a run: what identifies it, and its folder.
 
     Attributes:
+        resolution: N of N x N images; "HxW", such as "640x368", of others.
         model: architecture, such as "D3C5"; "zero_filled" for the baseline.
         role: "zero_filled", "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
         teacher: for a distilled student "standard" or "sft", else "".
@@ -151,7 +166,7 @@ class Experiment:
 
     dataset: str
     acceleration: str
-    resolution: int
+    resolution: int | str
     epochs: int
     batch_size: int
     lr: float
@@ -178,6 +193,8 @@ class Experiment:
         if missing := [name for name, f in known.items() if f.default is MISSING and name not in config]:
             raise InputError(f"config without {missing[0]}: expected it")
         own = {name: typed(name, config[name], f.type) for name, f in known.items() if name in config}
+        if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})?", str(own["resolution"])):
+            raise InputError(f"resolution = {shown(own['resolution'])}: expected a number, or two such as 640x368")
         if own["role"] not in ROLES:
             raise InputError(f"role = {shown(own['role'])}: expected one of {', '.join(ROLES)}")
         switches = {f.name: config[f.name] for f in fields(Switches) if f.name in config}
@@ -257,10 +274,10 @@ def typed(name: str, value, expected):
     if isinstance(expected, types.GenericAlias):
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
     else:
-        fits = type(value) is expected
+        fits = type(value) in (get_args(expected) or (expected,))
     if not fits:
         wanted = {
-            str: "text", int: "an integer", float: "a number", bool: "true or false",
+            str: "text", int: "an integer", float: "a number", int | str: "an integer or text", bool: "true or false",
             dict: "names and values, such as {fidelity: hermitian}",
         }.get(expected, "a list of names")  # fmt: skip
         extra = f", such as [{', '.join(METHODS)}]" if isinstance(expected, types.GenericAlias) else ""

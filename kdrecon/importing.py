@@ -32,7 +32,7 @@ def import_checkpoint(
         path: the released file, see :func:`kdrecon.released.read_checkpoint`.
         run_root: folder of a run; the experiment goes to experiments/{dataset}/acc_{acceleration}/..._released.
         dataset, acceleration: such as "cardiac" and "4x"; "" takes what the file's command line says.
-        resolution: side of the images it is for; 0 takes the data set's usual one.
+        resolution: side of the square images it is for; 0 takes the data set's usual size.
         method, teacher: of a distilled student, which the file does not tell: key of
             :data:`kdrecon.distillation.METHODS`, and "standard" or "sft".
 
@@ -86,7 +86,7 @@ def _place(arguments: dict, path: Path, dataset: str, acceleration: str) -> tupl
 
 
 def _experiment(
-    found: Checkpoint, path: Path, place: tuple[str, str], resolution: int, method: str, teacher: str
+    found: Checkpoint, path: Path, place: tuple[str, str], resolution: int | str, method: str, teacher: str
 ) -> Experiment:
     """What the experiment is: the tensors and the command line tell, and for a distilled student the user."""
     arguments, network = found.arguments, found.network

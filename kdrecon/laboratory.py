@@ -16,7 +16,8 @@ from kdrecon import data
 from kdrecon.checkpoints import differences, read_checkpoint, write_json
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError, first_line
-from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment, typed
+from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment, resolution_of, typed
+from kdrecon.metrics import SMALLEST
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
 from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.places import READY, project_root
@@ -72,14 +73,19 @@ class Laboratory:
         self.device, self.switches = p.torch_device, p.chosen
         self.memory_limit = data.memory_limit(self.device) if memory_limit is None else memory_limit
         self._networks: dict[Path, Network] = {}
-        self.train, self.validation = self._split("train"), self._split("validation")
         tested = data.has_split(p.dataset, "test", p.acceleration, self._data_root, self.switches.mask_type)
         self.evaluation_split = "test" if tested else "validation"
+        self.train, self.validation = self._split("train"), self._split("validation")
         self.test = self._split("test") if tested else self.validation
         self.mask = self.train.mask
         if not (torch.equal(self.mask, self.validation.mask) and torch.equal(self.mask, self.test.mask)):
             raise InputError(
                 f"the splits of {p.dataset!r} carry different masks: expected one mask; prepare the data set anew"
+            )
+        if min(shape := tuple(self.mask.shape)) < SMALLEST:
+            raise InputError(
+                f"images of {shape[0]} x {shape[1]}: expected at least {SMALLEST} x {SMALLEST}, which the metric vif needs; "
+                "raise resolution, or take larger images"
             )
 
     def teacher(self, ready: bool | None = None) -> Network:
@@ -163,7 +169,8 @@ class Laboratory:
     def _split(self, split: str) -> data.Slices:
         p = self.parameters
         place = (p.dataset, split, p.acceleration, p.resolution, self._data_root, self.switches.mask_type)
-        return data.load_split(*place, limit=self.memory_limit).to(self.device)
+        scored = split == self.evaluation_split
+        return data.load_split(*place, limit=self.memory_limit, scored=scored).to(self.device)
 
     def _experiment(
         self, role: str, teacher: str = "", method: str = "", init: str = "random", teacher_origin: str = ""
@@ -173,7 +180,7 @@ class Laboratory:
             "zero_filled": "zero_filled", "teacher": s.teacher_network, "sft_teacher": s.teacher_network
         }.get(role, s.student_network)  # fmt: skip
         return Experiment(
-            p.dataset, p.acceleration, self.mask.shape[-1], p.epochs, p.batch_size, p.lr, p.seed,
+            p.dataset, p.acceleration, resolution_of(self.mask.shape), p.epochs, p.batch_size, p.lr, p.seed,
             model, role, teacher, method, init, teacher_origin, p.precision, s.acting_on(role, teacher, init),
         )  # fmt: skip
 

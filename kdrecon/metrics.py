@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
 VIF_NOISE = 2.0
+SMALLEST = 17  # pixels along each axis that the coarsest window of vif needs
 
 
 def _slicewise(metric: Callable[[np.ndarray, np.ndarray, float], float]) -> Callable:
@@ -88,8 +89,9 @@ def vif(target, prediction, data_range):
     Raises ValueError for a constant target or images below 17 x 17. Source: Sheikh & Bovik 2006 (pixel-domain form).
     """
     _check_structure(target)
-    if min(target.shape) < 17:
-        raise ValueError(f"images of {target.shape}: vif needs at least 17 x 17 pixels; leave it out for smaller ones")
+    if min(target.shape) < SMALLEST:
+        least = f"{SMALLEST} x {SMALLEST}"
+        raise ValueError(f"images of {target.shape}: vif needs at least {least} pixels; leave it out for smaller ones")
     x, p = target * 255 / data_range, prediction * 255 / data_range
     kept = total = 0.0
     for scale in range(4):

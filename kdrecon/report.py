@@ -12,6 +12,7 @@ from kdrecon.checkpoints import write_text
 from kdrecon.comparisons import AGAINST
 from kdrecon.errors import InputError
 from kdrecon.evaluation import PLACE, network_name
+from kdrecon.experiments import sides
 from kdrecon.published import IDENTIFYING, beside_published, published
 from kdrecon.records import read_text
 
@@ -48,7 +49,8 @@ def write_report(
     except InputError as error:
         parameters = str(error)
     first = summary.iloc[0]
-    data = f"{first.dataset}, {first.acceleration}, {first.resolution} x {first.resolution}, {first.split} split"
+    height, width = sides(first.resolution)
+    data = f"{first.dataset}, {first.acceleration}, {height} x {width}, {first.split} split"
     figures = "".join(
         f"<h2>{html.escape(path.stem.replace('_', ' ').capitalize())}</h2>"
         f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'

@@ -81,14 +81,14 @@ def notebook(folder, name, source):
 
 def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     parameters = batch.read_parameters(TINY, [])
-    books = tmp_path / "books"
+    books, out = tmp_path / "books", tmp_path / "out {x} {{y}}"  # papermill fills in what stands in braces
     notebook(books, "00_fine", "print('fine')")
     notebook(books, "01_broken", "assert run_root == '', run_root")
     with pytest.raises(batch.NotebookFailed, match="01_broken failed in cell .*AssertionError"):
-        batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
-    assert "AssertionError" in (tmp_path / "out" / "notebooks" / "01_broken.html").read_text(encoding="utf-8")
+        batch.run(parameters, out, batch.choose_notebooks(books))
+    assert "AssertionError" in (out / "notebooks" / "01_broken.html").read_text(encoding="utf-8")
     notebook(books, "01_broken", "print('mended')")
-    batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+    batch.run(parameters, out, batch.choose_notebooks(books))
     printed = capsys.readouterr().out
     assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_broken: done" in printed
 
