@@ -23,7 +23,7 @@ Out = Annotated[Path, typer.Option(help="folder that receives the data set")]
 @app.command("sample")
 def sample_command(
     source: Annotated[
-        Path | None, typer.Argument(help="folder with the two source packages; downloaded if left out")
+        Path | None, typer.Argument(help="folder with the two source packages; pip and apt-get fetch them if left out")
     ] = None,
     out: Annotated[Path, typer.Option(help="folder that receives sample/")] = project_root() / "data_prep" / "samples",
 ) -> None:

@@ -8,10 +8,10 @@ import csv
 import hashlib
 import io
 import lzma
+import subprocess
+import sys
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from data_prep.steps import centred
 from kdrecon.data import write_volume
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, first_line
 
 SIZE = 240
 
@@ -28,8 +28,8 @@ SIZE = 240
 class Package(NamedTuple):
     """A public package that holds one of the scans."""
 
-    name: str
-    url: str
+    name: str  # of its file
+    version: str  # package and version, as its client takes them
     sha256: str
     scan: str
     licence: str
@@ -37,15 +37,14 @@ class Package(NamedTuple):
 
 PYCORTEX = Package(
     "pycortex-1.4.0.tar.gz",
-    "https://files.pythonhosted.org/packages/5d/1a/8f4fb7674ea9f29780f991677ee7282758dacbacbdb5029eeb001fb7fb78/"
-    "pycortex-1.4.0.tar.gz",
+    "pycortex==1.4.0",
     "9fdb292a2df96bba6087ee07d428969ba1eb07ed03724bcfaca96ec8e28a5fd5",
     "pycortex-1.4.0/filestore/db/S1/anatomicals/raw.nii.gz",
     "pycortex-1.4.0/LICENSE",
 )
 MRICRON = Package(
     "mricron-data_1.2.20211006+dfsg-4_all.deb",
-    "https://deb.debian.org/debian/pool/main/m/mricron/mricron-data_1.2.20211006+dfsg-4_all.deb",
+    "mricron-data=1.2.20211006+dfsg-4",
     "d40aa0ed66cf89bf6cafa049ad3884703c9d975c2ee2737525b7196528df9d6f",
     "./usr/share/mricron/templates/ch2.nii.gz",
     "./usr/share/doc/mricron-data/copyright",
@@ -73,11 +72,11 @@ def build(source: Path | None, out: Path) -> None:
     """Write {out}/sample/{split}/1.h5, the manifest and the licences, from the two packages.
 
     Args:
-        source: folder with the two package files; they are downloaded when it is None.
+        source: folder with the two package files; pip and apt-get fetch them when it is None.
         out: folder that receives sample/.
 
     Raises:
-        InputError: a package is missing, cannot be downloaded, or is not the expected file.
+        InputError: a package is missing, cannot be fetched, or is not the expected file.
     """
     members = {package: _members(_fetch(package, source), package) for package in (PYCORTEX, MRICRON)}
     rows = []
@@ -119,26 +118,38 @@ def axial(scan: bytes, levels: range) -> np.ndarray:
 
 def _fetch(package: Package, source: Path | None) -> bytes:
     if source is None:
-        print(f"downloading {package.url}")
-        try:
-            with urllib.request.urlopen(package.url, timeout=120) as response:
-                content = response.read()
-        except (urllib.error.URLError, OSError) as error:
-            raise InputError(
-                f"{package.url} cannot be downloaded ({error}): expected a connection and the package still in its place; "
-                f"get {package.name} elsewhere (old Debian packages: snapshot.debian.org) and name its folder as SOURCE"
-            ) from error
+        content = _download(package)
     elif (source / package.name).is_file():
         content = (source / package.name).read_bytes()
     else:
         raise InputError(
-            f"{source / package.name} does not exist: expected the package there; leave SOURCE out to download"
+            f"{source / package.name} does not exist: expected the package there; leave SOURCE out to have it fetched"
         )
     if (found := hashlib.sha256(content).hexdigest()) != package.sha256:
-        raise InputError(
-            f"{package.name} has sha256 {found}: expected {package.sha256}; fetch it again from {package.url}"
-        )
+        raise InputError(f"{package.name} has sha256 {found}: expected {package.sha256}; fetch {package.version} again")
     return content
+
+
+def _download(package: Package) -> bytes:
+    """The package file, as the package client of this machine finds it by name and version."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["apt-get", "download", package.version]
+        if not package.name.endswith(".deb"):
+            pinned = Path(folder) / "requirements.txt"  # pip builds nothing of a file with another hash
+            pinned.write_text(f"{package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+            name, _, _ = package.version.partition("=")
+            command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+            command += ["--no-deps", "--no-binary", name, "-r", pinned.name]
+        print(f"fetching {package.version}")
+        try:
+            subprocess.run(command, cwd=folder, capture_output=True, check=True)
+            return (Path(folder) / package.name).read_bytes()
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", b"").decode(errors="replace").strip().rpartition("\n")[2] or first_line(error)
+            raise InputError(
+                f"{package.version} cannot be fetched ({said}): expected pip, apt-get, a connection and this version; get "
+                f"{package.name} elsewhere (Debian keeps old packages in its snapshot archive) and name its folder as SOURCE"
+            ) from error
 
 
 def _members(content: bytes, package: Package) -> tuple[bytes, bytes]:

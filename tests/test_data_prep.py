@@ -103,6 +103,33 @@ def test_a_missing_or_wrong_package_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_packages_are_fetched_by_name_through_their_clients(tmp_path, monkeypatch):
+    commands = []
+
+    def client(command, cwd, **_):
+        commands.append([*command, *(path.read_text(encoding="utf-8").strip() for path in Path(cwd).iterdir())])
+        package = sample.PYCORTEX if "pip" in command else sample.MRICRON
+        (Path(cwd) / package.name).write_bytes(b"of another version")
+
+    monkeypatch.setattr(sample.subprocess, "run", client)
+    for package in (sample.PYCORTEX, sample.MRICRON):
+        with pytest.raises(InputError, match="has sha256"):
+            sample._fetch(package, None)
+    pip, apt = commands
+    assert pip[1:4] == ["-m", "pip", "download"] and pip[-1] == f"pycortex==1.4.0 --hash=sha256:{sample.PYCORTEX.sha256}"
+    assert apt == ["apt-get", "download", "mricron-data=1.2.20211006+dfsg-4"]
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("no client"), subprocess.CalledProcessError(1, [], stderr=b"Ign\nE: no client\n")]
+)
+def test_a_client_that_is_missing_or_fails_is_told_in_one_line(error, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(error))
+    with pytest.raises(InputError, match=r"pycortex==1.4.0 cannot be fetched \((E: )?no client\).* as SOURCE$"):
+        sample.build(None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("shape", [(5, 4), (10, 13)])
 def test_centred_puts_the_centre_in_the_middle(shape):
     images = np.zeros((1, *shape))
