@@ -24,6 +24,7 @@ from data_prep import sheet, steps, survey
 from data_prep.check import check
 from data_prep.source import Scan, Source, each_once
 from data_prep.workplace import CannotWrite, cannot_write, check_target, workplace
+from kdrecon.checkpoints import as_text
 from kdrecon.data import SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line
 
@@ -288,7 +289,7 @@ def _tasks(source: Source, scans, options: Options, work: Path, subjects, splits
     for scan in sorted(scans, key=lambda scan: natural(scan.subject)):
         if part := splits.get(scan.subject):
             numbers[part] += 1
-            shown = scan.subject if options.keep_names else f"s{subjects.index(scan.subject) + 1:0{digits}d}"
+            shown = as_text(scan.subject) if options.keep_names else f"s{subjects.index(scan.subject) + 1:0{digits}d}"
             tasks.append(Task(source, scan, options, work, part, numbers[part], shown, size, size))
     return tasks
 
@@ -373,7 +374,8 @@ def _warn_of_empty(rows: list[dict]) -> None:
 def _row(task: Task, result: dict) -> dict:
     counts = {name: int(result.get(name, 0)) for name in COUNTS}
     source = result.get("source", [""])[0] if task.options.keep_names else task.scan.label or "volume"
-    row = {"split": task.split, "volume": task.number, "subject": task.subject, "split_by": "subject", "source": source}
+    texts = {"split": task.split, "subject": task.subject, "split_by": "subject", "source": source}
+    row = {name: as_text(text) for name, text in texts.items()} | {"volume": task.number}
     return row | counts
 
 

@@ -42,7 +42,7 @@ def draw(folder: Path, rows: list[dict], accelerations: tuple[str, ...]) -> None
             axes.set_axis_off()
             with h5py.File(_path(folder, row, accelerations[0])) as file:
                 axes.imshow(file["volfs"][:, :, row["slices"] // 2], cmap="gray", vmin=0)
-            axes.set_title(f"{row['volume']}.h5, subject {row['subject']}", fontsize=7)
+            axes.set_title(f"{row['volume']}.h5, subject {row['subject']}", fontsize=7, parse_math=False)
     figure.savefig(folder / "contact_sheet.png", dpi=80, metadata={"Software": None})
 
 

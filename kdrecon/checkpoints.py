@@ -52,6 +52,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def as_text(cell: str) -> str:
+    """A text for a table: with an apostrophe in front where spreadsheets would take it for a formula and compute it."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
 def write_json(path: Path, value: dict) -> None:
     """Replace a JSON file, atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")

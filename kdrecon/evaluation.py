@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kdrecon.checkpoints import alone_in, replacing, write_json, write_text
+from kdrecon.checkpoints import alone_in, as_text, replacing, write_json, write_text
 from kdrecon.data import Slices
 from kdrecon.errors import InputError, first_line
 from kdrecon.experiments import ROLES, Experiment, sides
@@ -227,7 +227,7 @@ def write_summary(run_root: Path) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Replace a CSV file by a table, atomically."""
-    write_text(path, table.to_csv(index=False))
+    write_text(path, table.map(lambda cell: as_text(cell) if isinstance(cell, str) else cell).to_csv(index=False))
 
 
 def quality_table(networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student") -> pd.DataFrame:

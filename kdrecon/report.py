@@ -4,6 +4,7 @@ import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def write_report(
         for path in sorted((out / "figures").glob("*.png"))
     )
     links = "".join(
-        f'<li><a href="notebooks/{path.name}">{html.escape(path.stem)}</a></li>'
+        f'<li><a href="notebooks/{quote(path.name)}">{html.escape(path.stem)}</a></li>'
         for path in sorted((out / "notebooks").glob("*.html"))
     )
     page = (
@@ -181,7 +182,7 @@ def _comparisons(compared: pd.DataFrame) -> str:
     several = compared[list(PLACE)].drop_duplicates().shape[0] > 1
     for (*place, against), table in places:
         title = f"Against {AGAINST.get(against, against)}" + (f" ({', '.join(map(str, place[:4]))})" if several else "")
-        references = ", ".join(table.reference.unique())
+        references = html.escape(", ".join(table.reference.unique()))
         people = (
             f"Reference: {references}. {table['n'].max():.0f} slices of {table.subjects.max():.0f} subject(s), "
             f"{table.seeds.max()} seed(s)"
@@ -208,8 +209,9 @@ def _left_out(message: str) -> str:
 
 def _arithmetic(summary: pd.DataFrame) -> str:
     trained = summary[summary.model != "zero_filled"]
-    used = sorted({f"{row.precision} ({row.layout})" for row in trained.itertuples() if row.precision})
-    return f"Convolutions of the training steps in {' and '.join(used)}, every evaluation in fp32." if used else ""
+    kinds = sorted({f"{row.precision} ({row.layout})" for row in trained.itertuples() if row.precision})
+    used = html.escape(" and ".join(kinds))
+    return f"Convolutions of the training steps in {used}, every evaluation in fp32." if used else ""
 
 
 def _seeds(summary: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from test_statistics import people
 
 from kdrecon import batch, cli, comparisons, evaluation
@@ -297,3 +298,29 @@ def test_a_reference_that_is_no_assignment_is_refused(tmp_path, monkeypatch, cap
         cli.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: --against 'teacher': expected name=value")
+
+
+def test_the_page_shows_markup_of_records_and_file_names_as_text(tmp_path):
+    evil = "<img src=x onerror=alert(1)>"
+    hostile = {"dataset": evil, "acceleration": evil, "model": evil, "method": evil, "teacher": evil, "precision": evil}
+    write_run(tmp_path, networks=RUN | {"student": {"model": evil}, "evil": hostile})
+    for folder in tmp_path.glob("experiments/*/*/*"):
+        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps(record | {"precision": evil, "layout": evil}), encoding="utf-8")
+    for part in ("figures", "notebooks"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / f"{evil}.png").write_bytes(b"")
+        (tmp_path / part / f'" onclick="{evil}.html').write_bytes(b"")
+    batch.report(tmp_path)
+    page = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    assert {image["src"].partition(",")[0] for image in page.find_all("img")} == {"data:image/png;base64"}
+    assert not page.find_all(onclick=True) and not page.find_all(onerror=True)
+    assert evil in page.get_text()
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@sum", "\t=1"])
+def test_no_table_holds_a_formula(text, tmp_path):
+    table = pd.DataFrame({"subject": [text, "a=b"], "psnr": [-1.5, 2.0]})
+    evaluation.write_table(table, tmp_path / "table.csv")
+    found = pd.read_csv(tmp_path / "table.csv")
+    assert found.subject.tolist() == [f"'{text}", "a=b"] and found.psnr.tolist() == [-1.5, 2.0]

@@ -175,6 +175,17 @@ def test_sunnybrook(tmp_path):
     assert np.corrcoef(images[0].ravel(), first[5:155, 5:155, 0].ravel())[0, 1] > 0.9999
 
 
+def test_kept_names_are_text_in_the_tables_and_on_the_contact_sheet(tmp_path):
+    names = ["=HYPERLINK(1)", "a$^$", "@sum"]
+    for seed, name in enumerate(names):
+        trees.nifti(tmp_path / "source" / name / "scan.nii.gz", trees.picture(seed=seed))
+    options = Options(name="own", split="1,1,1", keep_names=True, jobs=1)
+    assert prepare(Nifti(tmp_path / "source"), tmp_path, options) == ([], [])
+    manifest = pd.read_csv(tmp_path / "own" / "manifest.csv")
+    assert sorted(manifest.subject) == ["'=HYPERLINK(1)", "'@sum", "a$^$"]
+    assert not manifest.source.str.match("[=@]").any()
+
+
 def test_acdc(tmp_path, capsys):
     source = trees.acdc(tmp_path / "acdc")
     prepare(ACDC(source), tmp_path, Options(accelerations=("4x", "5x"), jobs=1))
