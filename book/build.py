@@ -13,11 +13,11 @@ from pathlib import Path
 import nbformat
 from sphinx.cmd.build import main as sphinx
 
+from kdrecon.pages import without_kernel
+
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
 PAGES = ("CONTRIBUTING.md", "data_prep/samples/PROVENANCE.md")
-WIDGET = "application/vnd.jupyter.widget-view+json"
-EXPLORER = "<p><em>Here JupyterLab shows the figure above with controls.</em></p>"
 
 
 def build(run: Path, out: Path) -> int:
@@ -42,21 +42,18 @@ def build(run: Path, out: Path) -> int:
             shutil.copy(ROOT / page, source / page)
         (source / "notebooks").mkdir()
         for path in executed:
-            nbformat.write(without_kernel(nbformat.read(path, as_version=4)), source / "notebooks" / path.name)
+            nbformat.write(folded(nbformat.read(path, as_version=4)), source / "notebooks" / path.name)
         shutil.rmtree(out, ignore_errors=True)
         return sphinx(["-b", "html", "-q", "-W", "--keep-going", "-d", str(source / ".doctrees"), str(source), str(out)])
 
 
-def without_kernel(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with every live widget replaced by a line, and its cells of parameters folded."""
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
+def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without its kernel, cells of parameters folded."""
+    still = without_kernel(notebook)
+    for cell in still.cells:
         if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
             cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
-        for output in cell.get("outputs", []):
-            if WIDGET in output.get("data", {}):
-                output.data = nbformat.from_dict({"text/html": EXPLORER})
-    return notebook
+    return still
 
 
 if __name__ == "__main__":

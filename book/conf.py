@@ -1,9 +1,8 @@
 """Sphinx configuration of the web book; build.py puts its sources together."""
 
-import re
-
 from docutils import nodes
-from latex2mathml.converter import convert
+
+from kdrecon.pages import mathml
 
 project = "kdrecon"
 copyright = "the kdrecon authors; code MIT, text CC BY 4.0"
@@ -23,18 +22,6 @@ html_copy_source = False
 html_use_index = False
 html_show_sphinx = False
 html_math_renderer = "mathml"
-
-
-def mathml(tex: str, display: str) -> str:
-    """A formula as MathML, which browsers draw themselves: no script, no font, nothing to fetch.
-
-    Raises:
-        ValueError: it holds a command that the converter does not know.
-    """
-    markup = convert(re.sub(r"\\[bB]igg?[lr]?(?![a-zA-Z])", "", tex), display=display)  # MathML sizes brackets itself
-    if unknown := re.findall(r">(\\[a-zA-Z]+)", markup):
-        raise ValueError(f"formula {tex!r}: {unknown[0]} has no MathML; write it with another command")
-    return markup
 
 
 def setup(app):

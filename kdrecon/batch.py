@@ -15,13 +15,13 @@ import nbformat
 import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
 
 from kdrecon import comparisons, evaluation
 from kdrecon.checkpoints import alone_in, write_json, write_text
 from kdrecon.errors import InputError, shown
 from kdrecon.experiments import Parameters
 from kdrecon.laboratory import Laboratory
+from kdrecon.pages import page
 from kdrecon.places import project_root
 from kdrecon.records import read_json, read_text, read_yaml
 from kdrecon.report import write_report
@@ -146,8 +146,7 @@ def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
         failure = ""
     finally:
         if executed.exists():
-            html, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
-            write_text(executed.with_suffix(".html"), html)
+            write_text(executed.with_suffix(".html"), page(nbformat.read(executed, as_version=4), notebook.stem))
     write_json(record_path, finished | {notebook.stem: f"failed: {failure}" if failure else fingerprint})
     if failure:
         raise NotebookFailed(
@@ -167,7 +166,7 @@ def _this_python() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "kernels" / "python3"
         kernel.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         write_json(kernel / "kernel.json", {"argv": argv, "display_name": "Python 3", "language": "python"})
         search = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
         changed = {

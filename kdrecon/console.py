@@ -1,5 +1,6 @@
 """What the command lines share: paths with ~, what is printed where, and how a command ends."""
 
+import logging
 import os
 import signal
 import sys
@@ -8,6 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from kdrecon.errors import InputError
+
+STOPPED = {128 + signal.SIGINT: "Ctrl-C", 128 + signal.SIGTERM: "a request to end"}
 
 
 class Commands(TyperGroup):
@@ -26,6 +29,7 @@ def application(text: str) -> typer.Typer:
 
 def run(app: typer.Typer) -> None:
     """Run a command line; what the user got wrong is one line on stderr and exit status 2."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a task that a signal ends would print its traceback
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that kernels and work are tidied up
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a console that lacks a letter shows its number
@@ -34,6 +38,10 @@ def run(app: typer.Typer) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except SystemExit as end:
+        if end.code in STOPPED:
+            print(f"stopped by {STOPPED[end.code]}", file=sys.stderr)
+        raise
 
 
 def _expanded(argument: str) -> str:

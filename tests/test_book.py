@@ -1,13 +1,13 @@
 """The web book of a run: complete, without a kernel, without a network."""
 
 import re
-import runpy
 import subprocess
 import sys
 
 import pytest
 
 from kdrecon.experiments import project_root
+from kdrecon.pages import mathml
 
 BOOK = project_root() / "book"
 
@@ -48,7 +48,6 @@ def test_executed_outputs_figures_and_formulas_are_there(site):
 
 
 def test_an_unknown_command_in_a_formula_is_refused():
-    mathml = runpy.run_path(str(BOOK / "conf.py"))["mathml"]
     assert r"\langle" not in mathml(r"\big\langle x \big\rangle", "inline")
     with pytest.raises(ValueError, match="has no MathML"):
         mathml(r"\nosuchcommand x", "inline")

@@ -84,6 +84,24 @@ def test_parameters_expand_the_home_folder(home):
     assert (parameters.data_root, parameters.run_folder) == (str(home / "data"), home / "run")
 
 
+def test_a_signal_within_a_task_ends_in_one_line():
+    code = """
+import asyncio, signal
+from kdrecon import console
+async def raised():
+    signal.raise_signal(signal.SIGTERM)
+async def command():
+    asyncio.ensure_future(raised())
+    await asyncio.sleep(1)
+app = console.application("Ends.")
+app.command("first")(lambda: asyncio.new_event_loop().run_until_complete(command()))
+app.command("second")(lambda: None)
+console.run(app)
+"""
+    done = subprocess.run([sys.executable, "-c", code, "first"], capture_output=True, text=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (143, "stopped by a request to end\n")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "gbk"])
 def test_a_console_without_a_letter_shows_its_number(encoding, monkeypatch):
     app = console.application("Prints.")
