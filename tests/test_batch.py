@@ -22,7 +22,8 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
     names = [path.stem for path in batch.choose_notebooks(batch.NOTEBOOKS)]
     assert re.findall(r"\[\d/8\] (\w+): done, \d+ s", done.stdout) == names and len(names) == 8
     for name in names:
-        assert (out / "notebooks" / f"{name}.html").stat().st_size > 10_000
+        text = (out / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+        assert len(text) > 10_000 and "<script" not in text and str(out) not in text
         notebook = nbformat.read(out / "notebooks" / f"{name}.ipynb", as_version=4)
         assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source)
     page = (out / "report.html").read_text(encoding="utf-8")
