@@ -5,7 +5,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,8 +12,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
 from data_prep.steps import choose_mask
+from kdrecon import hdf5
 from kdrecon.data import MANIFEST, SPLITS, check_manifest, natural
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError
 from kdrecon.fourier import fft2, ifft2
 from kdrecon.records import normal, read_table
 
@@ -104,12 +104,16 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
         report.faults.append(f"{entry.path}: {text}")
 
     try:
-        with h5py.File(entry.path) as file:
-            arrays, attributes = {name: file[name][()] for name in file if name != "raw"}, dict(file.attrs)
-    except OSError as error:
-        return fault(f"cannot be read ({first_line(error)}): expected an intact HDF5 file; write it anew")
-    entry.subject = normal(str(attributes.get("subject", "")))
-    if (x := _images(arrays, fault)) is None:
+        with hdf5.opened(entry.path) as file:
+            found, attributes = file.found, file.attributes
+            arrays = {name: file[name][()] for name in file.names if name == "volfs" or name.startswith(("img_", "mask_"))}
+            arrays |= {name: file.kspace(name)[()] for name in file.names if name.startswith("kspace_")}
+    except InputError as error:
+        return report.faults.append(str(error))
+    entry.subject = normal(hdf5.text(attributes.get("subject")))
+    if "volfs" not in arrays:
+        return fault(f"has no volfs (found: {found}): expected images (H, W, S); rename them")
+    if (x := _images(arrays["volfs"], fault)) is None:
         return None
     entry.shape, entry.features = tuple(x.shape[1:]), _features(x)
     accelerations = {entry.acceleration} - {""} or {
@@ -125,15 +129,15 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
                 fault(
                     f"holds {wrong[0]} in a folder for {acceleration}: expected arrays named ..._{acceleration}; rename it"
                 )
-        _check_measured(entry, acceleration, x, arrays, attributes.get("dataset", folder.name), fault)
+        try:
+            _check_measured(entry, acceleration, x, arrays, hdf5.text(attributes.get("dataset"), folder.name), fault)
+        except InputError as error:
+            fault(str(error))
     return None
 
 
-def _images(arrays: dict, fault) -> Tensor | None:
+def _images(volume: np.ndarray, fault) -> Tensor | None:
     """volfs as (S, H, W), float32, or None where nothing more can be checked."""
-    if "volfs" not in arrays:
-        return fault(f"has no volfs (found: {', '.join(arrays) or 'nothing'}): expected images (H, W, S); rename them")
-    volume = arrays["volfs"]
     if volume.ndim != 3 or 0 in volume.shape:
         return fault(f"volfs is of shape {volume.shape}: expected (H, W, S), none of them 0; check the axes")
     if volume.dtype.kind not in "fiu":
@@ -141,9 +145,11 @@ def _images(arrays: dict, fault) -> Tensor | None:
     if 2 * volume.shape[0] <= min(volume.shape[1:]):
         fault(f"volfs is of shape {volume.shape}, which looks like (S, H, W): expected (H, W, S); move the first axis")
         volume = np.moveaxis(volume, 0, 2)
+    with np.errstate(over="ignore"):
+        volume = volume.astype(np.float32)
     if bad := int((~np.isfinite(volume)).sum()):
         return fault(f"volfs holds {bad} values that are NaN or infinite: expected none; repair the scan")
-    x = torch.from_numpy(np.moveaxis(volume, 2, 0).astype(np.float32))
+    x = torch.from_numpy(np.moveaxis(volume, 2, 0))
     if x.min() < 0 or x.max() <= 0:
         return fault(
             f"volfs spans {x.min():g} to {x.max():g}: expected magnitudes from 0 to a positive maximum; take the magnitude"
@@ -165,7 +171,9 @@ def _check_measured(entry: Entry, acceleration: str, x: Tensor, arrays: dict, da
             return fault(
                 f"{name} is of shape {arrays[name].shape}: expected {shape} like volfs; prepare the data set anew"
             )
-        if name in arrays and not np.isfinite(arrays[name]).all():
+        with np.errstate(over="ignore"):
+            finite = name not in arrays or np.isfinite(arrays[name].astype(np.complex64)).all()
+        if not finite:
             return fault(f"{name} holds values that are NaN or infinite: expected none; prepare the data set anew")
     mask = None
     if msk in arrays:
@@ -180,6 +188,8 @@ def _check_measured(entry: Entry, acceleration: str, x: Tensor, arrays: dict, da
         return fault(f"{ksp} is of dtype {arrays[ksp].dtype}: expected complex k-space; store real and imaginary part")
     y = torch.from_numpy(np.moveaxis(arrays[ksp], 2, 0).astype(np.complex64))
     sampled = (y.abs() > 1e-9 * y.abs().max()).any(0)
+    if not sampled.any():
+        return fault(f"{ksp} is zero everywhere: expected the Fourier transform of volfs; prepare the data set anew")
     name, scale, error = _convention(x, y, sampled)
     if error > 0.01:
         return fault(
@@ -198,12 +208,14 @@ def _check_measured(entry: Entry, acceleration: str, x: Tensor, arrays: dict, da
     entry.sampled = torch.fft.ifftshift(sampled) if CONVENTIONS[name][0] else sampled
     if mask is None:
         kind = entry.kind if entry.kind == "gaussian" else "line"
-        mask = choose_mask(str(dataset), acceleration, tuple(x.shape[1:]), kind)[0]
+        mask = choose_mask(dataset, acceleration, tuple(x.shape[1:]), kind)[0]
     _check_sampled(entry.sampled, mask, ksp, msk in arrays, fault)
     if img in arrays:
         u = ifft2((torch.fft.ifftshift(y, dim=(-2, -1)) if CONVENTIONS[name][0] else y) / factor)
         zero_filled = torch.fft.fftshift(u, dim=(-2, -1)) if CONVENTIONS[name][1] else u
-        stored = torch.from_numpy(np.moveaxis(arrays[img], 2, 0))
+        if np.iscomplexobj(arrays[img]):
+            return fault(f"{img} is of dtype {arrays[img].dtype}: expected real |F^-1 {ksp}|; prepare the data set anew")
+        stored = torch.from_numpy(np.moveaxis(arrays[img], 2, 0).astype(np.float32))
         if _distance(stored, zero_filled.abs()) > 0.01:
             what = "its real part" if _distance(stored, zero_filled.real) < 0.01 else "something else"
             fault(f"{img} is {what}: expected |F^-1 {ksp}|, the zero-filled magnitude; prepare the data set anew")

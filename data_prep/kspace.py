@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 from xml.etree import ElementTree
 
-import h5py
 import numpy as np
 import torch
 import typer
 
 from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
 from data_prep.steps import centred
+from kdrecon import hdf5
 from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import fft2, ifft2
 
@@ -128,25 +128,31 @@ class FastMRI:
                 yield path
                 continue
             try:
-                with h5py.File(path) as file:
-                    if "kspace" in file and "mask" not in file:
-                        yield Scan(str(file.attrs.get("patient_id", path.stem)), (path,), "", part_of(path))
-                    else:
+                with hdf5.opened(path) as file:
+                    if "kspace" not in file or "mask" in file:
                         passed[path] = "undersampled files" if "mask" in file else "HDF5 files without kspace"
-            except OSError as error:
-                yield InputError(f"{path} cannot be read ({first_line(error)}): expected an intact file; get it again")
+                        continue
+                    patient = hdf5.text(file.attributes.get("patient_id"), path.stem)
+                yield Scan(patient, (path,), "", part_of(path))
+            except InputError as error:
+                yield error
 
     def read(self, scan: Scan) -> Volume:
-        with h5py.File(scan.files[0]) as file:
-            k = file["kspace"]
-            slices = (coil_images(k[i] if k.ndim == 4 else k[i][None]) for i in range(len(k)))
+        with hdf5.opened(scan.files[0]) as file:
+            k = file.kspace("kspace")
+            if k.dtype.kind != "c" or len(k.shape) not in (3, 4) or 0 in k.shape:
+                raise InputError(
+                    f"{file.path}: kspace is {k.dtype} {k.shape}: expected complex (S, H, W) or (S, coils, H, W), or real "
+                    "and imaginary part along one more axis of 2; leave the file out"
+                )
+            slices = (coil_images(k[i] if len(k.shape) == 4 else k[i][None]) for i in range(k.shape[0]))
             return combine(slices, self._voxel(file), self.raw)
 
     @staticmethod
-    def _voxel(file: h5py.File) -> tuple[float, ...]:
+    def _voxel(file: hdf5.File) -> tuple[float, ...]:
         if "ismrmrd_header" not in file:
             return ()
-        space = ElementTree.fromstring(file["ismrmrd_header"][()]).find(".//{*}encodedSpace")
+        space = ElementTree.fromstring(file.text("ismrmrd_header")).find(".//{*}encodedSpace")
         view, matrix = (
             [float(space.findtext(f"{{*}}{kind}/{{*}}{axis}")) for axis in "xyz"]
             for kind in ("fieldOfView_mm", "matrixSize")
@@ -174,31 +180,30 @@ class Ismrmrd:
                 yield path
                 continue
             try:
-                with h5py.File(path) as file:
+                with hdf5.opened(path) as file:
                     if "dataset/data" not in file or "dataset/xml" not in file:
                         passed[path] = "HDF5 files without dataset/xml and dataset/data"
                         continue
-                    header = ElementTree.fromstring(file["dataset/xml"][0])
+                    header = ElementTree.fromstring(file.text("dataset/xml"))
                 patient = header.findtext(".//{*}patientID") or subject_of(path, self.folder, "")
                 yield Scan(patient, (path,))
-            except (OSError, ElementTree.ParseError) as error:
-                yield InputError(f"{path} cannot be read ({first_line(error)}): expected an intact file; get it again")
+            except InputError as error:
+                yield error
+            except (ElementTree.ParseError, ValueError) as error:
+                yield InputError(f"{path} cannot be read ({first_line(error)}): expected an intact header; get it again")
 
     def read(self, scan: Scan) -> Volume:
         ismrmrd = optional_import("ismrmrd")
         (path,) = scan.files
-        data = ismrmrd.Dataset(str(path), "dataset", create_if_needed=False, mode="r")
-        try:
-            header = ismrmrd.xsd.CreateFromDocument(data.read_xml_header())
-            encoding = header.encoding[0]
-            if len(header.encoding) != 1 or encoding.trajectory.value != "cartesian":
-                raise InputError(
-                    f"{path} has {len(header.encoding)} encodings, the first {encoding.trajectory.value}: expected one "
-                    "cartesian encoding; leave the file out"
-                )
-            lines = [data.read_acquisition(i) for i in range(data.number_of_acquisitions())]
-        finally:
-            data.close()
+        with hdf5.opened(path) as file:
+            encodings = ismrmrd.xsd.CreateFromDocument(file.text("dataset/xml")).encoding
+            lines = [readout(ismrmrd, record) for record in file.records("dataset/data")]
+        kinds = [encoding.trajectory.value for encoding in encodings]
+        if kinds != ["cartesian"]:
+            raise InputError(
+                f"{path} has {len(kinds)} encodings ({', '.join(kinds)}): expected one cartesian encoding; leave the file out"
+            )
+        (encoding,) = encodings
         recon = encoding.reconSpace
         volumes = assemble(ismrmrd, [line for line in lines if is_image(ismrmrd, line)], encoding, path)
         slices = (
@@ -206,6 +211,13 @@ class Ismrmrd:
         )
         view, matrix = recon.fieldOfView_mm, recon.matrixSize
         return combine(slices, (view.y / matrix.y, view.x / matrix.x, view.z / matrix.z), self.raw)
+
+
+def readout(ismrmrd, record: np.void):
+    """A readout as ISMRMRD stores it: its header, and its samples (coils, X) as pairs of float32."""
+    line = ismrmrd.Acquisition(record["head"])
+    line.data[:] = record["data"].view(np.complex64).reshape(line.data.shape)
+    return line
 
 
 def is_image(ismrmrd, line) -> bool:

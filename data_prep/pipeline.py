@@ -15,7 +15,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -24,6 +23,7 @@ from data_prep import sheet, steps, survey
 from data_prep.check import check
 from data_prep.source import Scan, Source, each_once
 from data_prep.workplace import CannotWrite, cannot_write, check_target, workplace
+from kdrecon import hdf5
 from kdrecon.checkpoints import as_text
 from kdrecon.data import SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line
@@ -279,7 +279,7 @@ def _move(tasks: list[Task], done: list[tuple[Task, dict]], splits: dict[str, st
 
 def _shape(task: Task) -> tuple[int, ...]:
     """Height and width of the slices of a volume that is written."""
-    with h5py.File(task.path(task.options.accelerations[0])) as file:
+    with hdf5.opened(task.path(task.options.accelerations[0])) as file:
         return file["volfs"].shape[:2]
 
 
@@ -342,8 +342,8 @@ def _result(task: Task) -> dict | InputError:
     try:
         paths = [task.path(acceleration) for acceleration in task.options.accelerations]
         if all(path.exists() for path in paths):
-            with h5py.File(paths[0]) as file:
-                return dict(file.attrs)
+            with contextlib.suppress(InputError), hdf5.opened(paths[0]) as file:  # a damaged one is made anew
+                return file.attributes
         return convert(task)
     except CannotWrite:
         raise

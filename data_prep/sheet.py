@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.steps import choose_mask, is_ratio
+from kdrecon import hdf5
 from kdrecon.data import SPLITS
 
 COLUMNS = 8
@@ -40,7 +40,7 @@ def draw(folder: Path, rows: list[dict], accelerations: tuple[str, ...]) -> None
         for tile, row in zip(grid, chosen):
             axes = area.add_subplot(tile)
             axes.set_axis_off()
-            with h5py.File(_path(folder, row, accelerations[0])) as file:
+            with hdf5.opened(_path(folder, row, accelerations[0])) as file:
                 axes.imshow(file["volfs"][:, :, row["slices"] // 2], cmap="gray", vmin=0)
             axes.set_title(f"{row['volume']}.h5, subject {row['subject']}", fontsize=7, parse_math=False)
     figure.savefig(folder / "contact_sheet.png", dpi=80, metadata={"Software": None})
@@ -83,9 +83,9 @@ def _draw_measured(figure, folder: Path, row: dict, accelerations: tuple[str, ..
         axes.set_axis_off()
     middle = row["slices"] // 2
     for i, acceleration in enumerate(shown):
-        with h5py.File(_path(folder, row, acceleration)) as file:
+        with hdf5.opened(_path(folder, row, acceleration)) as file:
             x, x_u = (file[name][:, :, middle] for name in ("volfs", f"img_volus_{acceleration}"))
-            dataset, kind = file.attrs["dataset"], str(file.attrs["mask"])
+            dataset, kind = file.attributes["dataset"], file.attributes["mask"]
         mask, _, _ = choose_mask(dataset, acceleration, x.shape, "gaussian" if kind.startswith("gaussian") else "line")
         share = f"{float(mask.float().mean()):.1%}"
         for axes, image, title in (

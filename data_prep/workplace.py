@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import h5py
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from kdrecon import hdf5
 from kdrecon.data import SPLITS
 from kdrecon.errors import InputError, first_line
 
@@ -205,9 +205,9 @@ def _listed(folder: Path) -> set[tuple[str, str]]:
 def _written_here(path: Path) -> bool:
     """Whether a file bears the mark of :func:`kdrecon.data.write_volume`."""
     try:
-        with h5py.File(path) as file:
-            return "format_version" in file.attrs
-    except (OSError, RuntimeError):
+        with hdf5.opened(path) as file:
+            return "format_version" in file.attributes
+    except InputError:
         return False
 
 

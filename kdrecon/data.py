@@ -1,11 +1,13 @@
 """The volume files (HDF5) and the slices of a split, in memory or streamed from the files."""
 
+import contextlib
 import copy
 import hashlib
+import math
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from kdrecon.errors import InputError, first_line, shown
+from kdrecon import hdf5
+from kdrecon.errors import InputError, shown
 from kdrecon.fourier import crop_kspace
 from kdrecon.places import SAMPLES, project_root
 from kdrecon.records import normal, read_table
@@ -27,6 +30,7 @@ SPLITS = ("train", "validation", "test")
 MANIFEST = {"split": str, "subject": str, "split_by": str}  # columns that a manifest must have
 FORMAT_VERSION = 1
 BYTES_PER_PIXEL = 16  # x and x_u as float32, y as complex64
+PIECE = 2**26  # bytes of a volume, as float32, that are read at once
 
 
 class Batch(NamedTuple):
@@ -100,26 +104,34 @@ class Slices:
         return replace(self, **{name: getattr(self, name).to(device) for name in ("x", "x_u", "y", "mask")})
 
 
+class Source(NamedTuple):
+    """A volume file that is streamed, as it was when it was read first."""
+
+    stamp: tuple[int, int]  # see kdrecon.hdf5.stamp
+    maximum: np.float32  # of the stored volume
+    cropped_maximum: Tensor  # of the volume scaled by it, after the crop
+
+
 class StreamedSlices(Slices):
     """The slices of a split that is too large for memory: two threads read ahead of the training from the volume files.
 
     Calls and values are those of :class:`Slices`; ``x`` reads all images, a quarter of what :class:`Slices` would hold.
 
     Args:
-        scales: of each file the maximum of the stored volume and of the cropped one.
+        sources: the files as they were read at the start.
         resolution: side of the image matrix; 0 keeps the stored one.
         mask: (H, W), bool.
         **names: volume, index, subject, files and fingerprint, as in :class:`Slices`.
 
     Raises:
-        InputError: a file cannot be read any more (when slices of it are asked for).
+        InputError: a file is gone, changed or cannot be read any more (when slices of it are asked for).
     """
 
     storage = "files"
     THREADS, AHEAD = 2, 8
 
-    def __init__(self, scales: dict[Path, tuple[np.float32, Tensor]], resolution: int, mask: Tensor, **names):
-        self.scales, self.resolution, self.mask = scales, resolution, mask
+    def __init__(self, sources: dict[Path, Source], resolution: int, mask: Tensor, **names):
+        self.sources, self.resolution, self.mask = sources, resolution, mask
         vars(self).update(names)
 
     def __len__(self) -> int:
@@ -151,17 +163,16 @@ class StreamedSlices(Slices):
 
     def _image(self, i: int) -> Tensor:
         path = self.files[i]
-        try:
-            with h5py.File(path) as file:
-                image = file["volfs"][..., self.index[i]].astype(np.float32)
-        except (OSError, KeyError) as error:
+        source = self.sources[path]
+        if (found := hdf5.stamp(path)) != source.stamp:
             raise InputError(
-                f"{path} cannot be read any more ({first_line(error)}): expected the file that was there at the start; "
-                "bring it back and run the same command again"
-            ) from error
-        maximum, cropped_maximum = self.scales[path]
-        x = torch.from_numpy(image / maximum)[None]
-        return crop_kspace(x, self.resolution) / cropped_maximum if self.resolution else x
+                f"{path} cannot be read any more (it {'was changed' if found else 'is gone'}): expected the file that was "
+                "there at the start; bring it back and run the same command again"
+            )
+        with hdf5.opened(path) as file:
+            image = file["volfs"][..., self.index[i]].astype(np.float32)
+        x = torch.from_numpy(image / source.maximum)[None]
+        return crop_kspace(x, self.resolution) / source.cropped_maximum if self.resolution else x
 
 
 def memory_limit(device: torch.device) -> int:
@@ -170,6 +181,80 @@ def memory_limit(device: torch.device) -> int:
     if device.type == "cuda":
         total = min(total, torch.cuda.get_device_properties(device).total_memory)
     return total // 4
+
+
+class VolumeFile:
+    """A volume file that is open: checked, and read in pieces of bounded size.
+
+    Attributes:
+        shape: (S, H, W).
+        maximum: of the stored images.
+        attributes: those of the file, with ``maximum`` and, as a bool array (H, W), an optional ``mask_{acceleration}``.
+    """
+
+    def __init__(self, path: Path, file: hdf5.File):
+        if "volfs" not in file:
+            raise InputError(
+                f"{path} has no dataset 'volfs' (found: {file.found}): expected fully sampled images (H, W, S) under that "
+                "name; prepare the file with python -m data_prep"
+            )
+        self.path, self._stored = path, file["volfs"]
+        shape = self._stored.shape
+        if len(shape) != 3 or 0 in shape or self._stored.dtype.kind == "c":
+            raise InputError(
+                f"{path}: volfs is {self._stored.dtype} {shape}, expected real images (H, W, S); check the axes"
+            )
+        self.shape = shape[2], *shape[:2]
+        masks = {name: file[name] for name in file.names if name.startswith("mask_")}
+        shapes = {name: (*mask.shape, shape[2]) for name, mask in masks.items()}
+        shapes |= {name: file[name].shape for name in file.names if name.startswith("img_volus_")}
+        shapes |= {name: file.kspace(name).shape for name in file.names if name.startswith("kspace_volus_")}
+        for name, found in shapes.items():
+            if found != shape:
+                raise InputError(
+                    f"{path}: {name} is of size {found[:2]}, volfs of {shape[:2]}: expected equal sizes; prepare it anew"
+                )
+        self._step = max(1, PIECE // (4 * shape[0] * shape[1]))
+        self._whole = [self._read(0)] if self._step >= shape[2] else None
+        self.maximum = self._check()
+        attributes = {name: value for name, value in file.attributes.items() if not name.startswith("mask_")}
+        self.attributes = attributes | {name: mask[()].astype(bool) for name, mask in masks.items()}
+        self.attributes["maximum"] = self.maximum
+
+    @property
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The images in order, (some of S, H, W), float32, scaled by the volume's maximum to [0, 1]."""
+        return (piece / self.maximum for piece in self._pieces())
+
+    def _pieces(self) -> Iterable[np.ndarray]:
+        return self._whole or (self._read(start) for start in range(0, self.shape[0], self._step))
+
+    def _read(self, start: int) -> np.ndarray:
+        with np.errstate(over="ignore"):  # becomes infinite, and is refused
+            return np.moveaxis(self._stored[..., start : start + self._step], 2, 0).astype(np.float32)
+
+    def _check(self) -> np.float32:
+        """The maximum of images that are finite and not negative."""
+        bad, lowest, highest = 0, np.float32(np.inf), np.float32(-np.inf)
+        for piece in self._pieces():
+            bad += int((~np.isfinite(piece)).sum())
+            lowest, highest = min(lowest, piece.min()), max(highest, piece.max())
+        if bad:
+            raise InputError(
+                f"{self.path}: volfs holds {bad} values that are NaN or infinite, expected none; repair the scan"
+            )
+        if lowest < 0 or highest == 0:
+            raise InputError(
+                f"{self.path}: volfs spans {lowest:g} to {highest:g}, expected magnitudes from 0 to a positive maximum"
+            )
+        return highest
+
+
+@contextlib.contextmanager
+def open_volume(path: Path) -> Iterator[VolumeFile]:
+    """A volume file, open for reading in pieces; see :func:`read_volume`."""
+    with hdf5.opened(path) as file:
+        yield VolumeFile(path, file)
 
 
 def read_volume(path: Path) -> tuple[np.ndarray, dict]:
@@ -185,38 +270,8 @@ def read_volume(path: Path) -> tuple[np.ndarray, dict]:
     Raises:
         InputError: the file is missing, not HDF5 or damaged, has no ``volfs``, or holds other values than the above.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: expected a volume file (.h5); check the path")
-    try:
-        with h5py.File(path) as file:
-            if "volfs" not in file:
-                raise InputError(
-                    f"{path} has no dataset 'volfs' (found: {', '.join(file) or 'nothing'}): expected fully sampled images "
-                    "(H, W, S) under that name; prepare the file with python -m data_prep"
-                )
-            volume, attributes = file["volfs"][()], dict(file.attrs)
-            shapes = {k: file[k].shape for k in file if k.startswith(("img_volus_", "kspace_volus_"))}
-            masks = {name: file[name][()].astype(bool) for name in file if name.startswith("mask_")}
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5 ({error}): expected an intact file; write it anew") from error
-    if volume.ndim != 3 or 0 in volume.shape or np.iscomplexobj(volume):
-        raise InputError(
-            f"{path}: volfs is {volume.dtype} {volume.shape}, expected real images (H, W, S); check the axes"
-        )
-    for name, shape in {**shapes, **{name: mask.shape + volume.shape[2:] for name, mask in masks.items()}}.items():
-        if shape != volume.shape:
-            raise InputError(
-                f"{path}: {name} is of size {shape[:2]}, volfs of {volume.shape[:2]}: expected equal sizes; prepare it anew"
-            )
-    volume = np.moveaxis(volume, 2, 0).astype(np.float32)
-    if bad := int((~np.isfinite(volume)).sum()):
-        raise InputError(f"{path}: volfs holds {bad} values that are NaN or infinite, expected none; repair the scan")
-    if volume.min() < 0 or volume.max() == 0:
-        raise InputError(
-            f"{path}: volfs spans {volume.min():g} to {volume.max():g}, expected magnitudes from 0 to a positive maximum"
-        )
-    maximum = volume.max()
-    return volume / maximum, attributes | masks | {"maximum": maximum}
+    with open_volume(path) as volume:
+        return np.concatenate(list(volume.pieces)), volume.attributes
 
 
 def write_volume(path: Path, images: np.ndarray, attributes: dict, level: int = 4, **datasets: np.ndarray) -> None:
@@ -334,40 +389,37 @@ def load_split(
             f"expected {split}/acc_{acceleration}/*.h5; prepare it with python -m data_prep"
         )
     limit = memory_limit(torch.device("cpu")) if limit is None else limit
-    images, masks, scales, size, stored = [], [], {}, 0, None
+    images, masks, sources, size, stored = [], [], {}, 0, None
     names = {name: [] for name in ("volume", "index", "subject", "files")}
     digest = hashlib.sha256()
     for path in files:
-        volume, attributes = read_volume(path)
-        if stored and volume.shape[1:] != stored:
-            raise InputError(
-                f"{path} has slices of {volume.shape[1:]}, {files[0].name} of {stored}: expected one size "
-                "in a split; prepare them with the same crop"
-            )
-        stored, count = volume.shape[1:], len(volume)
-        flat = np.flatnonzero(volume.max((1, 2)) == volume.min((1, 2)))
-        if scored and len(flat):
-            raise InputError(
-                f"{path} slice {flat[0]} is {volume[flat[0], 0, 0]:.3g} everywhere ({len(flat)} such slices): expected an "
-                f"image in each slice of {split}, to be scored; remove them, or prepare the data set anew, which drops them"
-            )
-        digest.update(volume.tobytes())
-        x, scale = torch.from_numpy(volume), torch.tensor(1.0)
-        if cropped := resolution and stored != (resolution, resolution):
-            if resolution > min(stored):
+        stamp = hdf5.stamp(path)
+        with open_volume(path) as volume:
+            count, *found = volume.shape
+            if stored and found != stored:
+                raise InputError(
+                    f"{path} has slices of {tuple(found)}, {files[0].name} of {tuple(stored)}: expected one size "
+                    "in a split; prepare them with the same crop"
+                )
+            stored = found
+            if (cropped := bool(resolution) and stored != [resolution] * 2) and resolution > min(stored):
                 raise InputError(
                     f"resolution {resolution} is above the stored {stored[0]} x {stored[1]} of {folder}: expected at most "
                     f"{min(stored)}; choose a smaller one, or 0 for the stored size"
                 )
-            x = crop_kspace(x, resolution)
-            scale = x.max()
-            x = x / scale
-        scales[path] = attributes["maximum"], scale
-        size += count * BYTES_PER_PIXEL * x[0].numel()
-        images = [*images, x] if size <= limit else []
-        shape = tuple(x.shape[-2:])
-        masks.append(attributes.get(f"mask_{acceleration}"))
-        subject = normal(str(attributes.get("subject", path.stem)))
+            shape = (resolution, resolution) if cropped else tuple(stored)
+            size += count * BYTES_PER_PIXEL * math.prod(shape)
+            kept, scale, flat = _read(volume, resolution if cropped else 0, size <= limit, digest)
+        if scored and flat:
+            number, value = flat[0]
+            raise InputError(
+                f"{path} slice {number} is {value:.3g} everywhere ({len(flat)} such slices): expected an image in each "
+                f"slice of {split}, to be scored; remove them, or prepare the data set anew, which drops them"
+            )
+        sources[path] = Source(stamp, volume.maximum, scale)
+        images = [*images, *kept] if size <= limit else []
+        masks.append(volume.attributes.get(f"mask_{acceleration}"))
+        subject = normal(hdf5.text(volume.attributes.get("subject"), path.stem))
         for name, values in {"volume": normal(path.stem), "subject": subject, "files": path}.items():
             names[name] += [values] * count
         names["index"] += range(count)
@@ -375,9 +427,27 @@ def load_split(
     digest.update(bytes(str((len(names["index"]), 1, *shape)), "ascii") + mask.numpy().tobytes())
     names["fingerprint"] = digest.hexdigest()[:16]
     if not images:
-        return StreamedSlices(scales, resolution if cropped else 0, mask, **names)
+        return StreamedSlices(sources, resolution if cropped else 0, mask, **names)
     x = torch.cat(images)[:, None]
     return Slices(x, *undersample(x, mask), mask, **names)
+
+
+def _read(volume: VolumeFile, resolution: int, keep: bool, digest) -> tuple[list[Tensor], Tensor, list[tuple[int, float]]]:
+    """Read a volume piece by piece: its images, cropped and scaled anew, if they are to be kept; their maximum after the
+    crop; number and value of each slice that is the same everywhere. The stored images go into the digest.
+    """
+    kept, scale, flat, number = [], torch.tensor(0.0 if resolution else 1.0), [], 0
+    for piece in volume.pieces:
+        digest.update(piece.tobytes())
+        for image in piece:
+            flat += [(number, float(image[0, 0]))] if image.max() == image.min() else []
+            number += 1
+        x = torch.from_numpy(piece)
+        if resolution:
+            x = crop_kspace(x, resolution)
+            scale = torch.maximum(scale, x.max())
+        kept += [x] if keep else []
+    return [x / scale if resolution else x for x in kept], scale, flat
 
 
 def check_manifest(folder: Path) -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from kdrecon import hdf5
 from kdrecon.checkpoints import alone_in, as_text, replacing, write_json, write_text
 from kdrecon.data import Slices
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError
 from kdrecon.experiments import ROLES, Experiment, sides
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
 from kdrecon.metrics import METRICS
@@ -322,25 +323,44 @@ def _read_metrics(folder: Path) -> pd.DataFrame:
 
 
 def _write_result(path: Path, target: np.ndarray, reconstruction: np.ndarray, subject: str) -> None:
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         for name, images in {"reconstruction": reconstruction, "target": target}.items():
             file.create_dataset(name, data=images, compression="gzip", shuffle=True)
         file.attrs["subject"] = subject
 
 
+def read_images(file: hdf5.File, name: str) -> np.ndarray:
+    """Images (S, H, W) of a file of results, real and finite.
+
+    Raises:
+        InputError: they are missing, or others than that.
+    """
+    if name not in file:
+        raise InputError(f"{file.path} has no dataset {name!r} (found: {file.found}): expected images (S, H, W)")
+    stored = file[name]
+    if len(stored.shape) != 3 or 0 in stored.shape or stored.dtype.kind == "c":
+        raise InputError(
+            f"{file.path}: {name} is {stored.dtype} {stored.shape}: expected real images (S, H, W); check the axes"
+        )
+    images = stored[()]
+    if not np.isfinite(images).all():
+        raise InputError(f"{file.path}: {name} holds NaN or infinite values: expected finite ones")
+    return images
+
+
 def _read_results(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Target and reconstruction (S, H, W) of each volume."""
-    remedy = f"expected the reconstructions; delete metrics.csv beside it and {REMEDY}"
+    remedy = f"delete metrics.csv beside it and {REMEDY}"
     if not (paths := sorted(folder.glob("*.h5"))):
-        raise InputError(f"{folder} holds no .h5 file: {remedy}")
+        raise InputError(f"{folder} holds no .h5 file: expected the reconstructions; {remedy}")
     for path in paths:
         try:
-            with h5py.File(path) as file:
-                target, reconstruction = file["target"][:], file["reconstruction"][:]
-        except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
-            raise InputError(f"{path} cannot be read ({first_line(error)}): {remedy}") from None
-        if target.ndim != 3 or target.shape != reconstruction.shape:
-            raise InputError(f"{path} holds {target.shape} and {reconstruction.shape}: {remedy}")
+            with hdf5.opened(path) as file:
+                target, reconstruction = (read_images(file, name) for name in ("target", "reconstruction"))
+        except InputError as error:
+            raise InputError(f"{error}; {remedy}") from None
+        if target.shape != reconstruction.shape:
+            raise InputError(f"{path} holds {target.shape} and {reconstruction.shape}: expected equal (S, H, W); {remedy}")
         yield target, reconstruction
 
 

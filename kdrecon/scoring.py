@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
+from kdrecon import hdf5
 from kdrecon.data import read_volume
 from kdrecon.errors import InputError, first_line
-from kdrecon.evaluation import score, volume_score
+from kdrecon.evaluation import read_images, score, volume_score
 
 
 def score_folders(targets: Path, reconstructions: Path, volume_wise: bool = False) -> pd.DataFrame:
@@ -57,29 +57,18 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _target(path: Path) -> tuple[np.ndarray, str]:
     """Images (S, H, W) and subject."""
-    try:
-        with h5py.File(path) as file:
-            if "target" in file:
-                return file["target"][:], str(file.attrs.get("subject", path.stem))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5 ({first_line(error)}): expected an intact file") from None
+    with hdf5.opened(path) as file:
+        if "target" in file:
+            return read_images(file, "target"), hdf5.text(file.attributes.get("subject"), path.stem)
     images, attributes = read_volume(path)
-    return images, str(attributes.get("subject", path.stem))
+    return images, hdf5.text(attributes.get("subject"), path.stem)
 
 
 def _reconstruction(path: Path, target: np.ndarray) -> np.ndarray:
-    try:
-        with h5py.File(path) as file:
-            if "reconstruction" not in file:
-                found = ", ".join(file) or "nothing"
-                raise InputError(f"{path} has no dataset 'reconstruction' (found: {found}): expected images (S, H, W)")
-            images = file["reconstruction"][:]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5 ({first_line(error)}): expected an intact file") from None
+    with hdf5.opened(path) as file:
+        images = read_images(file, "reconstruction")
     if images.shape != target.shape:
         raise InputError(f"{path}: reconstruction is {images.shape}, target {target.shape}: expected equal (S, H, W)")
-    if np.iscomplexobj(images) or not np.isfinite(images).all():
-        raise InputError(f"{path}: reconstruction is complex or holds NaN or infinite values: expected real, finite ones")
     factor = float((target * images).sum() / max((images.astype(np.float64) ** 2).sum(), 1e-30))
     if images.any() and not 0.2 < factor < 5:
         raise InputError(

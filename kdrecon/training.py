@@ -123,8 +123,12 @@ def fit(
         with Log(folder, title, recipe.epochs, len(train), training.history) as log:
             log.progress(training.next)
             while len(training.history) < recipe.epochs:
-                training.epoch(stop, log.progress)
-                figures, watched = validate(objective, validation, recipe.batch_size)
+                try:
+                    training.epoch(stop, log.progress)
+                    figures, watched = validate(objective, validation, recipe.batch_size)
+                except (InputError, KeyboardInterrupt, SystemExit):
+                    training.save()
+                    raise
                 training.close_epoch(figures)
                 log.epoch(training.history, watched)
                 training.save()
@@ -161,17 +165,14 @@ class Training:
         size, patience = self.recipe.batch_size, 1 if self.device.type == "cpu" else 32
         self.objective.train()
         todo, started = self.order[self.next :], time.perf_counter() - self.seconds
-        try:
-            for indices, batch in zip(todo.split(size), self.train.batches(size, todo)):
-                self.step(indices, batch)
-                if len(self._unchecked) >= patience:
-                    self.check_finite()
-                self.seconds = time.perf_counter() - started
-                progress(len(indices))
-                stop()
-        except (InputError, KeyboardInterrupt, SystemExit):
-            self.save()
-            raise
+        batches = self.train.batches(size, todo) if len(todo) else ()
+        for indices, batch in zip(todo.split(size), batches):
+            self.step(indices, batch)
+            if len(self._unchecked) >= patience:
+                self.check_finite()
+            self.seconds = time.perf_counter() - started
+            progress(len(indices))
+            stop()
         self.check_finite()
         self.seconds = time.perf_counter() - started
 

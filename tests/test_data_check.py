@@ -149,7 +149,7 @@ FAULTS = {
     "a manifest that is no table": "manifest.csv is not text that can be read: expected UTF-8",
     "the same images in two splits": "train/acc_.x/2.h5: 3 slices are in .*test/acc_.x/1.h5 too: expected none in two splits",
     "sizes": r"2.h5: slices of \(40, 40\) .1 files., the others of \(40, 48\): expected one size",
-    "truncated": "1.h5: cannot be read .*expected an intact HDF5 file",
+    "truncated": "1.h5 cannot be read as HDF5 .*expected an intact file",
     "missing volume": "line 4x: lacks train/1.h5 and 0 more, which others have",
     "half-written": "1.partial is half-written: expected none; delete it",
     "misplaced": "training/1.h5 is not read there: expected .split./acc_.4x./",

@@ -49,14 +49,15 @@ def stop_at_step(monkeypatch, step, action):
     monkeypatch.setattr(Training, "step", counted)
 
 
+@pytest.mark.parametrize(("step", "done"), [(5, 4), (6, 5)])  # the sixth step is the last one of the second epoch
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_within_an_epoch_loses_no_step(number, raised, tmp_path, monkeypatch, uninterrupted):
+def test_a_signal_within_an_epoch_loses_no_step(number, raised, step, done, tmp_path, monkeypatch, uninterrupted):
     before = signal.getsignal(number)
-    stop_at_step(monkeypatch, 5, lambda: signal.raise_signal(number))
+    stop_at_step(monkeypatch, step, lambda: signal.raise_signal(number))
     with pytest.raises(raised):
         train(tmp_path)
     state = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert len(state["history"]) == 1 and state["next"] == 4
+    assert len(state["history"]) == 1 and state["next"] == done
     assert signal.getsignal(number) == before
     assert torch.equal(weights(train(tmp_path).network), uninterrupted)
 
@@ -128,24 +129,32 @@ def heart(root, **options) -> data.Slices:
     return data.load_split("heart", "train", "4x", data_root=str(root), **options)
 
 
-def test_a_data_file_that_vanishes_while_streaming_is_named_and_a_rerun_continues(tmp_path, monkeypatch):
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_streamed_file_that_does_not_stay_is_named_and_a_rerun_continues(damage, split, tmp_path, monkeypatch):
     path, away = tmp_path / "heart" / "train" / "1.h5", tmp_path / "away.h5"
     recipe = Recipe(epochs=2, batch_size=1, precision="fp32")
 
     def train(folder):
-        trained = objective("drawing")
-        fit(trained, heart(tmp_path, limit=0), slices(2, seed=1), recipe, tmp_path / folder, {})
+        trained, both = objective("drawing"), {"train": slices(24), "validation": slices(2, seed=1)}
+        both[split] = heart(tmp_path, limit=0)
+        fit(trained, **both, recipe=recipe, folder=tmp_path / folder, config={})
         return weights(trained.network)
+
+    def harm():
+        path.rename(away)
+        if damage == "changed":
+            data.write_volume(path, slices(12, seed=9).x[:, 0].numpy(), {"subject": "a"})
 
     whole = train("whole")
     with monkeypatch.context() as patch:
-        stop_at_step(patch, 26, lambda: path.rename(away))
+        stop_at_step(patch, 26, harm)
         with pytest.raises(InputError, match="heart/train/1.h5 cannot be read any more .*bring it back") as caught:
             train("cut")
     assert "\n" not in str(caught.value)
     state = torch.load(tmp_path / "cut" / "model.pt", weights_only=True)
-    assert len(state["history"]) == 1 and 2 <= state["next"] < 24
-    away.rename(path)
+    assert len(state["history"]) == 1 and (state["next"] == 24 if split == "validation" else 2 <= state["next"] < 24)
+    away.replace(path)
     assert torch.equal(train("cut"), whole)
 
 
