@@ -136,14 +136,13 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
         leave_out(found) if isinstance(found, InputError) else scans.append(found)
     seen = survey.passed_over(passed, scans)
     if not scans:
-        beside = "".join(f"; {what}" for what in (seen, f"unusable: {len(bad)}, {bad[0]}" if bad else "") if what)
-        raise InputError(
-            f"{source.folder} holds no scan for this reader{beside}: expected {source.layout}; check the path"
-        )
+        raise survey.nothing(source, seen, bad)
     subjects = sorted({scan.subject for scan in scans}, key=natural)
     print(survey.found(source, scans, subjects), *[seen] * bool(seen), sep="\n")
     survey.warn_of_folders(source, scans)
-    splits = _draw(source, scans, subjects, options)
+    if len(subjects) == 1 and not options.all_in:
+        raise survey.alone(source, scans, bad)
+    splits = _draw(scans, subjects, options)
     check_target(out / name, source.folder, [path for scan in scans for path in scan.files])
     with workplace(out / name, _plan(source, options, scans, splits)) as work:
         tasks = _tasks(source, scans, options, work, subjects, splits, size)
@@ -240,12 +239,10 @@ def convert(task: Task) -> dict:
     return attributes
 
 
-def _draw(source: Source, scans: list[Scan], subjects: list[str], options: Options) -> dict[str, str]:
+def _draw(scans: list[Scan], subjects: list[str], options: Options) -> dict[str, str]:
     """The split of each subject that is used."""
     if options.all_in:
         return dict.fromkeys(subjects, options.all_in)
-    if len(subjects) == 1:
-        raise survey.alone(source, scans)
     return steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
 
 

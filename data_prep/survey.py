@@ -55,14 +55,23 @@ def warn_of_folders(source: Source, scans: list[Scan]) -> None:
         )
 
 
-def alone(source: Source, scans: list[Scan]) -> InputError:
-    """What to say where all scans are one person's."""
+def nothing(source: Source, seen: str, bad: list[str]) -> InputError:
+    """What to say where there is no scan, after what was passed over and what is unusable."""
+    beside = "".join(f"; {what}" for what in (seen, f"unusable: {len(bad)}, {bad[0]}" if bad else "") if what)
+    remedy = "check the path and --match" if hasattr(source, "match") else "check the path"
+    return InputError(f"{source.folder} holds no scan for this reader{beside}: expected {source.layout}; {remedy}")
+
+
+def alone(source: Source, scans: list[Scan], bad: list[str]) -> InputError:
+    """What to say where all scans are one person's, after what is unusable."""
     files = [path for scan in scans for path in scan.files]
     below = Path(os.path.commonpath([path.parent for path in files]))
     remedies = ["name them with --subject REGEX"] if hasattr(source, "subject") else []
     remedies += [f"choose a deeper SOURCE, such as {below}"] if below != source.folder else []
     several = f"if these are several people, {', or '.join(remedies)}; " if remedies and len(scans) > 1 else ""
+    unusable = f" and {len(bad)} unusable files ({bad[0]})" if bad else ""
     return InputError(
-        f"{source.folder} holds one subject only, {scans[0].subject!r} ({len(scans)} scans, first {files[0]}): expected one "
-        f"to train and another to validate with; {several}to look at one person's scans and reconstruct them: --all-in test"
+        f"{source.folder} holds one subject only, {scans[0].subject!r} ({len(scans)} scans, first {files[0]}){unusable}: "
+        f"expected one to train and another to validate with; {several}to look at one person's scans and reconstruct them: "
+        "--all-in test"
     )

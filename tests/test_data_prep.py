@@ -407,6 +407,10 @@ def test_one_subject_can_be_told_apart_or_prepared_to_look_at(tmp_path, monkeypa
     deep = scans(tmp_path / "in" / "all" / "raw", people=2)
     with pytest.raises(InputError, match=f"holds one subject only, 'all' .2 scans, first {deep / 'scan1.nii.gz'}") as caught:
         prepare(Nifti(tmp_path / "in"), tmp_path / "out", ONE)
+    (deep / "scan3.nii").symlink_to("gone")
+    with pytest.raises(InputError, match=r"scan1.nii.gz\) and 1 unusable files \(.*scan3.nii is a link that leads nowhere"):
+        prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, skip_bad=True))
+    (deep / "scan3.nii").unlink()
     remedies = f"--subject REGEX, or choose a deeper SOURCE, such as {deep}; to look at one person's .*: --all-in test"
     assert re.search(remedies, str(caught.value)) and not list(tmp_path.glob("out/*"))
     arguments = ["nifti", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--name", "own", "--jobs", "1"]
