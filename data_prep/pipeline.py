@@ -5,7 +5,6 @@ import csv
 import hashlib
 import json
 import os
-import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -27,6 +26,7 @@ from kdrecon import hdf5
 from kdrecon.checkpoints import as_text
 from kdrecon.data import SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line
+from kdrecon.places import plain_name
 
 COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
 COUNTS = ("slices", "small_slices", "empty_slices", "negative_voxels", "outside_voxels")
@@ -111,8 +111,7 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
             be written. Volumes that were finished by then are kept for the next call.
     """
     name = options.name or source.dataset
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise InputError(f"name {name!r}: expected a plain name for the data set, such as {source.dataset}")
+    plain_name("name", name, source.dataset)
     if options.all_in and (options.split or options.all_in not in SPLITS):
         raise InputError(
             f"all-in {options.all_in!r}, split {options.split!r}: expected one of {', '.join(SPLITS)}, and no --split with it"

@@ -1,7 +1,6 @@
 """The folder in which a data set is made and the one it replaces: what no preparation has written is never removed."""
 
 import contextlib
-import csv
 import errno
 import itertools
 import os
@@ -16,9 +15,10 @@ from tqdm.auto import tqdm
 from kdrecon import hdf5
 from kdrecon.data import SPLITS
 from kdrecon.errors import InputError, first_line
+from kdrecon.records import read_table
 
 BESIDE = ("plan", "lock", "summary.txt", "contact_sheet.png", "manifest.csv")  # what there is besides volumes
-MANIFEST = {"split", "volume", "subject", "slices", "split_by", "source"}  # columns by which ours is known
+MANIFEST = dict.fromkeys(("split", "volume", "subject", "slices", "split_by", "source"), str)  # by these ours is known
 VOLUME = re.compile(rf"({'|'.join(SPLITS)})/acc_[\w.]+/(\d+)\.(h5|partial)")
 SYSTEM = re.compile(r"\._.*|\.nfs\w+|\.DS_Store|Thumbs\.db|desktop\.ini")  # left by macOS, NFS and Windows anywhere
 
@@ -193,13 +193,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _listed(folder: Path) -> set[tuple[str, str]]:
     """Split and number of the volumes in the manifest of a data set; none where there is no manifest of ours."""
-    path = folder / "manifest.csv"
     try:
-        with open(path if path.is_file() else os.devnull, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return set(read_table(folder / "manifest.csv", MANIFEST)[["split", "volume"]].itertuples(index=False, name=None))
+    except InputError:
         return set()
-    return {(row["split"], row["volume"]) for row in rows if MANIFEST <= row.keys()}
 
 
 def _written_here(path: Path) -> bool:

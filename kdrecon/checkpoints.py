@@ -16,9 +16,10 @@ from kdrecon.errors import InputError, first_line
 
 @contextlib.contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
-    """A temporary name to write to: after the block it is flushed to the disk and renamed to ``path``.
+    """A temporary file to write to: after the block it is flushed to the disk and renamed to ``path``.
 
-    Whatever happens, under ``path`` there is the old file or the whole new one.
+    Whatever happens, under ``path`` there is the old file or the whole new one. What lies under the temporary name, left by
+    a kill or a link, goes; it is not written to.
 
     Args:
         path: the file to replace; its folder is made where it is missing.
@@ -30,6 +31,8 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
     temporary = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        temporary.touch(exist_ok=False)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())

@@ -1,6 +1,7 @@
 """What a run is made of and where everything lies on disk: parameters, experiment folders, run records."""
 
 import contextlib
+import hashlib
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ import torch
 from kdrecon import __version__
 from kdrecon.distillation import METHODS, get_method
 from kdrecon.errors import InputError, shown
-from kdrecon.places import PACKAGES, is_checkout, project_root
+from kdrecon.places import NAME, PACKAGES, is_checkout, plain_name, project_root
 from kdrecon.presets import Switches
 from kdrecon.training import Recipe, resolve_precision
 
@@ -25,6 +26,7 @@ RANGES = {"resolution": (0, 2**31), "epochs": (1, 2**31), "batch_size": (1, 2**3
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
+LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
 
 
 def resolution_of(shape: tuple[int, int]) -> int | str:
@@ -107,9 +109,8 @@ class Parameters:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
         resolve_precision(self.precision, self.torch_device)
-        for name in ("dataset", "acceleration"):
-            if not re.fullmatch(r"\w[\w.-]{0,99}", getattr(self, name)):
-                raise InputError(f"{name} {shown(getattr(self, name))}: expected a plain name, such as 'sample' or '4x'")
+        plain_name("dataset", self.dataset, "sample")
+        plain_name("acceleration", self.acceleration, "4x")
         if not self.methods:
             raise InputError(f"methods = []: expected at least one of {', '.join(METHODS)}")
         chosen = self.chosen
@@ -215,7 +216,13 @@ class Experiment:
         return f"{self.model} {self.model_type}{start}"
 
     def folder(self, run_root: Path) -> Path:
-        """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed."""
+        """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed.
+
+        A longer name than some systems bear ends in a digest of the whole one; config.json in the folder tells everything.
+
+        Raises:
+            InputError: a value that is no part of a plain name, so that the folder could lie elsewhere.
+        """
         paper = {
             "resolution": RESOLUTION.get(self.dataset),
             **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr", "precision")},
@@ -227,8 +234,15 @@ class Experiment:
         if self.role == "zero_filled":
             name, seed, changed = "zero_filled", "", {"resolution": self.resolution}
         changed |= self.switches.changed()
-        suffix = "".join(f"_{key}-{'true' if value is True else value}" for key, value in changed.items())
-        return run_root / "experiments" / self.dataset / f"acc_{self.acceleration}" / f"{name}{suffix}{seed}"
+        name += "".join(f"_{key}-{'true' if value is True else value}" for key, value in changed.items())
+        parts = str(self.dataset), f"acc_{self.acceleration}", f"{name}{seed}"
+        if wrong := [part for part in parts if not NAME.fullmatch(part)]:
+            raise InputError(f"experiment folder {shown(wrong[0])}: expected a plain name; correct what the record says")
+        folder = run_root.joinpath("experiments", *parts)
+        if len(folder.name) > LONGEST and not os.path.isdir(folder):  # older versions wrote all that the system bore
+            digest = "_" + hashlib.sha256(folder.name.encode()).hexdigest()[:10]
+            folder = folder.with_name(name[: LONGEST - len(digest + seed)] + digest + seed)
+        return folder
 
     def record(self) -> dict:
         """The identifying values with all switches as one dict, for config.json and the checkpoints."""

@@ -1,6 +1,5 @@
 """Released checkpoints as experiments of a run, so that evaluation, tables and comparisons find them."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +7,11 @@ import torch
 
 from kdrecon.checkpoints import save_checkpoint, write_json
 from kdrecon.distillation import get_method
-from kdrecon.errors import InputError
-from kdrecon.experiments import RESOLUTION, TEACHERS, Experiment, environment
+from kdrecon.errors import InputError, shown
+from kdrecon.experiments import RESOLUTION, TEACHERS, Experiment, Parameters, environment
 from kdrecon.laboratory import read_record
 from kdrecon.models import count_parameters
+from kdrecon.places import NAME
 from kdrecon.presets import Switches
 from kdrecon.released import Checkpoint, read_checkpoint
 from kdrecon.sft import SFT
@@ -80,8 +80,8 @@ def _place(arguments: dict, path: Path, dataset: str, acceleration: str) -> tupl
         "acceleration": acceleration or arguments.get("acceleration_factor"),
     }
     for name, value in values.items():
-        if not re.fullmatch(r"\w[\w.-]*", str(value or "")):
-            raise InputError(f"{path} says {name} {value!r}: expected one name; give --{name}")
+        if not isinstance(value, str) or not NAME.fullmatch(value):
+            raise InputError(f"{path} says {name} {shown(value)}: expected one name; give --{name}")
     return values["dataset"], values["acceleration"]
 
 
@@ -103,9 +103,16 @@ def _experiment(
     if isinstance(network, SFT):
         network, switches = network.teacher, replace(switches, student_network=network.student.name)
     init = "sft" if teacher == "sft" else "random"
-    recipe = {"num_epochs": 150, "batch_size": 4, "lr": 1e-3, "seed": 42}
-    epochs, batch_size, lr, seed = (arguments.get(name, value) for name, value in recipe.items())
-    switches = switches.acting_on(found.role, teacher, init)
+    recipe = {"epochs": "num_epochs", "batch_size": "batch_size", "lr": "lr", "seed": "seed"}
+    told = {name: arguments[theirs] for name, theirs in recipe.items() if arguments.get(theirs) is not None}
+    known = {"epochs": 150, "batch_size": 4, "lr": 1e-3, "seed": 42} | told
+    try:
+        p = Parameters.from_mapping(
+            {"dataset": place[0], "acceleration": place[1], "resolution": resolution, "methods": ["at"], **known}
+        )
+    except InputError as error:
+        raise InputError(f"{path} does not tell how it was trained: {error}") from None
     return Experiment(
-        *place, resolution, epochs, batch_size, lr, seed, network.name, found.role, teacher, method, init, switches=switches
-    )
+        p.dataset, p.acceleration, p.resolution, p.epochs, p.batch_size, p.lr, p.seed,
+        network.name, found.role, teacher, method, init, switches=switches.acting_on(found.role, teacher, init),
+    )  # fmt: skip

@@ -1,11 +1,13 @@
 """Where things lie: what is installed with the library, and the folder that runs and data sets go to."""
 
+import re
 from pathlib import Path
 
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 
 PACKAGES = Path(__file__).resolve().parent.parent
 SAMPLES = PACKAGES / "data_prep" / "samples"
+NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w.-]*(?<!\.)", re.IGNORECASE)  # of a file on any system
 READY = PACKAGES / "kdrecon" / "ready"
 
 
@@ -38,3 +40,21 @@ def checkout() -> Path:
             "started in a checkout of the repository; get one, change to its folder and run the same command again"
         )
     return root
+
+
+def plain_name(what: str, name: str, example: str) -> str:
+    """The name, if a folder can bear it on any system and it leads nowhere else.
+
+    Args:
+        what: what is named so, for the message.
+        name: up to 100 letters, digits, -, _ and .; not one that Windows keeps for devices.
+        example: for the message.
+
+    Raises:
+        InputError: it is another name.
+    """
+    if not NAME.fullmatch(name) or len(name.encode()) > 100:
+        raise InputError(
+            f"{what} {shown(name)}: expected a plain name, such as {example}: up to 100 letters, digits, -, _ and ."
+        )
+    return name

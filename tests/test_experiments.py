@@ -1,10 +1,11 @@
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from kdrecon.errors import InputError
-from kdrecon.experiments import Experiment, Parameters, environment, project_root
+from kdrecon.experiments import LONGEST, Experiment, Parameters, environment, project_root
 from kdrecon.presets import PRESETS, Switches
 
 TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
@@ -33,6 +34,9 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("methods", ["at", "at"], "expected each method once"),
         ("device", "tpu", "device 'tpu': expected 'auto', 'cpu' or 'cuda'"),
         ("dataset", "../sample", "dataset '../sample': expected a plain name"),
+        ("dataset", "heart.", "dataset 'heart.': expected a plain name"),
+        ("dataset", "aux.1", "dataset 'aux.1': expected a plain name"),
+        ("dataset", "h" * 300, "dataset 'hhhh"),
         ("ready", "yes", "ready = 'yes': expected true or false"),
         ("precision", "fp16", "precision 'fp16': expected 'auto', 'fp32' or 'bf16'"),
         ("preset", "papers", "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
@@ -152,6 +156,43 @@ def test_two_different_experiments_never_share_a_folder():
     experiments += [replace(TEACHER, switches=Switches(**{k: v})) for k, v in switches.items()]
     assert len({e.folder(Path("r")) for e in experiments}) == len(experiments)
     assert all(Experiment.from_record(e.record()) == e for e in experiments)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"seed": "x/../../../../evil"},
+        {"dataset": ".."},
+        {"dataset": "/evil"},
+        {"acceleration": "4x/../../.."},
+        {"model": "..\\evil"},
+        {"epochs": "12:30"},
+        {"teacher_network": "../../evil"},
+    ],
+)
+def test_no_record_leads_out_of_its_run(value):
+    with pytest.raises(InputError, match="experiment folder '.*: expected a plain name|(seed|epochs) = |network name "):
+        Experiment.from_record(TEACHER.record() | value).folder(Path("run"))
+
+
+def test_long_names_are_shortened_and_those_of_older_versions_found(tmp_path):
+    everything = Switches(
+        "D4C5", "D2C5", "hermitian", True, "gaussian", "released", "without_student", "sft", "released", "two_stage", 0.5
+    )  # fmt: skip
+    kind = "D2C5", "student", "sft", "at", "random", "ready", "fp32"
+    one = Experiment("sample", "4x", 120, 12, 2, 1e-4, 3, *kind, everything)
+    others = [replace(one, seed=4), replace(one, switches=replace(everything, alpha=0.6)), replace(one, lr=2e-4)]
+    folders = {e.folder(tmp_path) for e in (one, *others)}
+    assert len(folders) == 4 and all(len(folder.name) <= LONGEST for folder in folders)
+    assert re.fullmatch("D2C5_sftkd-at_resolution-120_.*_seed-3", one.folder(tmp_path).name)
+    older = replace(one, switches=Switches(fidelity="hermitian"))
+    name = older.folder(tmp_path).with_name(
+        "D2C5_sftkd-at_resolution-120_epochs-12_batch_size-2_lr-0.0001_precision-fp32_init-random_teacher_origin-ready_"
+        "fidelity-hermitian_seed-3"
+    )
+    assert older.folder(tmp_path) != name
+    name.mkdir(parents=True)
+    assert older.folder(tmp_path) == name
 
 
 def test_environment_names_versions():

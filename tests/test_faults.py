@@ -17,6 +17,7 @@ from helpers import objective, slices, weights
 from test_batch import notebook
 
 from kdrecon import batch, data
+from kdrecon.checkpoints import save_checkpoint, write_text
 from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory, weights_hash
 from kdrecon.training import Recipe, Training, fit
@@ -73,6 +74,26 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch, uninterr
     assert len(torch.load(tmp_path / "model.pt", weights_only=True)["history"]) == 2
     monkeypatch.undo()
     assert torch.equal(weights(train(tmp_path).network), uninterrupted)
+
+
+@pytest.mark.parametrize("left", ["a link", "by a kill"])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.html.partial", lambda folder: write_text(folder / "a.html", "new")),
+        ("a.pt.partial", lambda folder: save_checkpoint({"a": torch.zeros(3)}, folder / "a.pt")),
+        ("a.partial", lambda folder: data.write_volume(folder / "a.h5", slices().x[:, 0].numpy(), {})),
+    ],
+)
+def test_what_lies_under_a_temporary_name_is_not_written_to(name, write, left, tmp_path):
+    victim, temporary = tmp_path / "victim", tmp_path / "out" / name
+    temporary.parent.mkdir()
+    victim.write_text("years of work", encoding="utf-8")
+    temporary.symlink_to(victim) if left == "a link" else temporary.write_text("half", encoding="utf-8")
+    write(tmp_path / "out")
+    assert victim.read_text(encoding="utf-8") == "years of work"
+    (written,) = (tmp_path / "out").iterdir()
+    assert written.stem == "a" and written.suffix != ".partial" and not written.is_symlink()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty"])

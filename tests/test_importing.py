@@ -174,6 +174,35 @@ def test_doubt_about_the_data_is_an_error_that_names_the_option(arguments, optio
     assert name in str(importing.import_checkpoint(path, tmp_path / "run", **{option: name}))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"seed": "x/../../../../evil"},
+        {"seed": -1},
+        {"num_epochs": "../../evil"},
+        {"num_epochs": 0},
+        {"lr": "/tmp/evil"},
+        {"lr": float("nan")},
+        {"batch_size": [4]},
+        {"batch_size": True},
+        {"acceleration_factor": "4x."},
+        {"dataset_type": "NUL"},
+        {"dataset_type": "a" * 300},
+    ],
+)
+def test_what_a_file_says_of_its_training_stays_what_it_should_be(arguments, tmp_path):
+    path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments=arguments)
+    with pytest.raises(InputError, match="best_model.pt (does not tell how it was trained: .*|says .*): expected") as caught:
+        importing.import_checkpoint(path, tmp_path / "a" / "run")
+    assert "\n" not in str(caught.value) and sorted(p.name for p in tmp_path.iterdir()) == ["best_model.pt"]
+
+
+def test_what_a_file_does_not_say_is_the_released_default(tmp_path):
+    path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"seed": None, "num_epochs": 60})
+    experiment = open_network(importing.import_checkpoint(path, tmp_path / "run")).experiment
+    assert (experiment.epochs, experiment.batch_size, experiment.lr, experiment.seed) == (60, 4, 1e-3, 42)
+
+
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
 def test_what_is_no_checkpoint_is_refused(content, tmp_path):
     path = tmp_path / "best_model.pt"

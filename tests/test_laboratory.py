@@ -43,6 +43,23 @@ def test_a_network_is_trained_once_and_then_loaded(lab, capsys):
     assert {"best_model.pt", "model.pt", "log.csv", "summary"} <= {p.name for p in first.folder.iterdir()}
 
 
+def test_networks_with_nearly_all_switches_together_are_found_again_and_stand_in_the_tables(tmp_path):
+    everything = {
+        "teacher_network": "D3C2", "student_network": "D2C2", "fidelity": "hermitian", "residual": True,
+        "mask_type": "gaussian", "imitation": "released", "sft_terms": "without_student", "student_init": "random",
+        "kd_form": "released", "schedule": "two_stage",
+    }  # fmt: skip
+    run = {**TINY, "run_root": str(tmp_path / "run"), "precision": "fp32", "batch_size": 48}
+    labs = [Laboratory(**run, switches={**everything, "alpha": alpha}) for alpha in (0.25, 0.5)]
+    networks = [lab.distilled("at", "sft") for lab in labs]
+    assert networks[0].folder != networks[1].folder and all(len(n.folder.name) < 130 for n in networks)
+    for lab, network in zip(labs, networks):
+        evaluation.evaluate(lab, network)
+        assert Laboratory(**lab.parameters.__dict__).distilled("at", "sft").origin == "loaded"
+    table = evaluation.write_summary(tmp_path / "run")
+    assert table.alpha.tolist() == [0.25, 0.5] and write_report(tmp_path / "run", table).exists()
+
+
 def test_steps_are_those_of_the_ready_start_and_of_the_training(tmp_path):
     """The ready SFT training took 60 epochs of 48 / 4 steps; 14 epochs of 48 / 3 come on top."""
     lab = Laboratory(resolution=120, epochs=14, batch_size=3, run_root=str(tmp_path), device="cpu")
