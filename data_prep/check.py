@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from data_prep.steps import choose_mask
 from kdrecon import hdf5
-from kdrecon.data import MANIFEST, SPLITS, check_manifest, natural
+from kdrecon.data import MANIFEST, SPLITS, check_manifest, visible
 from kdrecon.errors import InputError
 from kdrecon.fourier import fft2, ifft2
 from kdrecon.records import normal, read_table
@@ -85,7 +85,7 @@ def check(folder: Path) -> Report:
 
 def _entries(folder: Path, report: Report) -> list[Entry]:
     entries = []
-    for path in sorted(folder.rglob("*"), key=lambda path: natural(str(path))):
+    for path in visible(folder, "**/*"):
         place = path.parent.relative_to(folder).as_posix()
         match = re.fullmatch(rf"(?:(cartesian|gaussian)/)?({'|'.join(SPLITS)})(?:/acc_([\w.]+))?", place)
         if path.suffix == ".partial":

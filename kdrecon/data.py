@@ -317,7 +317,7 @@ def dataset_folder(dataset: str, data_root: str = "") -> Path:
             f"data_root {shown(data_root)} is not a folder: expected the folder that holds {dataset}/; check it"
         )
     if not (root / dataset).is_dir():
-        found = ", ".join(sorted(p.name for p in root.glob("*/"))) or "nothing"
+        found = ", ".join(p.name for p in visible(root, "*/")) or "nothing"
         raise InputError(
             f"data set {dataset!r} is not in {root} (found: {found}): expected a prepared data set; "
             "make one with python -m data_prep, or set data_root"
@@ -338,7 +338,7 @@ def split_files(folder: Path, split: str, acceleration: str, mask_type: str = "l
         folder / released / split / f"acc_{acceleration}",
     )
     for place in places:
-        if files := sorted(place.glob("*.h5"), key=lambda path: natural(path.stem)):
+        if files := visible(place):
             return files
     return []
 
@@ -385,7 +385,7 @@ def load_split(
     check_manifest(folder)
     files = split_files(folder, split, acceleration, mask_type)
     if not files:
-        prepared = sorted({p.name for p in folder.glob("**/acc_*") if any(p.glob("*.h5"))})
+        prepared = sorted({p.name for p in folder.glob("**/acc_*") if visible(p)})
         raise InputError(
             f"{folder} has no .h5 file for split {split!r} at {acceleration!r} (found: {', '.join(prepared) or 'none'}): "
             f"expected {split}/acc_{acceleration}/*.h5; prepare it with python -m data_prep"
@@ -493,6 +493,16 @@ def _mask(
             "sizes; set resolution to 0, or remove the stored mask"
         )
     return torch.from_numpy(masks[0])
+
+
+def visible(folder: Path, pattern: str = "*.h5") -> list[Path]:
+    """What is in a folder under names of a pattern, in natural order; hidden files and folders are not there.
+
+    macOS leaves ._1.h5 beside 1.h5 where it copies to other file systems, NFS .nfs0001 for what is deleted while open.
+    """
+    shown = {path: path.relative_to(folder).with_suffix("").parts for path in folder.glob(pattern)}
+    shown = {path: parts for path, parts in shown.items() if not any(part.startswith(".") for part in parts)}
+    return sorted(shown, key=lambda path: ([natural(part) for part in shown[path]], path))
 
 
 def natural(text: str) -> list:

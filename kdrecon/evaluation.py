@@ -13,7 +13,7 @@ from torch import nn
 
 from kdrecon import hdf5
 from kdrecon.checkpoints import alone_in, as_text, replacing, write_json, write_text
-from kdrecon.data import Slices
+from kdrecon.data import Slices, visible
 from kdrecon.errors import InputError
 from kdrecon.experiments import ROLES, Experiment, sides
 from kdrecon.laboratory import Laboratory, Network, read_record, weights_hash
@@ -351,7 +351,7 @@ def read_images(file: hdf5.File, name: str) -> np.ndarray:
 def _read_results(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Target and reconstruction (S, H, W) of each volume."""
     remedy = f"delete metrics.csv beside it and {REMEDY}"
-    if not (paths := sorted(folder.glob("*.h5"))):
+    if not (paths := visible(folder)):
         raise InputError(f"{folder} holds no .h5 file: expected the reconstructions; {remedy}")
     for path in paths:
         try:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from kdrecon.checkpoints import write_text
 from kdrecon.comparisons import AGAINST
+from kdrecon.data import visible
 from kdrecon.errors import InputError
 from kdrecon.evaluation import PLACE, network_name
 from kdrecon.experiments import sides
@@ -55,11 +56,11 @@ def write_report(
     figures = "".join(
         f"<h2>{html.escape(path.stem.replace('_', ' ').capitalize())}</h2>"
         f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
-        for path in sorted((out / "figures").glob("*.png"))
+        for path in visible(out / "figures", "*.png")
     )
     links = "".join(
         f'<li><a href="notebooks/{quote(path.name)}">{html.escape(path.stem)}</a></li>'
-        for path in sorted((out / "notebooks").glob("*.html"))
+        for path in visible(out / "notebooks", "*.html")
     )
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>kdrecon: {html.escape(out.name)}</title>'

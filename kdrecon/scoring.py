@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kdrecon import hdf5
-from kdrecon.data import read_volume
+from kdrecon.data import read_volume, visible
 from kdrecon.errors import InputError, first_line
 from kdrecon.evaluation import read_images, score, volume_score
 
@@ -50,7 +50,7 @@ def score_folders(targets: Path, reconstructions: Path, volume_wise: bool = Fals
 def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected one that holds .h5 files; check the path")
-    if not (paths := sorted(folder.glob("*.h5"))):
+    if not (paths := visible(folder)):
         raise InputError(f"{folder} holds no .h5 file: expected one a volume; give the folder that holds them directly")
     return {path.name: path for path in paths}
 

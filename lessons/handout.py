@@ -8,7 +8,7 @@ from build import LESSONS, build
 
 ROOT = LESSONS.parent
 PARTS = ("kdrecon", "data_prep", "docs", "params", "Makefile", "pyproject.toml", "constraints.txt", "environment.yml", "LICENSE")
-LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", "instructors.md")
+LEFT_OUT = ("__pycache__", "instructors.md")
 README = """# kdrecon: the course
 
 Seven notebooks on knowledge distillation in accelerated MRI reconstruction, with exercises.
@@ -30,8 +30,10 @@ def handout() -> dict[str, bytes]:
     files = {"README.md": README.encode()}
     for part in PARTS:
         for path in [ROOT / part] if (ROOT / part).is_file() else sorted((ROOT / part).rglob("*")):
-            if path.is_file() and not set(path.parts) & set(LEFT_OUT):
-                files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
+            inside = path.relative_to(ROOT)
+            hidden = any(part.startswith(".") for part in inside.parts)
+            if path.is_file() and not hidden and not set(inside.parts) & set(LEFT_OUT):
+                files[inside.as_posix()] = path.read_bytes()
     for script in sorted(LESSONS.glob("[0-9]*.py")):
         files[f"notebooks/{script.stem}.ipynb"] = build(script).encode()
     return files

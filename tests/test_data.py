@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import trees
 
 from kdrecon import data
 from kdrecon.errors import InputError
@@ -38,6 +39,17 @@ def test_equal_input_gives_equal_bytes(tmp_path):
     first, second = write(tmp_path / "1", "train"), write(tmp_path / "2", "train")
     assert first.read_bytes() == second.read_bytes()
     assert [p.name for p in first.parent.iterdir()] == ["1.h5"]
+
+
+def test_hidden_files_are_no_volumes(tmp_path):
+    for split in ("train", "validation"):
+        write(tmp_path, split)
+    trees.litter(tmp_path)
+    assert load(tmp_path).volume == ["1"] * 3 and not data.has_split("heart", "test", "4x", str(tmp_path))
+    with pytest.raises(InputError, match=r"at '5x' \(found: acc_4x\): expected"):
+        load(tmp_path, acceleration="5x")
+    with pytest.raises(InputError, match=r"is not in .* \(found: heart\): expected"):
+        data.load_split("brain", "train", "4x", data_root=str(tmp_path))
 
 
 def test_slices_of_a_split(tmp_path):

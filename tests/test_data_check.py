@@ -43,6 +43,13 @@ def change(path: Path, **arrays) -> None:
                 file[name] = value(old) if callable(value) else value
 
 
+def test_hidden_files_are_not_checked(sound, tmp_path):
+    copy = Path(shutil.copytree(sound, tmp_path / "own"))
+    trees.litter(copy)
+    (copy / "train" / "acc_4x" / "._1.partial").touch()
+    assert check(copy).faults == check(sound).faults == []
+
+
 def shift(k: np.ndarray) -> np.ndarray:
     return np.fft.fftshift(k, (0, 1))
 

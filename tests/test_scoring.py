@@ -1,11 +1,16 @@
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import trees
 
 from kdrecon import batch, cli, evaluation, metrics, scoring
 from kdrecon.data import write_volume
 from kdrecon.laboratory import Laboratory
+from kdrecon.report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +42,21 @@ def test_it_agrees_with_the_metrics_of_a_run(run, tmp_path, monkeypatch, capsys)
     pd.testing.assert_frame_equal(read, pd.read_csv(folder / "metrics.csv", dtype={"volume": str, "subject": str}))
     printed = capsys.readouterr().out
     assert "20 slices of 1 subject(s)" in printed and f"psnr {table.psnr.mean():.5g}" in " ".join(printed.split())
+
+
+def test_hidden_files_are_neither_scored_nor_shown(run, tmp_path):
+    lab, folder, table = run
+    copy = Path(shutil.copytree(lab.parameters.run_root, tmp_path / "run"))
+    for name in ("figures/map.png", "notebooks/00_start_here.html"):
+        (copy / name).parent.mkdir()
+        (copy / name).write_bytes(b"shown")
+    plain = write_report(copy, evaluation.summary(copy)).read_text(encoding="utf-8")
+    whole = evaluation.volume_wise(copy)
+    trees.litter(copy)
+    results = copy / folder.relative_to(lab.parameters.run_root) / "results"
+    pd.testing.assert_frame_equal(scoring.score_folders(results, results), table)
+    pd.testing.assert_frame_equal(evaluation.volume_wise(copy), whole)
+    assert write_report(copy, evaluation.summary(copy)).read_text(encoding="utf-8") == plain
 
 
 def test_targets_in_the_released_layout_agree_too(run, tmp_path):

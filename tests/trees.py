@@ -27,6 +27,16 @@ def picture(slices: int = 3, size: tuple[int, int] = (160, 152), seed: int = 0) 
     return images.round()
 
 
+def litter(root: Path) -> None:
+    """Beside each file and folder of a tree what macOS, NFS and Jupyter leave there."""
+    for path in sorted(root.rglob("*")):
+        (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+        (path.parent / ".nfs000000001.h5").write_bytes(b"deleted while open")
+        (path.parent / ".ipynb_checkpoints").mkdir(exist_ok=True)
+        if path.is_file():
+            (path.parent / ".ipynb_checkpoints" / path.name).write_bytes(b"an older one")
+
+
 def nifti(path: Path, images: np.ndarray, affine: np.ndarray = LPS, dtype=np.int16) -> Path:
     """Write images (S, H, W) so that the first stored axis is the columns, as converters from DICOM do."""
     path.parent.mkdir(parents=True, exist_ok=True)
