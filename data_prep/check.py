@@ -113,7 +113,7 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
     entry.subject = normal(hdf5.text(attributes.get("subject")))
     if "volfs" not in arrays:
         return fault(f"has no volfs (found: {found}): expected images (H, W, S); rename them")
-    if (x := _images(arrays["volfs"], fault)) is None:
+    if (x := _images(arrays["volfs"], attributes, fault)) is None:
         return None
     entry.shape, entry.features = tuple(x.shape[1:]), _features(x)
     accelerations = {entry.acceleration} - {""} or {
@@ -136,13 +136,20 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
     return None
 
 
-def _images(volume: np.ndarray, fault) -> Tensor | None:
+def _exchanged(shape: tuple[int, ...], attributes: dict) -> bool:
+    """Whether images seem to be stored as (S, H, W): our files say how many slices they have, of others the shape tells."""
+    if "format_version" in attributes:
+        return shape[2] != shape[0] and np.array_equal(attributes.get("slices"), shape[0])
+    return 2 * shape[0] <= min(shape[1:]) and 5 * min(shape[1:]) >= 4 * max(shape[1:])
+
+
+def _images(volume: np.ndarray, attributes: dict, fault) -> Tensor | None:
     """volfs as (S, H, W), float32, or None where nothing more can be checked."""
     if volume.ndim != 3 or 0 in volume.shape:
         return fault(f"volfs is of shape {volume.shape}: expected (H, W, S), none of them 0; check the axes")
     if volume.dtype.kind not in "fiu":
         return fault(f"volfs is of dtype {volume.dtype}: expected real numbers; store magnitudes")
-    if 2 * volume.shape[0] <= min(volume.shape[1:]):
+    if _exchanged(volume.shape, attributes):
         fault(f"volfs is of shape {volume.shape}, which looks like (S, H, W): expected (H, W, S); move the first axis")
         volume = np.moveaxis(volume, 0, 2)
     with np.errstate(over="ignore"):

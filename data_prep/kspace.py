@@ -19,6 +19,7 @@ from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import fft2, ifft2
 
 Raw = Annotated[bool, typer.Option("--raw", help="keep the measured k-space of the coils beside the images")]
+SPACES = ("encodedSpace/matrixSize", "reconSpace/matrixSize", "reconSpace/fieldOfView_mm")  # what has to be known of them
 NOT_IMAGES = (
     "NOISE_MEASUREMENT", "NAVIGATION_DATA", "PHASECORR_DATA", "PARALLEL_CALIBRATION", "DUMMYSCAN_DATA", "HPFEEDBACK_DATA",
     "RTFEEDBACK_DATA",
@@ -50,6 +51,25 @@ def combine(slices: Iterable[torch.Tensor], voxel: tuple[float, ...], raw: bool)
         images.append(coils.abs().square().sum(0).sqrt().numpy())
         kept += [fft2(coils).numpy()] if raw else []
     return Volume(np.stack(images), voxel, np.stack(kept) if raw else None)
+
+
+def fully_sampled(k: np.ndarray, path: Path, centred: bool = True) -> np.ndarray:
+    """k-space (C, H, W) of a slice as it is, refused where it lacks points between the measured ones.
+
+    What is zero as far as an edge, with DC in the middle, is partial Fourier or padding, and stays.
+
+    Raises:
+        InputError: rows or columns are missing between the outermost ones, or more than a twentieth of the points are.
+    """
+    sampled = k.any(0) if centred else np.fft.fftshift(k.any(0))
+    lines = _gaps(sampled.any(1)) + _gaps(sampled.any(0))
+    points = sum(_gaps(row) for row in sampled)
+    if lines or points > 0.05 * sampled.size:
+        raise InputError(
+            f"{path} lacks points between those that were measured, {np.mean(~sampled):.0%} of all in a slice: expected a "
+            "fully sampled scan; an undersampled one has no target to learn from; leave the file out"
+        )
+    return k
 
 
 def part_of(path: Path) -> str:
@@ -87,7 +107,8 @@ class Calgary:
         coils = (self._coils(one) for one in stored)
         if domain == "image":
             return combine((torch.from_numpy(one) for one in coils), (), raw=False)
-        return combine((coil_images(one, domain == "centred") for one in coils), (), raw=False)
+        dc = domain == "centred"
+        return combine((coil_images(fully_sampled(one, path, dc), dc) for one in coils), (), raw=False)
 
     @staticmethod
     def _coils(one: np.ndarray) -> np.ndarray:
@@ -145,19 +166,20 @@ class FastMRI:
                     f"{file.path}: kspace is {k.dtype} {k.shape}: expected complex (S, H, W) or (S, coils, H, W), or real "
                     "and imaginary part along one more axis of 2; leave the file out"
                 )
-            slices = (coil_images(k[i] if len(k.shape) == 4 else k[i][None]) for i in range(k.shape[0]))
+            coils = (k[i] if len(k.shape) == 4 else k[i][None] for i in range(k.shape[0]))
+            slices = (coil_images(fully_sampled(one, file.path)) for one in coils)
             return combine(slices, self._voxel(file), self.raw)
 
     @staticmethod
     def _voxel(file: hdf5.File) -> tuple[float, ...]:
         if "ismrmrd_header" not in file:
             return ()
-        space = ElementTree.fromstring(file.text("ismrmrd_header")).find(".//{*}encodedSpace")
+        header = ElementTree.fromstring(file.text("ismrmrd_header"))
         view, matrix = (
-            [float(space.findtext(f"{{*}}{kind}/{{*}}{axis}")) for axis in "xyz"]
+            [header.findtext(f".//{{*}}encodedSpace/{{*}}{kind}/{{*}}{axis}") for axis in "xyz"]
             for kind in ("fieldOfView_mm", "matrixSize")
         )
-        return tuple(v / m for v, m in zip(view, matrix))
+        return tuple(float(v) / float(m) for v, m in zip(view, matrix)) if all(view + matrix) else ()
 
 
 @dataclass(frozen=True)
@@ -185,6 +207,12 @@ class Ismrmrd:
                         passed[path] = "HDF5 files without dataset/xml and dataset/data"
                         continue
                     header = ElementTree.fromstring(file.text("dataset/xml"))
+                if lacking := _lacking(header):
+                    yield InputError(
+                        f"{path} has a header without {', '.join(lacking)}: expected the matrix and the field of view of the "
+                        "measurement and of the image; add them, or leave the file out"
+                    )
+                    continue
                 patient = header.findtext(".//{*}patientID") or subject_of(path, self.folder, "")
                 yield Scan(patient, (path,))
             except InputError as error:
@@ -196,7 +224,7 @@ class Ismrmrd:
         ismrmrd = optional_import("ismrmrd")
         (path,) = scan.files
         with hdf5.opened(path) as file:
-            encodings = ismrmrd.xsd.CreateFromDocument(file.text("dataset/xml")).encoding
+            encodings = _encodings(ismrmrd, file)
             lines = [readout(ismrmrd, record) for record in file.records("dataset/data")]
         kinds = [encoding.trajectory.value for encoding in encodings]
         if kinds != ["cartesian"]:
@@ -211,6 +239,30 @@ class Ismrmrd:
         )
         view, matrix = recon.fieldOfView_mm, recon.matrixSize
         return combine(slices, (view.y / matrix.y, view.x / matrix.x, view.z / matrix.z), self.raw)
+
+
+def _encodings(ismrmrd, file: hdf5.File) -> list:
+    """The encodings of a header.
+
+    Raises:
+        InputError: the header lacks what its schema requires.
+    """
+    try:
+        return ismrmrd.xsd.CreateFromDocument(file.text("dataset/xml")).encoding
+    except TypeError as error:  # xsdata's way to say what is missing
+        missing = re.search(r"(\w+)\.__init__.* arguments?: (.*)", first_line(error))
+        what = f"without {missing[2]} in its {missing[1]}" if missing else f"that cannot be used ({first_line(error)})"
+        raise InputError(
+            f"{file.path} has a header {what}: expected all that ISMRMRD requires; add it, or leave the file out"
+        ) from error
+
+
+def _lacking(header: ElementTree.Element) -> list[str]:
+    """What a header does not say of its first encoding, and has to."""
+    needed = ["trajectory", *(f"{space}/{axis}" for space in SPACES for axis in "xyz")]
+    paths = {name: "{*}encoding/" + "/".join(f"{{*}}{part}" for part in name.split("/")) for name in needed}
+    absent = [name for name, path in paths.items() if not (header.findtext(path) or "").strip()]
+    return list(dict.fromkeys(name.rpartition("/")[0] or name for name in absent))
 
 
 def readout(ismrmrd, record: np.void):
@@ -258,7 +310,7 @@ def assemble(ismrmrd, lines: list, encoding, path: Path) -> Iterator[np.ndarray]
             k[z, :, y, x : x + samples.shape[1]] += samples
             count[z, y] += 1
         sampled = count > 0
-        if missing := _gaps(sampled.any(1)) + sum(_gaps(row) for row in sampled if row.any()):
+        if missing := _gaps(sampled.any(1)) + sum(_gaps(row) for row in sampled):
             raise InputError(
                 f"{path} lacks {missing} lines between those that were measured: expected a fully sampled scan; an "
                 "accelerated one has no target to learn from; leave the file out"
@@ -270,7 +322,7 @@ def assemble(ismrmrd, lines: list, encoding, path: Path) -> Iterator[np.ndarray]
 def _gaps(sampled: np.ndarray) -> int:
     """How many entries between the first and the last sampled one are not sampled."""
     places = np.flatnonzero(sampled)
-    return int(places[-1] + 1 - places[0] - len(places))
+    return int(places[-1] + 1 - places[0] - len(places)) if len(places) else 0
 
 
 def _fit(coils: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -59,6 +59,30 @@ def every(folder: Path, **arrays) -> None:
         change(path, **arrays)
 
 
+def unmarked(path: Path, shape: tuple[int, ...], **attributes) -> None:
+    """A volume file of random values with these attributes and no others."""
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        file["volfs"] = np.random.default_rng(0).random(shape, np.float32) + 0.1
+        file.attrs.update(attributes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "attributes", "told"),
+    [
+        ((20, 64, 50), {"format_version": 1, "slices": 50}, False),  # coronal, of few rows
+        ((20, 64, 50), {"format_version": 1}, False),
+        ((20, 64, 64), {"format_version": 1, "slices": 64}, False),
+        ((20, 64, 50), {"format_version": 1, "slices": 20}, True),
+        ((20, 64, 50), {}, False),
+        ((20, 64, 56), {}, True),
+    ],
+)
+def test_exchanged_axes_are_told_where_something_speaks_for_it(shape, attributes, told, tmp_path):
+    unmarked(tmp_path / "train" / "1.h5", shape, **attributes)
+    assert any("looks like (S, H, W)" in fault for fault in check(tmp_path).faults) == told
+
+
 def plant(case: str, folder: Path) -> None:
     one = folder / "train" / "acc_4x" / "1.h5"
     match case:

@@ -1,6 +1,7 @@
 """Every reader, on trees in the exact layout of its source."""
 
 import itertools
+import re
 import shutil
 import sys
 from importlib import resources
@@ -279,6 +280,35 @@ def test_calgary(form, tmp_path):
     assert_same(source.read(scan).images, trees.picture(3, (64, 64), seed=2))
 
 
+def undersample(kind: str, shape: tuple[int, int]) -> np.ndarray:
+    """What was sampled (H, W), with DC in the middle."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    middle = abs(rows - shape[0] // 2) + abs(columns - shape[1] // 2) < 12
+    return {
+        "rows": (rows % 4 == 0) | middle | (0 * columns > 0),
+        "columns": (columns % 4 == 0) | middle | (0 * rows > 0),
+        "points": (np.random.default_rng(0).random(shape) < 0.2) | middle,
+        "partial Fourier": (rows < 40) & (columns > 3),
+        "ellipse": (rows - shape[0] // 2) ** 2 + (columns - shape[1] // 2) ** 2 < 900,
+    }[kind]
+
+
+@pytest.mark.parametrize("form", ["pairs", "channels", "complex", "centred"])
+@pytest.mark.parametrize("kind", ["rows", "columns", "points", "partial Fourier", "ellipse"])
+def test_undersampled_arrays_are_no_target(kind, form, tmp_path):
+    path = next(trees.calgary(tmp_path, form).glob("Train/*.npy"))
+    k = np.load(path)
+    sampled = undersample(kind, (64, 64))
+    sampled = sampled if form == "centred" else np.fft.ifftshift(sampled)
+    np.save(path, (k * (sampled[..., None] if k.ndim == 4 else sampled)).astype(k.dtype))
+    read = lambda: Calgary(tmp_path).read(Scan("one", (path,)))  # noqa: E731
+    if kind in ("partial Fourier", "ellipse"):
+        assert read().images.shape == (3, 64, 64)
+    else:
+        with pytest.raises(InputError, match=r"npy lacks points between those that were measured, \d\d% of all .*no target"):
+            read()
+
+
 def test_an_array_that_is_no_complex_volume(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((3, 8, 8)))
     with pytest.raises(InputError, match=r"a.npy holds float64 \(3, 8, 8\): expected complex"):
@@ -324,6 +354,42 @@ def test_accelerated_raw_data_has_no_target(tmp_path):
     trees.raw_scan(tmp_path / "scan.h5", trees.picture(2, (32, 30)), skip=3)
     with pytest.raises(InputError, match="scan.h5 lacks 10 lines between those that were measured: .* fully sampled"):
         Ismrmrd(tmp_path).read(found(Ismrmrd(tmp_path))[0])
+
+
+def test_undersampled_fastmri_files_without_a_mask_are_no_target(tmp_path):
+    path = next(trees.fastmri(tmp_path).glob("multicoil_train/*.h5"))
+    with h5py.File(path, "a") as file:
+        file["kspace"][...] *= np.arange(36) % 4 == 0
+    with pytest.raises(InputError, match="lacks points between those that were measured, 75% of all in a slice"):
+        FastMRI(tmp_path).read(found(FastMRI(tmp_path))[0])
+    with h5py.File(path, "a") as file:
+        del file["kspace"]
+        file["kspace"] = np.pad(trees.centred_k(trees.coils(trees.picture(2, (40, 36)), 3)), [(0, 0)] * 3 + [(2, 5)])
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = trees.FASTMRI_HEADER.replace("fieldOfView_mm", "fov")
+    volume = FastMRI(tmp_path).read(found(FastMRI(tmp_path))[0])
+    assert volume.images.shape == (2, 40, 43) and volume.voxel_size_mm == ()
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("reconSpace", "without reconSpace/matrixSize, reconSpace/fieldOfView_mm: expected the matrix and the field of view"),
+        ("encodedSpace", "without encodedSpace/matrixSize: expected"),
+        ("trajectory", "without trajectory: expected"),
+        ("encoding", "without trajectory, encodedSpace/matrixSize, reconSpace/matrixSize, reconSpace/fieldOfView_mm: exp"),
+        ("encodingLimits", "without 'encodingLimits' in its encodingType: expected all that ISMRMRD requires; add it"),
+        ("H1resonanceFrequency_Hz", "without 'H1resonanceFrequency_Hz' in its experimentalConditionsType: expected all"),
+    ],
+)
+def test_what_a_raw_header_lacks_is_said(part, said, tmp_path):
+    path = trees.raw_scan(tmp_path / "in" / "scan.h5", trees.picture(2, (32, 30)))
+    with h5py.File(path, "a") as file:
+        header = file["dataset/xml"][0].decode()
+        file["dataset/xml"][0] = re.sub(rf"<((?:\w+:)?{part})>.*?</\1>", "", header, flags=re.DOTALL)
+    with pytest.raises(InputError, match=f"scan.h5 has a header {said}") as caught:
+        prepare(Ismrmrd(tmp_path / "in"), tmp_path / "out", Options(jobs=1, all_in="test"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [FastMRI, Ismrmrd])
