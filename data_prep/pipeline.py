@@ -219,7 +219,7 @@ def convert(task: Task) -> dict:
         "dataset": options.name,
         "subject": task.subject,
         "split": task.split,
-        "source": names if options.keep_names else [task.scan.label or "volume"],
+        "source": list(map(as_text, names)) if options.keep_names else [task.scan.label or "volume"],
         "voxel_size_mm": np.array(volume.voxel_size_mm) if volume.voxel_size_mm else "unknown",
         "slices": len(images),
         "small_slices": 0,

@@ -1,6 +1,8 @@
 """Writing that loses nothing: atomic files, checkpoints that are proven readable, one process a folder, signals."""
 
 import contextlib
+import errno
+import io
 import json
 import os
 import pickle
@@ -9,9 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from kdrecon.errors import InputError, first_line
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what a file system without locks says
+
+MARKER = ".lock.marker"
 
 
 @contextlib.contextmanager
@@ -52,11 +58,15 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file, atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def as_text(cell: str) -> str:
-    """A text for a table: with an apostrophe in front where spreadsheets would take it for a formula and compute it."""
+    """A text for a table: with an apostrophe in front where spreadsheets would take it for a formula and compute it.
+
+    Bytes of a file name that are no letters are written as numbers.
+    """
+    cell = cell.encode("utf-8", "backslashreplace").decode("utf-8")
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
@@ -68,7 +78,9 @@ def write_json(path: Path, value: dict) -> None:
 def save_checkpoint(state: dict, path: Path, previous: Path | None = None) -> None:
     """Replace a checkpoint, atomically and only by one that can be read back; see :func:`replacing`."""
     with replacing(path, previous) as temporary:
-        torch.save(state, temporary)
+        content = io.BytesIO()  # torch.save hides what the system says when it writes a file itself
+        torch.save(state, content)
+        temporary.write_bytes(content.getbuffer())
         torch.load(temporary, map_location="cpu", weights_only=True)
 
 
@@ -100,11 +112,11 @@ def alone_in(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=patience)
-        lock.acquire()
-    except Timeout:
+        lock = _acquired(folder, patience)
+    except Timeout as error:
+        left = f", or delete {MARKER} there if it ended long ago" if error.lock_file.endswith(MARKER) else ""
         raise InputError(
-            f"another process is at work in {folder}: expected to be alone there; wait for it, or choose another folder"
+            f"another process is at work in {folder}: expected to be alone there; wait for it{left}, or choose another folder"
         ) from None
     except OSError as error:
         raise InputError(
@@ -114,6 +126,19 @@ def alone_in(folder: Path, patience: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _acquired(folder: Path, patience: float) -> BaseFileLock:
+    """The lock of a folder, held; where the file system has no locks, a marker that names this process instead."""
+    try:
+        lock = FileLock(folder / ".lock", timeout=patience)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+            raise
+        lock = SoftFileLock(folder / MARKER, timeout=patience)
+        lock.acquire()
+    return lock
 
 
 @contextlib.contextmanager

@@ -27,6 +27,15 @@ def application(text: str) -> typer.Typer:
     )
 
 
+def in_utf8() -> None:
+    """Begin this process anew in Python's UTF-8 mode where the locale has another encoding.
+
+    TensorBoard and notebooks take every path for UTF-8; kernels and workers inherit the mode.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
+
+
 def run(app: typer.Typer) -> None:
     """Run a command line; what the user got wrong is one line on stderr and exit status 2."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a task that a signal ends would print its traceback

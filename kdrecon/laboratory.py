@@ -252,8 +252,11 @@ class Laboratory:
             seconds = history.seconds.sum()
         history = fit(objective, self.train, self.validation, recipe, folder, config, title)
         best = history.loc[history.validation_l1.idxmin()]
+        made = read_checkpoint(folder / "best_model.pt")["config"]
         record |= {
             "finished": True,
+            "device": made["device"],
+            "precision": made["precision"],
             "seconds": round(float(seconds + history.seconds.sum()), 2),
             "best_epoch": int(best.epoch),
             "validation_l1": float(best.validation_l1),

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,13 +15,14 @@ from tqdm.auto import tqdm
 
 from kdrecon import plots
 from kdrecon.checkpoints import write_text
+from kdrecon.errors import first_line
 
 PICTURES = 3  # slices of the panel
 PANELS = 5  # panels of a training
 
 
 class Log(contextlib.AbstractContextManager):
-    """The log of one training, continued after an interruption.
+    """The log of one training, continued after an interruption; where TensorBoard cannot be written to, without it.
 
     Args:
         folder: receives log.csv (a row an epoch) and summary/ (TensorBoard: the same figures as curves, and a panel of
@@ -34,7 +37,9 @@ class Log(contextlib.AbstractContextManager):
         self.folder, self.title, self.epochs = folder, title, epochs
         if history:  # the file may have been lost since
             self._write(history)
-        self.writer = SummaryWriter(folder / "summary", purge_step=len(history) + 1)
+        self._excepthook, threading.excepthook = threading.excepthook, self._failed_thread
+        self.writer: SummaryWriter | None = None
+        self._tensorboard(lambda: self._open(len(history)))
         done = len(history) * slices
         self.bar = tqdm(desc=title, total=epochs * slices, initial=done, unit="slice", leave=False)
         self.curve = display(HTML(""), display_id=True) if is_watched() else None
@@ -55,11 +60,8 @@ class Log(contextlib.AbstractContextManager):
         """
         row = history[-1]
         self._write(history)
-        for name, value in row.items():
-            self.writer.add_scalar(name, value, row["epoch"])
-        if row["epoch"] in np.linspace(1, self.epochs, PANELS).round():
-            self.writer.add_image("target, reconstruction, 5 x residue", panel(watched[:PICTURES]), row["epoch"])
-        self.writer.flush()
+        if self.writer:
+            self._tensorboard(lambda: self._add(row, watched))
         self.bar.set_postfix_str(f"validation L1 {row['validation_l1']:.5f}", refresh=False)
         if self.curve:
             figure = plots.curves(pd.DataFrame(history), title=self.title)
@@ -70,8 +72,37 @@ class Log(contextlib.AbstractContextManager):
         self.bar.close()
         if self.curve:
             self.curve.update(HTML(""))
-        with contextlib.suppress(OSError):  # a full disk has already been reported
-            self.writer.close()
+        self._close()
+        threading.excepthook = self._excepthook
+
+    def _open(self, done: int) -> None:
+        self.writer = SummaryWriter(self.folder / "summary", purge_step=done + 1)
+
+    def _add(self, row: dict, watched: list[np.ndarray]) -> None:
+        for name, value in row.items():
+            self.writer.add_scalar(name, value, row["epoch"])
+        if row["epoch"] in np.linspace(1, self.epochs, PANELS).round():
+            self.writer.add_image("target, reconstruction, 5 x residue", panel(watched[:PICTURES]), row["epoch"])
+        self.writer.flush()
+
+    def _tensorboard(self, write: Callable[[], None]) -> None:
+        """Write; where that fails, say so once and go on without TensorBoard."""
+        try:
+            write()
+        except OSError as error:
+            print(f"{self.title}: no more curves for TensorBoard ({first_line(error)}); the training goes on")
+            self._close()
+
+    def _close(self) -> None:
+        if self.writer:
+            with contextlib.suppress(OSError):
+                self.writer.file_writer.close()
+        self.writer = None
+
+    def _failed_thread(self, failure) -> None:
+        """TensorBoard's thread does not print a traceback of what it raises at the next call, too."""
+        if not isinstance(failure.exc_value, OSError):
+            self._excepthook(failure)
 
 
 def panel(watched: list[np.ndarray]) -> np.ndarray:

@@ -29,6 +29,7 @@ from kdrecon.logs import Log
 from kdrecon.objectives import Objective
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+PRECISIONS = ("fp32", "bf16")
 WATCHED = 16
 
 
@@ -64,7 +65,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     Raises:
         InputError: precision is not "auto", "fp32" or "bf16".
     """
-    if precision not in ("auto", "fp32", "bf16"):
+    if precision not in ("auto", *PRECISIONS):
         raise InputError(f"precision {shown(precision)}: expected 'auto', 'fp32' or 'bf16'")
     if precision != "auto":
         return precision
@@ -89,7 +90,8 @@ def fit(
     slices in fp32, then a checkpoint. best_model.pt holds the network of the epoch with the lowest validation L1,
     model.pt everything needed to continue, model.previous.pt the same one checkpoint earlier. SIGINT, SIGTERM and data
     that cannot be read any more end in a checkpoint after the last whole step. What an objective draws, it draws from
-    torch's generator, which is seeded here. The continued run equals the uninterrupted one bit for bit on a CPU.
+    torch's generator, which is seeded here. The continued run equals the uninterrupted one bit for bit on a CPU;
+    continued elsewhere it keeps the precision it began with, and notes the devices.
 
     Args:
         objective: what to minimise; on the device where the slices are.
@@ -217,18 +219,14 @@ class Training:
         for path in paths:
             if (state := read_checkpoint(path)) is None:
                 continue
-            if state.get("config") != self.config:
-                raise InputError(
-                    f"{path} was made by another configuration ({differences(state.get('config', {}), self.config)}): "
-                    "delete its folder to train anew, or set the parameters back"
-                )
+            self._take_over(state.get("config", {}), path)
             for name in ("objective", "optimiser", "scheduler"):
                 getattr(self, name).load_state_dict(state[name])
             for name in self._PROGRESS:
                 setattr(self, name, state[name])
             self.sums = {name: value.to(self.device) for name, value in self.sums.items()}
             torch.set_rng_state(state["random"]["cpu"])
-            if self.device.type == "cuda":
+            if "cuda" in state["random"] and self.device.type == "cuda":
                 torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
             if path != paths[0]:
                 print(f"continuing from the checkpoint before it, {path}")
@@ -238,6 +236,27 @@ class Training:
         if paths:
             raise InputError(f"no checkpoint in {self.folder} can be read: delete the folder to train anew")
         return False
+
+    def _take_over(self, begun: dict, path: Path) -> None:
+        """Go on as the checkpoint began: "auto" keeps its precision, and another device is noted in the configuration.
+
+        Raises:
+            InputError: it was made by another configuration.
+        """
+        here, before = self.config["device"], begun.get("device", "")
+        if self.recipe.precision == "auto" and begun.get("precision") in PRECISIONS:
+            self.config["precision"] = begun["precision"]
+        if begun | {"device": here} != self.config:
+            raise InputError(
+                f"{path} was made by another configuration ({differences(begun | {'device': here}, self.config)}): "
+                "delete its folder to train anew, or set the parameters back"
+            )
+        if self.precision != self.config["precision"]:
+            self.precision = self.config["precision"]
+            print(f"going on in {self.precision} as it began, which is not this device's fast way")
+        if before.rpartition(" ")[2] != here:
+            self.config["device"] = f"{before}, then {here}"
+            print(f"going on on {here} what began on {before}: rounding differs from a training on one of them")
 
     _PROGRESS = ("history", "best", "order", "next", "sums", "seconds")
 

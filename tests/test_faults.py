@@ -8,16 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import TINY, kdrecon
 from filelock import FileLock
 from helpers import objective, slices, weights
+from tensorboard.summary.writer.record_writer import RecordWriter
 from test_batch import notebook
 
 from kdrecon import batch, data
-from kdrecon.checkpoints import save_checkpoint, write_text
+from kdrecon.checkpoints import alone_in, save_checkpoint, write_text
 from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory, weights_hash
 from kdrecon.training import Recipe, Training, fit
@@ -25,10 +27,10 @@ from kdrecon.training import Recipe, Training, fit
 RECIPE = Recipe(epochs=3, batch_size=2, precision="fp32")
 
 
-def train(folder, kind="at"):
+def train(folder, kind="at", recipe=RECIPE):
     """A small training in folder; its objective."""
     trained = objective(kind)
-    fit(trained, slices(), slices(2, seed=1), RECIPE, folder, {"a": 1})
+    fit(trained, slices(), slices(2, seed=1), recipe, folder, {"a": 1})
     return trained
 
 
@@ -131,6 +133,78 @@ def test_two_trainings_in_one_folder(tmp_path):
         train(tmp_path)
 
 
+def test_a_file_system_without_locks_keeps_a_second_process_out_by_a_marker(tmp_path, monkeypatch):
+    def without(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", without)
+    with alone_in(tmp_path):
+        with pytest.raises(InputError, match="another process is at work .* or delete .lock.marker there if it ended"):
+            with alone_in(tmp_path):
+                pass
+    with alone_in(tmp_path):
+        pass
+    assert not (tmp_path / ".lock.marker").exists()
+
+
+def test_what_the_system_says_of_a_checkpoint_too_large_is_told(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(InputError, match="model.pt cannot be written .*File too large"):
+            save_checkpoint({"model": torch.zeros(2**20)}, tmp_path / "model.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fault", ["deleted", "full", "no folder"])
+def test_a_training_goes_on_without_tensorboard(fault, tmp_path, monkeypatch, capfd, uninterrupted):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if fault == "no folder":
+        (tmp_path / "summary").write_bytes(b"")
+    elif fault == "full":
+        stop_at_step(monkeypatch, 2, lambda: monkeypatch.setattr(RecordWriter, "write", full))
+    else:
+        stop_at_step(monkeypatch, 2, lambda: shutil.rmtree(tmp_path / "summary"))
+    assert torch.equal(weights(train(tmp_path).network), uninterrupted)
+    said = capfd.readouterr()
+    assert said.out.count("no more curves for TensorBoard") == 1 and "Traceback" not in said.out + said.err
+    assert (tmp_path / "log.csv").exists()
+
+
+def with_bf16(monkeypatch, native: bool):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+
+
+def test_a_training_in_bf16_is_continued_in_bf16_where_it_is_not_native(tmp_path, monkeypatch, capsys):
+    automatic = replace(RECIPE, precision="auto")
+    with_bf16(monkeypatch, True)
+    whole = weights(train(tmp_path / "whole", recipe=automatic).network)
+    with monkeypatch.context() as patch:
+        stop_at_step(patch, 5, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "moved", recipe=automatic)
+    with_bf16(monkeypatch, False)
+    assert torch.equal(weights(train(tmp_path / "moved", recipe=automatic).network), whole)
+    assert "going on in bf16 as it began" in capsys.readouterr().out
+    assert torch.load(tmp_path / "moved" / "best_model.pt", weights_only=True)["config"]["precision"] == "bf16"
+
+
+def test_a_training_of_another_device_is_continued_and_the_devices_are_noted(tmp_path, monkeypatch, capsys):
+    stop_at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    save_checkpoint(state | {"config": state["config"] | {"device": "cuda"}}, tmp_path / "model.pt")
+    train(tmp_path)
+    assert "going on on cpu what began on cuda" in capsys.readouterr().out
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["config"]["device"] == "cuda, then cpu"
+
+
 SMALL = {"resolution": 32, "epochs": 2, "batch_size": 8, "ready": False, "device": "cpu"}
 
 
@@ -217,6 +291,7 @@ RUN = """
 import os
 import signal
 import sys
+from dataclasses import replace
 import threading
 from pathlib import Path
 from kdrecon import evaluation

@@ -84,6 +84,13 @@ def test_parameters_expand_the_home_folder(home):
     assert (parameters.data_root, parameters.run_folder) == (str(home / "data"), home / "run")
 
 
+def test_paths_are_utf8_in_a_locale_from_before_it():
+    code = "import sys; from kdrecon import console; console.in_utf8(); print(ascii(sys.argv[1]))"
+    old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code, "Läufe λ"], capture_output=True, text=True, env=os.environ | old)
+    assert done.stdout.strip() == ascii("Läufe λ"), done.stderr
+
+
 def test_a_signal_within_a_task_ends_in_one_line():
     code = """
 import asyncio, signal
