@@ -53,7 +53,7 @@ def prepare_command(
     size: Annotated[str, typer.Option(help="central crop: HEIGHTxWIDTH, one number, or keep")] = "",
     slices: Annotated[str, typer.Option(help="of each volume: START:STOP or START:STOP:STEP")] = "",
     foreground: Annotated[float, typer.Option(help="least share of bright pixels of a slice that is kept")] = 0.01,
-    split: Annotated[str, typer.Option(help="official, a ratio train,validation,test, or a CSV file")] = "",
+    split: Annotated[str, typer.Option(help="official, a ratio train,validation,test, or a table of subjects")] = "",
     seed: Annotated[int, typer.Option(help="of a random split")] = 0,
     keep_names: Annotated[bool, typer.Option("--keep-names", help="instead of running numbers")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without unusable files")] = False,

@@ -25,7 +25,7 @@ from data_prep.workplace import CannotWrite, cannot_write, check_target, workpla
 from kdrecon import hdf5
 from kdrecon.checkpoints import as_text
 from kdrecon.data import SPLITS, natural, write_volume
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError, first_line, shown
 from kdrecon.places import plain_name
 
 COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
@@ -118,6 +118,9 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
         )
     split = f"all in {options.all_in}" if options.all_in else options.split or source.split
     options = replace(options, name=name, split=split)
+    for number, high in {"seed": 2**64 - 1, "jobs": 1000, "foreground": 1}.items():
+        if not 0 <= (value := getattr(options, number)) <= high:
+            raise InputError(f"{number} {shown(value)}: expected a number from 0 to {high}; correct --{number}")
     size = _size(options.size, source.size)
     steps.parse_slices(options.slices)
     for acceleration in options.accelerations:

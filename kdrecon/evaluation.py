@@ -1,6 +1,7 @@
 """Reconstruct, score, tabulate: every figure is a slice's, averaged over slices only in the tables."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ def _networks(run_root: Path) -> Iterator[tuple[Path, dict, pd.DataFrame] | Inpu
     for folder in sorted(Path(run_root).glob("experiments/*/acc_*/*/")):
         try:
             record = read_record(folder)
-            if not record and (folder / "best_model.pt").exists():
+            if not record and os.path.exists(folder / "best_model.pt"):
                 raise InputError(f"{folder} has lost its config.json: expected it there; {REMEDY}")
             if "evaluation" in record:
                 yield folder, record, _read_metrics(folder)

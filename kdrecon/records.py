@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -141,7 +142,7 @@ def read_json(path: Path) -> dict:
     Raises:
         InputError: it cannot be read, or holds no record.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     text = read_text(path, ANEW)
     try:

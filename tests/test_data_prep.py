@@ -665,6 +665,11 @@ def test_an_unusable_source_is_refused(case, message, tmp_path):
         ({"size": "big"}, "size 'big': expected keep"),
         ({"slices": "3"}, "slices '3': expected START:STOP"),
         ({"slices": "9:"}, "expected real slices"),
+        ({"slices": "-:3"}, "slices '-:3': expected START:STOP"),
+        ({"size": "4²"}, "size '4²': expected keep"),
+        ({"seed": -1}, "seed -1: expected a number from 0 to"),
+        ({"jobs": -1}, "jobs -1: expected a number from 0 to 1000"),
+        ({"foreground": float("nan")}, "foreground nan: expected a number from 0 to 1"),
         ({"name": "../x"}, "name '../x': expected a plain name"),
     ],
 )
