@@ -3,163 +3,296 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import typer
 from tqdm.auto import tqdm
 
+from data_prep.header import Header, read_header, reading, transfer_syntax, unreadable
 from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
 from kdrecon.data import natural
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError
 
-NOT_MAGNITUDE = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}
-SORTED_BY = ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber")
+TIMES = ("TriggerTime", "NominalCardiacTriggerDelayTime", "TemporalPositionIdentifier", "TemporalPositionIndex")
+SAME_PLACE = 0.05  # mm
+SAME_DIRECTION = 0.01  # of a unit vector's component
+
+
+class Stored(NamedTuple):
+    """Where the pixels of an image lie, and how they become values: slope x pixel + intercept."""
+
+    file: Path
+    frame: int
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class Image:
+    """What finding a series needs to know of one magnitude image."""
+
+    stored: Stored
+    subject: str  # "" where neither the header nor the path says it
+    study: str
+    series: str
+    number: int  # of the series
+    echo: tuple
+    size: tuple[int, int]  # height, width
+    direction: tuple[float, ...]  # of rows and of columns, 6 numbers; () where it is unknown
+    position: tuple[float, ...]  # in mm; () where it is unknown
+    location: float  # along the normal, as the scanner says it, in mm
+    time: tuple
+    spacing: tuple[float, ...]  # row to row, column to column, in mm
+    thickness: float  # in mm
+
+
+@dataclass(frozen=True)
+class Series(Scan):
+    """A scan of DICOM images of one direction, size and echo.
+
+    Attributes:
+        images: in order.
+        times: how many images follow one another at each position.
+        voxel_size_mm: as in :class:`data_prep.source.Volume`.
+    """
+
+    images: tuple[Stored, ...] = ()
+    times: int = 1
+    voxel_size_mm: tuple[float, ...] = ()
 
 
 def find_series(
     folder: Path,
-    subject: Callable[[Path, object], str | InputError],
-    wanted: Callable[[Path, object], bool] = lambda path, header: True,
+    subject: Callable[[Path, Header], str | InputError],
+    unwanted: Callable[[Path, Header], str] = lambda path, header: "",
     passed: Passed | None = None,
-) -> Iterator[Scan | InputError]:
+) -> Iterator[Series | InputError]:
     """The MR series of a folder, each sorted by position, then by time; of what files are called nothing is believed.
 
-    Images of one series that differ in matrix or direction, as those of a localiser do, become volumes of their own.
-    Phase, real and imaginary parts, other modalities and files that are not DICOM are passed over.
+    Images of one series that differ in matrix, direction or echo time become volumes of their own. What is no magnitude
+    image, by its own frame type, is passed over, as are other modalities and files that are not DICOM. An image that does
+    not say whose it is belongs to whom the rest of its series, else of its study, belongs.
 
     Args:
         folder: searched at any depth.
-        subject: names who was scanned, from a file's path and its header.
-        wanted: whether to use a file, from the same.
+        subject: names who was scanned, from a file's path and its header; "" where they do not say.
+        unwanted: why not to use a file, in the plural, from the same; "" to use it.
         passed: takes what is passed over.
     """
-    series, seen = defaultdict(list), {}
+    optional_import("pydicom")  # or say once that it is absent
+    passed = {} if passed is None else passed
+    images: list[Image] = []
+    faults: dict[tuple[str, str], list[str]] = defaultdict(list)  # of a whole series: one message each
+    seen: dict[str, Path] = {}
     for path in tqdm(find(folder, lambda path: True, passed), desc="headers", unit="file", leave=False, delay=2):
-        header = path if isinstance(path, InputError) else read_header(path)
-        if isinstance(header, InputError):
-            yield header
-        elif header is not None and wanted(path, header):
-            name = subject(path, header)
-            first = seen.setdefault(header.get("SOPInstanceUID", path), path)
-            if isinstance(name, InputError) or first != path:
-                yield (
-                    name
-                    if isinstance(name, InputError)
-                    else InputError(f"{path} is the same image as {first}: expected each once; remove one of them")
-                )
+        try:
+            if isinstance(path, InputError):
+                raise path
+            header = read_header(path)
+            if isinstance(header, str):
+                passed[path] = header
                 continue
-            direction = tuple(round(float(v), 3) for v in header.get("ImageOrientationPatient", ()))
-            multiframe = path if int(header.get("NumberOfFrames") or 1) > 1 else ""
-            number = int(header.get("SeriesNumber") or 0)
-            key = (
-                name,
-                number,
-                str(header.get("SeriesInstanceUID", "")),
-                header.Rows,
-                header.Columns,
-                direction,
-                str(multiframe),
-            )
-            series[key].append((_order(header), natural(str(path)), path))
-    of_subject: dict[str, int] = defaultdict(int)
-    for (name, *_), images in sorted(series.items(), key=lambda item: (natural(item[0][0]), item[0][1:])):
-        of_subject[name] += 1
-        yield Scan(name, tuple(path for *_, path in sorted(images)), f"series {of_subject[name]}")
+            with reading(path):
+                if why := unwanted(path, header):
+                    passed[path] = why
+                    continue
+                frames = header.frames()
+                kinds = [frame.not_magnitude() for frame in frames]
+                passed |= {path / str(i) if len(kinds) > 1 else path: kind for i, kind in enumerate(kinds) if kind}
+                if all(kinds):
+                    continue
+                _check_pixels(header, len(frames))
+                name = subject(path, header)
+                first = seen.setdefault(header.text("SOPInstanceUID") or str(path), path)
+                if isinstance(name, InputError):
+                    faults[_series(header), "subject"].append(str(name))
+                elif fault := _fault(header):
+                    faults[_series(header), fault].append(f"{path} {fault}")
+                elif first != path:
+                    fault = f"is the same image as {first}: expected each once; remove one of them"
+                    faults[_series(header), "twice"].append(f"{path} {fault}")
+                else:
+                    images += [_image(frame, name) for frame, kind in zip(frames, kinds) if not kind]
+        except InputError as error:
+            yield error
+    for messages in faults.values():
+        first, *others = messages
+        yield InputError(first + (f" (and {len(others)} more images of this series)" if others else ""))
+    yield from _sorted(_named(images, folder))
 
 
-def read_header(path: Path):
-    """The DICOM header of an MR image; None for anything else; an InputError for what cannot be used."""
-    pydicom = optional_import("pydicom")
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-    except (pydicom.errors.InvalidDicomError, OSError, EOFError, AttributeError, ValueError) as error:
-        if path.suffix.lower() not in (".dcm", ".ima"):
-            return None
-        return InputError(f"{path} cannot be read ({first_line(error)}): expected a DICOM file; get it again")
-    kind = {str(value).upper() for value in (header.get("ImageType") or [])}
-    if header.get("Modality") != "MR" or "Rows" not in header or kind & NOT_MAGNITUDE:
-        return None
-    if "MOSAIC" in kind:
-        return InputError(
-            f"{path} is a mosaic of several slices: expected one slice, or frames; convert it with dcm2niix and use nifti"
-        )
-    return header
-
-
-def read_series(files: tuple[Path, ...]) -> Volume:
-    """Magnitude images of sorted DICOM files, or of a multi-frame file, with the rescale slope and intercept applied.
+def read_series(scan: Series) -> Volume:
+    """Magnitude images of a series, with the rescale slope and intercept applied.
 
     Raises:
-        InputError: compressed pixel data that no installed decoder reads, colour or inverted grey values.
+        InputError: pixel data that cannot be decoded.
     """
+    places = defaultdict(list)
+    for i, stored in enumerate(scan.images):
+        places[stored.file].append((i, stored))
+    images: np.ndarray | None = None
+    for path, here in places.items():
+        pixels = _pixels(path)
+        if images is None:
+            images = np.empty((len(scan.images), *pixels.shape[1:]), np.float32)
+        for i, stored in here:
+            images[i] = pixels[stored.frame] * stored.slope + stored.intercept
+    return Volume(images, scan.voxel_size_mm, frames=scan.times)
+
+
+def _series(header: Header) -> str:
+    """What tells a series from others: its UID, or its number and folder where it has none."""
+    uid = header.text("SeriesInstanceUID")
+    return uid or f"{header.text('StudyInstanceUID')} {header.text('SeriesNumber')} {header.path.parent}"
+
+
+def _fault(header: Header) -> str:
+    """What keeps a whole series of magnitude images from being used, and what to do; "" for nothing."""
     pydicom = optional_import("pydicom")
-    images, places, header = [], [], None
-    for path in files:
-        header = pydicom.dcmread(path)
-        if header.get("PhotometricInterpretation") != "MONOCHROME2":
-            raise InputError(
-                f"{path} is {header.get('PhotometricInterpretation')}: expected MONOCHROME2; leave the series out"
-            )
-        pixels = _pixels(header, path)
-        if pixels.ndim == 2:
-            images.append(pydicom.pixels.apply_rescale(pixels, header).astype(np.float32))
-            places.append(_place(header))
-            continue
-        frames = sorted((_frame(header, i) for i in range(len(pixels))), key=lambda frame: (frame[0] or 0, frame[1]))
-        for place, i, slope, intercept in frames:
-            images.append((pixels[i] * slope + intercept).astype(np.float32))
-            places.append(place)
-    spacing = header.get("PixelSpacing") or _group(header, 0, "PixelMeasuresSequence").get("PixelSpacing")
-    distinct = sorted({round(place, 2) for place in places if place is not None})
-    gap = float(np.median(np.diff(distinct))) if len(distinct) > 1 else float(header.get("SliceThickness") or 0)
-    return Volume(np.stack(images), (*(float(v) for v in spacing), gap) if spacing else ())
-
-
-def _pixels(header, path: Path) -> np.ndarray:
-    try:
-        return header.pixel_array
-    except (RuntimeError, NotImplementedError, ImportError) as error:
-        syntax = header.file_meta.TransferSyntaxUID
-        if not syntax.is_compressed:
-            raise
-        raise InputError(
-            f"{path} has pixel data compressed as {syntax.name}, which no installed decoder reads: expected one; "
+    if any("MOSAIC" in header.texts(name) for name in ("ImageType", "FrameType")):
+        return "is a mosaic of several slices: expected one slice, or frames; convert it with dcm2niix and use nifti"
+    if header.text("PhotometricInterpretation") == "MONOCHROME1":
+        return "is MONOCHROME1, with inverted grey values: expected MONOCHROME2; leave the series out"
+    if header.text("ComplexImageComponent") == "MIXED":
+        return "says that its frames differ in kind, and not which are magnitudes: expected a frame type each; export it anew"
+    syntax = header.dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not pydicom.pixels.get_decoder(syntax).is_available:
+        return (
+            f"has pixel data compressed as {syntax.name}, which no installed decoder reads: expected one; "
             "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or decompress the files first (gdcmconv --raw)"
-        ) from error
+        )
+    return ""
 
 
-def _place(header) -> float | None:
+def _check_pixels(header: Header, frames: int) -> None:
+    """Refuse a file that was cut, or whose pixel data is not of the size that its header says."""
+    bits = int(header.number("BitsAllocated"))
+    if bits not in (8, 16, 32, 64):
+        raise header.fault(f"says {bits} bits allocated a pixel", "8, 16, 32 or 64")
+    if header.pixel_bytes is None:
+        return
+    held, said = header.pixel_bytes
+    one = int(header.number("Rows")) * int(header.number("Columns")) * bits // 8
+    needed = 8 * frames if header.dataset.file_meta.TransferSyntaxUID.is_compressed else one * frames
+    if held < max(said, needed):
+        raise unreadable(header.path, f"it holds {max(held, 0)} of {max(said, needed)} bytes of pixel data")
+    if said >= needed + one and needed > 8 * frames:
+        raise header.fault(f"holds {said} bytes of pixel data", f"{needed} for {frames} image(s) of its size")
+
+
+def _image(header: Header, subject: str) -> Image:
+    """What finding needs to know of a frame."""
+    direction = header.numbers("ImageOrientationPatient", 6)
+    if np.linalg.norm(np.cross(direction[:3], direction[3:]) if direction else 0) < 0.5:
+        direction = ()
+    echo = header.number("EffectiveEchoTime") or header.number("EchoTime")
+    return Image(
+        stored=Stored(
+            header.path, header.frame, header.number("RescaleSlope") or 1.0, header.number("RescaleIntercept")
+        ),
+        subject=subject,
+        study=header.text("StudyInstanceUID"),
+        series=_series(header),
+        number=int(header.number("SeriesNumber")),
+        echo=(header.text("EchoNumbers"), round(echo, 2)),
+        size=(int(header.number("Rows")), int(header.number("Columns"))),
+        direction=direction,
+        position=header.numbers("ImagePositionPatient", 3),
+        location=header.number("SliceLocation"),
+        time=(*(header.number(name) for name in TIMES), header.number("InstanceNumber")),
+        spacing=header.numbers("PixelSpacing", 2),
+        thickness=header.number("SliceThickness"),
+    )
+
+
+def _named(images: list[Image], folder: Path) -> list[Image]:
+    """The images, each with a subject: its own, that of its series or study; else the study or the series itself."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        known[image.series].add(image.subject)
+        known[image.study].add(image.subject)
+
+    def whose(image: Image) -> str:
+        candidates = (known[uid] - {""} for uid in (image.series, image.study) if uid)
+        others = next((names for names in candidates if len(names) == 1), {image.study or image.series})
+        return image.subject or min(others)
+
+    return [replace(image, subject=whose(image)) for image in images]
+
+
+def _sorted(images: list[Image]) -> Iterator[Series]:
+    """The volumes that images make up, each in order."""
+    groups: dict[tuple, list[Image]] = defaultdict(list)
+    for image in images:
+        groups[image.subject, image.series, image.echo, image.size].append(image)
+    stacks = [stack for group in groups.values() for stack in _stacks(group)]
+    stacks.sort(key=lambda s: (natural(s[0].subject), s[0].number, s[0].series, s[0].echo, s[0].size, s[0].direction))
+    of_subject: dict[str, int] = defaultdict(int)
+    for stack in stacks:
+        of_subject[stack[0].subject] += 1
+        yield _in_order(stack, f"series {of_subject[stack[0].subject]}")
+
+
+def _stacks(images: list[Image]) -> list[list[Image]]:
+    """Images parted by direction; those that say none join the first."""
+    stacks: list[list[Image]] = []
+    for image in sorted(images, key=lambda image: not image.direction):
+        for stack in stacks:
+            if not image.direction or np.allclose(stack[0].direction, image.direction, rtol=0, atol=SAME_DIRECTION):
+                stack.append(image)
+                break
+        else:
+            stacks.append([image])
+    return stacks
+
+
+def _in_order(stack: list[Image], label: str) -> Series:
+    """A stack of images of one direction, sorted by position, then by time."""
+    places = np.array([_place(image, stack[0].direction) for image in stack])
+    ranks = np.argsort(places, kind="stable")
+    slots = np.empty(len(stack), int)
+    slots[ranks] = np.cumsum(np.diff(places[ranks], prepend=places[ranks[0]]) > SAME_PLACE)
+    order = sorted(
+        range(len(stack)), key=lambda i: (slots[i], stack[i].time, natural(str(stack[i].stored.file)), stack[i].stored.frame)
+    )
+    positions = np.array([places[slots == slot].mean() for slot in range(slots.max() + 1)])
+    steps = np.diff(positions)
+    gap = float(np.quantile(steps, 0.5, method="lower")) if len(steps) else stack[0].thickness
+    counts = np.bincount(slots)
+    spacing = stack[0].spacing
+    return Series(
+        stack[0].subject,
+        tuple(dict.fromkeys(stack[i].stored.file for i in order)),
+        label,
+        missing=int((np.round(steps / gap)[steps > 1.5 * gap] - 1).sum()) if len(steps) else 0,
+        images=tuple(stack[i].stored for i in order),
+        times=int(counts[0]) if (counts == counts[0]).all() else 1,
+        voxel_size_mm=(*spacing, gap) if spacing else (),
+    )
+
+
+def _place(image: Image, direction: tuple[float, ...]) -> float:
     """Position of a slice along the normal of its plane, in mm."""
-    position, direction = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-    if not position or not direction:
-        return None
-    return float(np.dot(np.cross([*map(float, direction[:3])], [*map(float, direction[3:])]), [*map(float, position)]))
+    if not direction or not image.position:
+        return image.location
+    return float(np.dot(np.cross(direction[:3], direction[3:]), image.position))
 
 
-def _order(header) -> tuple[float, ...]:
-    times = (header.get(name) for name in SORTED_BY)
-    return (round(_place(header) or 0, 2), *(float(v) if v not in (None, "") else 0.0 for v in times))
-
-
-def _group(header, frame: int, name: str):
-    """An item of the functional groups of a frame: its own, or the one that all frames share; empty where absent."""
-    groups = (header.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
-    for group in [*groups, *(header.get("SharedFunctionalGroupsSequence") or [])]:
-        if name in group:
-            return group[name][0]
-    return {}
-
-
-def _frame(header, i: int) -> tuple[float | None, int, float, float]:
-    """Position, number, rescale slope and intercept of a frame."""
-    scale = _group(header, i, "PixelValueTransformationSequence") or header
-    position = _group(header, i, "PlanePositionSequence").get("ImagePositionPatient")
-    direction = _group(header, i, "PlaneOrientationSequence").get("ImageOrientationPatient")
-    place = _place({"ImagePositionPatient": position, "ImageOrientationPatient": direction})
-    return place, i, float(scale.get("RescaleSlope", 1)), float(scale.get("RescaleIntercept", 0))
+def _pixels(path: Path) -> np.ndarray:
+    """The pixels of a file as they are stored, (frames, height, width)."""
+    pydicom = optional_import("pydicom")
+    with reading(path):
+        dataset = pydicom.dcmread(path, force=True)
+        header = Header(path, dataset, None)
+        dataset.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
+        dataset.NumberOfFrames = len(header.frames())
+        for name, value in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2"), ("PixelRepresentation", 0)):
+            if not header.text(name):
+                setattr(dataset, name, value)
+        return dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
 
 
 @dataclass(frozen=True)
@@ -179,14 +312,17 @@ class Dicom:
     layout: ClassVar[str] = "DICOM files of MR series, at any depth"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        def subject(path: Path, header) -> str | InputError:
-            patient = str(header.get("PatientID") or "")
-            return patient if patient and not self.subject else subject_of(path, self.folder, self.subject)
+        yield from find_series(self.folder, self._patient, self._unwanted, passed)
 
-        def wanted(path: Path, header) -> bool:
-            return bool(re.search(self.match, str(header.get("SeriesDescription", "")), re.IGNORECASE))
+    def _patient(self, path: Path, header: Header) -> str | InputError:
+        return subject_of(path, self.folder, self.subject) if self.subject else header.text("PatientID")
 
-        yield from find_series(self.folder, subject, wanted, passed)
+    def _unwanted(self, path: Path, header: Header) -> str:
+        """Images of series that --match does not name; without it, of localisers that only their description tells."""
+        description = header.text("SeriesDescription")
+        if self.match:
+            return "" if re.search(self.match, description, re.IGNORECASE) else "images of series that do not match"
+        return "localisers" if re.search(r"locali[sz]er|scout|\bsurvey\b", description, re.IGNORECASE) else ""
 
     def read(self, scan: Scan) -> Volume:
-        return read_series(scan.files)
+        return read_series(scan)

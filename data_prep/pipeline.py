@@ -29,7 +29,7 @@ from kdrecon.errors import InputError, first_line, shown
 from kdrecon.places import plain_name
 
 COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
-COUNTS = ("slices", "small_slices", "empty_slices", "negative_voxels", "outside_voxels")
+COUNTS = ("slices", "small_slices", "empty_slices", "signed_slices", "negative_voxels", "outside_voxels")
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
     subjects = sorted({scan.subject for scan in scans}, key=natural)
     print(survey.found(source, scans, subjects), *[seen] * bool(seen), sep="\n")
     survey.warn_of_folders(source, scans)
+    survey.warn_of_gaps(scans)
     if len(subjects) == 1 and not options.all_in:
         raise survey.alone(source, scans, bad)
     splits = _draw(scans, subjects, options)
@@ -194,12 +195,13 @@ def convert(task: Task) -> dict:
             "or go on without it: --skip-bad"
         ) from error
     chosen = steps.parse_slices(options.slices)
-    frame = (np.arange(len(volume.images)) % volume.frames)[chosen]
     images, outside = steps.fill_outside(volume.images[chosen])
-    images, negative = steps.check_images(images, where)
+    signed = steps.signed_slices(images)
+    chosen = np.arange(len(volume.images))[chosen][~signed]
+    images, negative = steps.check_images(images[~signed], where)
     if task.size and task.source.small == "skip" and any(n < m for n, m in zip(images.shape[1:], task.size)):
         return {"slices": 0, "small_slices": len(images)}
-    keep = steps.not_empty(images, options.foreground, frame)
+    keep = steps.not_empty(images, options.foreground, chosen % volume.frames)
     images = steps.centred(images, task.size) if task.size else images
     keep &= images.max((1, 2)) > images.min((1, 2))
     if not keep.any():
@@ -227,10 +229,11 @@ def convert(task: Task) -> dict:
         "slices": len(images),
         "small_slices": 0,
         "empty_slices": int((~keep).sum()),
+        "signed_slices": int(signed.sum()),
         "negative_voxels": negative,
         "outside_voxels": outside,
     }
-    extra = {} if volume.raw is None else {"raw": volume.raw[chosen][keep] / scale}
+    extra = {} if volume.raw is None else {"raw": volume.raw[chosen[keep]] / scale}
     try:
         for acceleration in options.accelerations:
             arrays, mask = steps.measured(images, options.name, acceleration, options.mask)

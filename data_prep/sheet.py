@@ -60,6 +60,8 @@ def summary(name: str, rows: list[dict], options, published: dict[str, int], bad
         f"slices of {len(small)} volumes smaller than the crop": sum(row["small_slices"] for row in small),
         "unusable files": bad,
     }
+    if signed := sum(row["signed_slices"] for row in rows):
+        dropped["slices with negative values, which are no magnitudes"] = signed
     lines.append("left out:   " + ", ".join(f"{count} {what}" for what, count in dropped.items()))
     zeroed = {
         "slightly negative voxels": sum(row["negative_voxels"] for row in rows),

@@ -27,12 +27,14 @@ class Scan:
         files: what is read for it.
         label: what tells the volumes of a subject apart, without a person's name: "ED", "T1", "series 2".
         split: the data set's own split, "" where it has none.
+        missing: how many slices lie between those that were found, as far as their positions tell.
     """
 
     subject: str
     files: tuple[Path, ...]
     label: str = ""
     split: str = ""
+    missing: int = 0
 
 
 class Volume(NamedTuple):
@@ -53,7 +55,8 @@ class Volume(NamedTuple):
 
 
 Passed = dict[Path, str]
-"""Files that are none of the scans asked for, each with what such files are, in the plural: "phase images"."""
+"""Files that are none of the scans asked for, each with what such files are, in the plural: "phase images"; also frames of
+a file of several, under its path and their number."""
 
 
 class Source(Protocol):
@@ -106,7 +109,7 @@ def find(folder: Path, fits: Callable[[Path], bool], passed: Passed | None = Non
         for name in sorted((name for name in names if not name.startswith(".")), key=natural):
             path = Path(parent) / name
             if not fits(path):
-                passed[path] = f"{extension(path)} files" if extension(path) else "files without an extension"
+                passed[path] = kind_of_file(path)
             elif path.exists() and not path.is_file():
                 passed[path] = "pipes, sockets or devices"
             elif remedy := _not_fetched(path):
@@ -128,6 +131,11 @@ def extension(path: Path) -> str:
     """What the name of a file ends with, in lower case, that of a compressed one included: ".nii.gz"; "" for nothing."""
     match = re.search(r"(\.[a-z]\w{0,9})?\.(gz|bz2|xz|zst|zip)$|\.\w{1,10}$", path.name.lower())
     return match[0] if match else ""
+
+
+def kind_of_file(path: Path) -> str:
+    """What files with such a name are, in the plural."""
+    return f"{extension(path)} files" if extension(path) else "files without an extension"
 
 
 def _not_fetched(path: Path) -> str:

@@ -91,6 +91,17 @@ def check_images(images: np.ndarray, where: str) -> tuple[np.ndarray, int]:
     return np.maximum(images.astype(np.float32), 0), negative
 
 
+def signed_slices(images: np.ndarray) -> np.ndarray:
+    """Which slices of a volume (S, H, W) are no magnitudes but, say, a field map that was saved with them: (S,), bool.
+
+    Their values fall below -10 % of their own maximum and below -1 % of the volume's. None where all slices do, for then
+    the volume is none, which :func:`check_images` refuses.
+    """
+    low, high = images.min((1, 2), initial=0), images.max((1, 2), initial=0)
+    signed = low < -np.maximum(0.1 * high, 0.01 * high.max(initial=0))
+    return signed & ~signed.all()
+
+
 def parse_slices(text: str) -> slice:
     """The slices to use, as "START:STOP" or "START:STOP:STEP" counted from 0; "" for all.
 

@@ -44,7 +44,7 @@ class Sunnybrook:
         for subject, paths in frames.items():
             yield Scan(subject, tuple(paths), "frames")
         if not frames:
-            yield from find_series(self.folder, self._patient, self._short_axis, passed)
+            yield from find_series(self.folder, self._patient, self._other_series, passed)
 
     def _patient(self, path: Path, header) -> str | InputError:
         if match := PATIENT.search(path.relative_to(self.folder).as_posix()):
@@ -53,13 +53,14 @@ class Sunnybrook:
             f"{path}: expected a folder named after the patient, such as SC-HF-I-01 or SCD0000101; rename it"
         )
 
-    def _short_axis(self, path: Path, header) -> bool:
-        """In the layout with a folder a series, only the short-axis cine."""
-        return not path.parent.parent.name.startswith("SCD0") or path.parent.name.startswith("CINESAX")
+    def _other_series(self, path: Path, header) -> str:
+        """In the layout with a folder a series, all but the short-axis cine."""
+        short_axis = not path.parent.parent.name.startswith("SCD0") or path.parent.name.startswith("CINESAX")
+        return "" if short_axis else "images of other series than CINESAX"
 
     def read(self, scan: Scan) -> Volume:
         if scan.label != "frames":
-            return read_series(scan.files)
+            return read_series(scan)
         return Volume(np.stack([self._frame(path) for path in scan.files]))
 
     def _frame(self, path: Path) -> np.ndarray:

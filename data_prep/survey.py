@@ -55,6 +55,15 @@ def warn_of_folders(source: Source, scans: list[Scan]) -> None:
         )
 
 
+def warn_of_gaps(scans: list[Scan]) -> None:
+    """Say where slices are missing."""
+    if gaps := [scan for scan in scans if scan.missing]:
+        warn(
+            f"{sum(scan.missing for scan in gaps)} slices are missing between others in {len(gaps)} of {len(scans)} scans, "
+            f"first {gaps[0].files[0]}: expected even steps; get the files again, or go on if they were measured so"
+        )
+
+
 def nothing(source: Source, seen: str, bad: list[str]) -> InputError:
     """What to say where there is no scan, after what was passed over and what is unusable."""
     beside = "".join(f"; {what}" for what in (seen, f"unusable: {len(bad)}, {bad[0]}" if bad else "") if what)

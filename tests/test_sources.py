@@ -11,8 +11,6 @@ import h5py
 import nibabel
 import numpy as np
 import pandas as pd
-import pydicom
-import pydicom.data
 import pytest
 import torch
 import trees
@@ -23,7 +21,6 @@ from data_prep.nifti import MRBrainS, Nifti, read_nifti
 from data_prep.pipeline import Options, prepare
 from data_prep.registry import SOURCES
 from data_prep.source import Scan
-from data_prep.sunnybrook import Sunnybrook
 from kdrecon import data
 from kdrecon.errors import InputError
 from kdrecon.fourier import ifft2
@@ -168,109 +165,6 @@ def test_real_nifti_scans_that_come_with_nibabel(tmp_path):
     assert slices.x.shape[1:] == (1, 64, 64) and float(slices.x.max()) == 1 and len(slices) > 10
 
 
-@pytest.mark.parametrize("layout", ["challenge", "atlas"])
-def test_sunnybrook_as_dicom(layout, tmp_path):
-    source = Sunnybrook(trees.sunnybrook_dicom(tmp_path / "in", layout))
-    name = "SC-HF-I-0" if layout == "challenge" else "SCD000010"
-    assert [s.subject for s in found(source)] == [f"{name}{n}" for n in (1, 2, 3)]
-    np.testing.assert_allclose(source.read(found(source)[1]).images, trees.picture(4, seed=2) * 0.5 + 10)
-    prepare(source, tmp_path, Options(split="1,1,1", jobs=1))
-    assert data.load_split("sunnybrook", "test", "4x", data_root=str(tmp_path)).x.shape == (4, 1, 150, 150)
-
-
-def test_dicom_series_are_separated_sorted_and_rescaled(tmp_path):
-    root = tmp_path / "in"
-    trees.dicom_series(root / "a", trees.picture(5, seed=1), "P1", 1)
-    trees.dicom_series(
-        root / "a", trees.picture(3, (64, 60), seed=2), "P1", 2
-    )  # the same names: the first three replaced
-    trees.dicom_series(root / "b", trees.picture(4, seed=3), "P2", 3)
-    trees.multiframe(root / "enhanced", trees.picture(3, seed=4), "P3")
-    trees.dicom_series(root / "phase", trees.picture(2), "P2", 4, ImageType=["ORIGINAL", "PRIMARY", "P"])
-    trees.dicom_series(root / "ct", trees.picture(2), "P2", 5, Modality="CT")
-    (root / "README").write_text("no scan", encoding="utf-8")
-    source = Dicom(root)
-    scans = found(source)
-    assert [(s.subject, s.label, len(s.files)) for s in scans] == [
-        ("P1", "series 1", 2), ("P1", "series 2", 3), ("P2", "series 1", 4), ("P3", "series 1", 1),
-    ]  # fmt: skip
-    volume = source.read(scans[2])
-    np.testing.assert_allclose(volume.images, trees.picture(4, seed=3) * 0.5 + 10)
-    assert volume.voxel_size_mm == (1.25, 1.5, 8)
-    frames = source.read(scans[3])
-    slopes = np.array([4, 3, 2])[:, None, None]
-    np.testing.assert_allclose(frames.images, trees.picture(3, seed=4)[::-1] * slopes + 3)
-    assert frames.voxel_size_mm == (1.25, 1.5, 8)
-
-
-def test_a_cine_is_sorted_by_position_then_by_time(tmp_path):
-    images = trees.picture(6)
-    for i, image in enumerate(images):
-        trees.dicom(tmp_path / f"{5 - i}.dcm", image, "P", 1, position=i // 3, TriggerTime=40 * (i % 3))
-    (scan,) = found(Dicom(tmp_path))
-    np.testing.assert_array_equal(Dicom(tmp_path).read(scan).images, images)
-
-
-def test_nothing_of_a_dicom_header_but_geometry_comes_out(tmp_path):
-    for number in range(1, 4):
-        trees.dicom_series(tmp_path / "Doe" / str(number), trees.picture(2, seed=number), f"Doe-{number}", number)
-    prepare(Dicom(tmp_path / "Doe"), tmp_path / "out", Options(split="1,1,1", jobs=1))
-    for path in (p for p in tmp_path.glob("out/**/*") if p.is_file()):
-        content = path.read_bytes()
-        assert not any(word in content for word in (b"Doe", b"Jane", b"1970", b"1.2.5.", b"IM00"))
-    with h5py.File(tmp_path / "out" / "dicom" / "train" / "acc_4x" / "1.h5") as file:
-        assert file.attrs["source"][0] == "series 1" and list(file.attrs["voxel_size_mm"]) == [1.25, 1.5, 8]
-
-
-def test_real_dicom_files_that_come_with_nibabel_and_pydicom(tmp_path):
-    folder = resources.files("nibabel") / "nicom" / "tests" / "data"
-    (tmp_path / "in").mkdir()
-    shutil.copy(folder / "slicethickness_empty_string.dcm", tmp_path / "in" / "1.dcm")
-    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), tmp_path / "in" / "2")
-    assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == ([], [])
-    assert data.load_split("dicom", "train", "4x", data_root=str(tmp_path)).x.shape == (1, 1, 64, 64)
-    shutil.copy(folder / "0.dcm", tmp_path / "in" / "3.dcm")
-    with pytest.raises(InputError, match="3.dcm is a mosaic of several slices: .* dcm2niix"):
-        prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1))
-
-
-BAD_DICOM = {
-    "no decoder": "x.dcm has pixel data compressed as JPEG Lossless.* which no installed decoder reads.*pip install pylib",
-    "zero bytes": "x.dcm cannot be read .*expected a DICOM file",
-    "truncated": "x.dcm cannot be read .*expected an intact file",
-    "colour": "x.dcm is RGB: expected MONOCHROME2",
-    "twice": "y.dcm is the same image as .*x.dcm: expected each once; remove one",
-}
-
-
-@pytest.mark.parametrize("case", BAD_DICOM)
-def test_dicom_that_cannot_be_used(case, tmp_path):
-    root = tmp_path / "in"
-    for number in range(1, 4):
-        trees.dicom_series(root / str(number), trees.picture(2, (48, 48), seed=number), f"P{number}", number)
-    path = trees.dicom(root / "4" / "x.dcm", trees.picture(1, (48, 48), seed=9)[0], "P4", 4, 0.0)
-    if case == "no decoder":
-        ds = pydicom.dcmread(path)
-        ds.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
-        ds.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xc3" + bytes(60)])
-        ds["PixelData"].is_undefined_length = True
-        ds.save_as(path)
-    elif case == "zero bytes":
-        path.write_bytes(b"")
-    elif case == "truncated":
-        path.write_bytes(path.read_bytes()[:-900])
-    elif case == "colour":
-        ds = pydicom.dcmread(path)
-        ds.PhotometricInterpretation, ds.SamplesPerPixel, ds.PlanarConfiguration = "RGB", 3, 0
-        ds.save_as(path)
-    else:
-        shutil.copy(path, path.with_name("y.dcm"))
-    with pytest.raises(InputError, match=BAD_DICOM[case]):
-        prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1))
-    (bad,) = prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1, skip_bad=True)).left_out
-    assert str(root / "4") in bad
-
-
 @pytest.mark.parametrize("form", ["pairs", "channels", "complex", "image", "centred"])
 def test_calgary(form, tmp_path):
     source = Calgary(trees.calgary(tmp_path, form))
@@ -402,10 +296,10 @@ def test_a_file_that_is_no_hdf5_is_named(kind, tmp_path):
 @pytest.mark.parametrize("kind, package", [(Dicom, "pydicom"), (Ismrmrd, "ismrmrd")])
 def test_a_missing_package_says_how_to_get_it(kind, package, tmp_path, monkeypatch):
     for patient in "ab":
-        trees.raw_scan(tmp_path / f"{patient}.h5", trees.picture(1, (16, 16)), patient)
-    (tmp_path / "a.dcm").touch()
+        trees.raw_scan(tmp_path / "in" / f"{patient}.h5", trees.picture(1, (16, 16)), patient)
+    (tmp_path / "in" / "a.dcm").touch()
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
         InputError, match=f"needs {package}, which is not installed: expected it; pip install {package}"
     ):
-        prepare(kind(tmp_path), tmp_path / "out", Options(jobs=1, split="1,1,0"))
+        prepare(kind(tmp_path / "in"), tmp_path / "out", Options(jobs=1, split="1,1,0"))

@@ -144,14 +144,33 @@ def dicom_series(folder: Path, images: np.ndarray, patient: str, series: int = 1
     return folder
 
 
-def multiframe(path: Path, images: np.ndarray, patient: str) -> Path:
-    """An enhanced MR file with its frames in backward order and a slope a frame."""
+def raw_dicom_value(path: Path, name: str, value: bytes) -> Path:
+    """Put a value into the header of a DICOM file as it is, where the library would not write it."""
+    ds, tag = pydicom.dcmread(path), pydicom.datadict.tag_for_keyword(name)
+    value += b" " * (len(value) % 2)
+    vr = pydicom.datadict.dictionary_VR(tag)
+    ds[tag] = pydicom.dataelem.RawDataElement(pydicom.tag.Tag(tag), vr, len(value), value, 0, False, True)
+    ds.save_as(path)
+    return path
+
+
+def multiframe(path: Path, images: np.ndarray, patient: str, components: list[str] | None = None, **tags) -> Path:
+    """An enhanced MR file with its frames in backward order and a slope a frame.
+
+    components: whether a frame is MAGNITUDE, PHASE, REAL or IMAGINARY, in turn; each position has one of each.
+    """
     frames = []
+    turns = len(components or [""])
     for i in range(len(images)):
         frame, place, scale = Dataset(), Dataset(), Dataset()
-        place.ImagePositionPatient = [0, 0, -8 * i]
+        place.ImagePositionPatient = [0, 0, -8 * (i // turns)]
         scale.RescaleSlope, scale.RescaleIntercept = 2 + i, 3
         frame.PlanePositionSequence, frame.PixelValueTransformationSequence = [place], [scale]
+        if components:
+            kind = Dataset()
+            kind.ComplexImageComponent = components[i % turns]
+            kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+            frame.MRImageFrameTypeSequence = [kind]
         frames.append(frame)
     shared, turn, size = Dataset(), Dataset(), Dataset()
     turn.ImageOrientationPatient, size.PixelSpacing, size.SliceThickness = [1, 0, 0, 0, 1, 0], [1.25, 1.5], 8
@@ -159,7 +178,7 @@ def multiframe(path: Path, images: np.ndarray, patient: str) -> Path:
     dicom(
         path, images, patient, 9, 0,
         PerFrameFunctionalGroupsSequence=frames, SharedFunctionalGroupsSequence=[shared],
-        SOPClassUID=pydicom.uid.EnhancedMRImageStorage,
+        SOPClassUID=pydicom.uid.EnhancedMRImageStorage, **tags,
     )  # fmt: skip
     ds = pydicom.dcmread(path)
     for name in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"):
