@@ -14,7 +14,7 @@ run: venv
 test: venv
 	$(BIN)/ruff check .
 	$(BIN)/python lessons/build.py --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -X warn_default_encoding -m pytest
 
 test-browser: venv
 	$(BIN)/python -m pytest tests_browser
