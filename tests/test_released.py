@@ -167,11 +167,11 @@ def test_the_imitation_forms_have_different_gradients():
 
 def test_at_full_size_on_a_published_mask():
     mask = published_mask("cardiac", "4x")
-    state = released_state(torch.float32, t=5)
-    _, x_u, y = measured((150, 150), mask, torch.float32, batch=1)
+    state = released_state(torch.float64, t=5)
+    _, x_u, y = measured((150, 150), mask, torch.float64, batch=1)
     with torch.no_grad():
-        actual = load_weights(dc_cnn("D5C5"), state)(x_u, y, mask)
-        assert_same(actual, released_net(state, "t", x_u, y, mask), torch.float32)
+        actual = load_weights(dc_cnn("D5C5").double(), state)(x_u, y, mask)
+        assert_same(actual, released_net(state, "t", x_u, y, mask), torch.float64)
 
 
 @pytest.mark.parametrize("fidelity", ["real", "hermitian"])
