@@ -1,12 +1,15 @@
-# make run: the whole course, headless. make test: everything that CI checks; make test-browser: that in a browser.
+# make run: the whole course, headless. make test: everything that CI checks; make test-portable: its arithmetic as the
+# simplest processor does it; make test-browser: that in a browser.
 # make lab: the same notebooks in JupyterLab. make book: a run as a web site.
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
 RUN    ?= runs/quick
 PARAMS ?= params/quick.yaml
+ARITHMETIC := checks data distillation distillation_interactive distillation_released distillation_training \
+              distillation_values fidelity fourier metrics models released sampling sft training
 
-.PHONY: run test test-browser lab book venv notebooks handout ready sample clean
+.PHONY: run test test-portable test-browser lab book venv notebooks handout ready sample clean
 
 run: venv
 	$(BIN)/kdrecon run --params params/quick.yaml
@@ -15,6 +18,10 @@ test: venv
 	$(BIN)/ruff check .
 	$(BIN)/python lessons/build.py --check
 	$(BIN)/python -X warn_default_encoding -m pytest
+
+test-portable: venv
+	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=1 \
+	    $(BIN)/python -m pytest $(ARITHMETIC:%=tests/test_%.py)
 
 test-browser: venv
 	$(BIN)/python -m pytest tests_browser

@@ -21,8 +21,8 @@ def maps(key, seed=0, cascades=5, batch=3, dtype=torch.float32):
 
 
 def image(*values):
-    """One map (B, 1, 1, N) with a row of N values for each sample."""
-    return torch.tensor(values, dtype=torch.float32)[:, None, None]
+    """One map (B, 1, 1, N), float64, with a row of N values for each sample."""
+    return torch.tensor(values, dtype=torch.float64)[:, None, None]
 
 
 # ---- values worked out by hand ----
