@@ -152,6 +152,14 @@ def _not_fetched(path: Path) -> str:
     return next((remedy for start, remedy in POINTERS.items() if content.startswith(start)), "")
 
 
+def regex(pattern: str, option: str) -> re.Pattern:
+    """The regular expression that an option gives; an InputError where it is none."""
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise InputError(f"{option} {pattern!r} is no regular expression ({error}): expected one; correct it") from None
+
+
 def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:
     """Who was scanned, from the path of a file below the source folder.
 
@@ -160,8 +168,9 @@ def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:
     """
     relative = path.relative_to(folder)
     if pattern:
-        if match := re.search(pattern, relative.as_posix()):
-            return match[1] if match.re.groups else match[0]
+        match = regex(pattern, "--subject").search(relative.as_posix())
+        if name := match and (match[1] if match.re.groups else match[0]):
+            return name
         return InputError(
             f"{path} does not match --subject {pattern!r}: expected every file to; choose another pattern"
         )

@@ -51,7 +51,7 @@ def warn_of_folders(source: Source, scans: list[Scan]) -> None:
         remedy = "name them with --subject REGEX" if hasattr(source, "subject") else "choose another SOURCE"
         warn(
             f"{', '.join(named)}: folders with such names hold kinds of scan or splits, and count as subjects here: expected "
-            f"a folder a person; {remedy}"
+            f"a folder a person; {remedy}; one person's scans go with --all-in test"
         )
 
 

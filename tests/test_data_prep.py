@@ -530,7 +530,7 @@ SPOILT = {
     "segmentation": "scan2.nii.gz holds flat areas of whole numbers, as a segmentation does: .* leave the file out",
     "constant": "scan2.nii.gz is constant .7 everywhere.: expected an image; leave the file out",
     "negative": "scan2.nii.gz spans -.*: expected magnitudes, not negative",
-    "mixed sizes": r"scan2.nii.gz has slices of \(48, 48\), the first volume of \(40, 48\).*--size 40x48",
+    "mixed sizes": r"scan2.nii.gz has slices of \(48, 48\), the first volume of \(40, 48\).*--size 40x48, or .*--match",
     "duplicate subject": "scan1.nii.gz is subject 'scan1' again, after .*scan1.nii: .*remove one of them",
     "symlink loop": "loop is a link back to .*: expected no circles; remove the link",
     "dangling link": "scan2.nii.gz is a link that leads nowhere .*remove the link",

@@ -107,8 +107,11 @@ def test_who_was_scanned(paths, pattern, expected, tmp_path):
 
 def test_a_pattern_that_does_not_fit(tmp_path):
     trees.nifti(tmp_path / "a.nii", trees.picture(1, (8, 8)))
-    (error,) = Nifti(tmp_path, subject=r"IXI(\d+)").scans()
-    assert "a.nii does not match --subject" in str(error)
+    for pattern in (r"IXI(\d+)", "^", r"(b)?\.nii"):  # the last two match, and find nothing
+        (error,) = Nifti(tmp_path, subject=pattern).scans()
+        assert "a.nii does not match --subject" in str(error)
+    with pytest.raises(InputError, match=r"--subject '\(' is no regular expression .*: expected one; correct it"):
+        list(Nifti(tmp_path, subject="(").scans())
 
 
 STEPS = {  # of the value along slices, rows and columns: 1 to the right, 10 to anterior, 100 upwards; and voxel sizes
