@@ -82,6 +82,9 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
     """
     out = out.resolve()
     data_root = parameters.data_root and str(Path(parameters.data_root).resolve())
+    for folder in (str(out), data_root):
+        if folder != folder.encode("utf-8", "ignore").decode("utf-8"):
+            raise InputError(f"{folder}: expected a name in UTF-8, as notebooks are; rename it or choose another")
     parameters = replace(parameters, run_root=str(out), data_root=data_root)
     Laboratory(**asdict(parameters))
     with alone_in(out), _this_python():

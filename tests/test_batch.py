@@ -128,6 +128,7 @@ BAD = {
     "no assignment": (["-p", "epochs"], "-p 'epochs': expected name=value"),
     "notebook number": (["--only", "33"], "--only 33: expected the number of a notebook"),
     "run_root": (["-p", "run_root=here"], "name the folder with --out"),
+    "name not in UTF-8": (["--out", "L\udce4ufe"], r"L\udce4ufe: expected a name in UTF-8"),
     "broken YAML": (["-p", "methods=[at"], "is not valid YAML"),
     "unknown preset": (["-p", "preset=papers"], "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
     "unknown switch": (["-p", "switches={fidelty: real}"], "switch 'fidelty' is unknown: expected one of teacher_network"),

@@ -324,3 +324,8 @@ def test_no_table_holds_a_formula(text, tmp_path):
     evaluation.write_table(table, tmp_path / "table.csv")
     found = pd.read_csv(tmp_path / "table.csv")
     assert found.subject.tolist() == [f"'{text}", "a=b"] and found.psnr.tolist() == [-1.5, 2.0]
+
+
+def test_a_table_shows_the_bytes_of_a_name_that_is_not_utf8(tmp_path):
+    evaluation.write_table(pd.DataFrame({"subject": ["L\udce4ufe"]}), tmp_path / "table.csv")
+    assert pd.read_csv(tmp_path / "table.csv").subject.tolist() == [r"L\udce4ufe"]
