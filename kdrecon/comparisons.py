@@ -187,12 +187,11 @@ def _table(
         row["below_student"] = sign * _gap(network, _reference(network, networks, "student"), metric) < 0
         for role in ("teacher", "sft_teacher"):
             row[f"gap_{role}"] = _gap(network, _closest(network, [c for c in networks if c["model"] == role]), metric)
-        if network.scores.keys() & reference.scores.keys():
-            row["recipe"] = _other_recipe(network, reference, kind)
-            rows.append(row | pair(network.scores, reference.scores, metric, spread))
-        else:
-            note = f"seeds {sorted(network.scores)}, reference {sorted(reference.scores)}: none in common"
-            unpaired.append(row | {"seeds": 0, "verdict": "not tested", "note": note})
+        try:
+            found = pair(network.scores, reference.scores, metric, spread)
+            rows.append(row | found | {"recipe": _other_recipe(network, reference, kind)})
+        except InputError as error:
+            unpaired.append(row | {"seeds": 0, "verdict": "not tested", "note": str(error)})
     judgements = judged(pd.DataFrame(rows), metric) if rows else pd.DataFrame({"recipe": [], "note": []})
     judgements["note"] = ["; ".join(filter(None, pair)) for pair in zip(judgements.recipe, judgements.note)]
     return pd.concat([judgements, pd.DataFrame(unpaired)])

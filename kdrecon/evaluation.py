@@ -283,7 +283,7 @@ def gradient_ratio(record: dict) -> float | str:
 
     "" for other networks, where the two are not trained together, or where the record does not hold them.
     """
-    norms = record.get("gradient_norms") or {}
+    norms = record.get("gradient_norms", {})
     if not norms.get("reconstruction") or "distillation" not in norms:
         return ""
     return norms["distillation"] / norms["reconstruction"]

@@ -92,7 +92,7 @@ class Parameters:
         known = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
             raise InputError(f"unknown parameter {shown(unknown[0])}: expected one of {', '.join(known)}")
-        own = {name: typed(name, value, known[name]) for name, value in values.items()}
+        own = {name: typed(name, _from_text(value, known[name]), known[name]) for name, value in values.items()}
         own |= {name: os.path.expanduser(own[name]) for name in ("data_root", "run_root") if name in own}
         return cls(**own).check()
 
@@ -275,16 +275,13 @@ def environment() -> dict[str, str]:
 
 
 def typed(name: str, value, expected):
-    """The value in its parameter's type; a number written as text is read where a float is expected."""
-    if expected is float and isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+    """The value, where it is of the expected type; an integer will do for a number.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    if expected is float and type(value) is int:
         value = float(value) if abs(value) < 2**64 else float("inf")
-    if expected is dict and value is None:
-        value = {}
     if isinstance(expected, types.GenericAlias):
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
     else:
@@ -297,3 +294,13 @@ def typed(name: str, value, expected):
         extra = f", such as [{', '.join(METHODS)}]" if isinstance(expected, types.GenericAlias) else ""
         raise InputError(f"{name} = {shown(value)}: expected {wanted}{extra}")
     return value
+
+
+def _from_text(value, expected):
+    """What YAML leaves as text or empty though a number or a mapping is meant: 1e-3, and nothing after "switches:"."""
+    if expected is dict and value is None:
+        return {}
+    try:
+        return float(value) if expected is float and isinstance(value, str) else value
+    except ValueError:
+        return value

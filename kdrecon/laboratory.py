@@ -408,8 +408,8 @@ def read_record(folder: Path) -> dict:
             for name in {"parameters", *record} & RECORD.keys():
                 typed(name, record.get(name), RECORD[name])
             for name in ("weights", "data", "split") if "evaluation" in record else ():
-                typed(name, (record["evaluation"] or {}).get(name), str)
-            for name, value in (record.get("gradient_norms") or {}).items():
+                typed(name, record["evaluation"].get(name), str)
+            for name, value in record.get("gradient_norms", {}).items():
                 typed(name, value, float)
         except InputError as error:
             raise InputError(f"{path} is damaged ({error}); {ANEW}") from None

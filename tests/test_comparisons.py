@@ -220,7 +220,7 @@ DAMAGE = {
     "a value too deep": ("config.json", {"config": {**SETTINGS, "data": [1]}}, "expected names and single values"),
     "no role": ("config.json", {"config": {**SETTINGS, "role": "master"}}, "role = 'master': expected one of zero_filled"),
     "a wrong switch": ("config.json", {"config": {**SETTINGS, "alpha": "x"}}, "switch alpha = 'x'"),
-    "no evaluation": ("config.json", {"config": SETTINGS, "parameters": 1, "evaluation": None}, "weights = None"),
+    "no evaluation": ("config.json", {"config": SETTINGS, "parameters": 1, "evaluation": None}, "evaluation = None"),
     "no figures": ("metrics.csv", "", "metrics.csv lacks the column 'volume'"),
     "no row": ("metrics.csv", "volume,slice,subject,psnr,ssim,nmse,mse,hfn,vif\n", "metrics.csv has no row"),
     "no file": ("metrics.csv", None, "metrics.csv cannot be read .no such file"),
@@ -261,7 +261,15 @@ def test_networks_without_a_common_seed_are_listed_but_not_compared(tmp_path):
     write_network(tmp_path, seed=1, **STD_AT)
     found = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT")
     assert found.seeds == 0 and found.verdict == "not tested" and np.isnan(found.difference)
-    assert found.note == "seeds [1], reference [0]: none in common"
+    assert found.note.startswith("seeds [1] and [0] of the reference: expected a common one")
+
+
+def test_tables_that_do_not_match_are_listed_but_not_compared(tmp_path):
+    write_network(tmp_path)
+    path = write_network(tmp_path, **STD_AT) / "metrics.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",2,", ",999,"), encoding="utf-8")
+    found = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT")
+    assert found.verdict == "not tested" and "were not evaluated on the same slices" in found.note
 
 
 def test_two_subjects_are_not_tested_and_the_table_says_why(tmp_path):
