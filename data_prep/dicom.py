@@ -12,7 +12,7 @@ import typer
 from tqdm.auto import tqdm
 
 from data_prep.header import Header, read_header, reading, transfer_syntax, unreadable
-from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
+from data_prep.source import Passed, Scan, Volume, find, optional_import, regex, subject_of
 from kdrecon.data import natural
 from kdrecon.errors import InputError
 
@@ -262,6 +262,7 @@ def _in_order(stack: list[Image], label: str) -> Series:
     steps = np.diff(positions)
     gap = float(np.quantile(steps, 0.5, method="lower")) if len(steps) else stack[0].thickness
     counts = np.bincount(slots)
+    located = any(image.position or image.location for image in stack)
     spacing = stack[0].spacing
     return Series(
         stack[0].subject,
@@ -269,7 +270,7 @@ def _in_order(stack: list[Image], label: str) -> Series:
         label,
         missing=int((np.round(steps / gap)[steps > 1.5 * gap] - 1).sum()) if len(steps) else 0,
         images=tuple(stack[i].stored for i in order),
-        times=int(counts[0]) if (counts == counts[0]).all() else 1,
+        times=int(counts[0]) if located and (counts == counts[0]).all() else 1,
         voxel_size_mm=(*spacing, gap) if spacing else (),
     )
 
@@ -312,6 +313,8 @@ class Dicom:
     layout: ClassVar[str] = "DICOM files of MR series, at any depth"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        for pattern, option in ((self.match, "--match"), (self.subject, "--subject")):
+            regex(pattern, option)
         yield from find_series(self.folder, self._patient, self._unwanted, passed)
 
     def _patient(self, path: Path, header: Header) -> str | InputError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data_prep.source import kind_of_file, optional_import
+from data_prep.source import extension, kind_of_file, optional_import
 from kdrecon.errors import InputError, first_line
 
 MR, MR_SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.2"
@@ -158,7 +158,7 @@ def read_header(path: Path) -> Header | str:
         start = file.read(2000)
         if not _looks_like_dicom(start):
             if path.suffix.lower() not in (".dcm", ".ima"):
-                packed = start.startswith(b"\x1f\x8b")
+                packed = extension(path).startswith((".dcm.", ".ima."))
                 return ("" if start else "empty ") + kind_of_file(path) + (" (unpack them to use them)" if packed else "")
             raise unreadable(path, "no DICOM header" if start else "it is empty", "a DICOM file")
         file.seek(0)
@@ -177,7 +177,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise unreadable(path, f"{type(error).__name__}: {reason}") from error
+        raise unreadable(path, f"{type(error).__name__}: {reason[:80]}") from error
 
 
 def unreadable(path: Path, reason: str, expected: str = "an intact file") -> InputError:
@@ -188,9 +188,10 @@ def unreadable(path: Path, reason: str, expected: str = "an intact file") -> Inp
 
 
 def _looks_like_dicom(start: bytes) -> bool:
-    """Whether a file that starts so is DICOM, with the preamble of 128 bytes or without."""
+    """Whether a file that starts so is DICOM: with the preamble of 128 bytes, without it, or with nothing else."""
     first_group = start[:2] in (b"\2\0", b"\b\0", b"\0\b")
-    return start[128:132] == b"DICM" or first_group and (b"1.2.840.10008." in start or b"ACR-NEMA" in start)
+    cut = 0 < len(start) < 132 and not start[:128].strip(b"\0")
+    return start[128:132] == b"DICM" or cut or first_group and (b"1.2.840.10008." in start or b"ACR-NEMA" in start)
 
 
 def _parse(file) -> tuple[object, tuple[int, int] | None]:
@@ -223,12 +224,13 @@ def _what_else(header: Header) -> str:
     modality = header.text("Modality") or ("MR" if kind in MR_IMAGES else "")
     image = header.number("Rows") > 0 and header.number("Columns") > 0
     if not image and (modality == "MR" and kind in ("", *MR_IMAGES) or not modality and not kind):
-        raise unreadable(header.path, "its header ends early")
+        raise unreadable(header.path, "its header lacks the kind or size of an image")
     if kind == MR_SPECTROSCOPY:
         return "MR spectra"
     if modality == "MR" and image:
         return ""
-    if not modality:
-        return f"DICOM files of {pydicom.uid.UID(kind[:64]).name or 'no modality'}"
-    return f"{modality[:16]} images" if image else f"{modality[:16]} files without an image"
+    if not modality and kind in pydicom.uid.UID_dictionary:
+        return f"DICOM files of {pydicom.uid.UID(kind).name}"
+    shown = modality if re.fullmatch(r"[A-Z]{2,9}", modality) else "DICOM"
+    return f"{shown} {'images' if modality else 'images of no modality'}" if image else f"{shown} files without an image"
 

@@ -304,6 +304,7 @@ ODD = {  # in one of four files; whether it is read all the same
 }
 
 
+@pytest.mark.filterwarnings("ignore:Unknown encoding")  # of the library that writes it
 @pytest.mark.parametrize("case", ODD)
 def test_an_odd_header_is_read_or_left_out_alone(case, tmp_path):
     name, value, used = ODD[case]
@@ -329,6 +330,8 @@ def test_a_file_without_preamble_is_read(syntax, tmp_path):
 def damage(case: str, path: Path) -> None:
     content = path.read_bytes()
     match case:
+        case "cut in its preamble":
+            path.write_bytes(content[:100])
         case "cut in its header":
             path.write_bytes(content[:200])
         case "cut in its meta header":
@@ -350,8 +353,8 @@ def damage(case: str, path: Path) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    ["cut in its header", "cut in its meta header", "cut in its pixels", "garbage after DICM", "cut deflate stream",
-     "deep sequences"],
+    ["cut in its preamble", "cut in its meta header", "cut in its header", "cut in its pixels", "garbage after DICM",
+     "cut deflate stream", "deep sequences"],
 )  # fmt: skip
 def test_a_damaged_file_without_extension_is_an_error_of_its_own(case, tmp_path):
     for i, image in enumerate(trees.picture(4, (16, 16))):
@@ -392,6 +395,22 @@ def test_small_differences_of_position_and_direction_part_nothing(tmp_path):
     (scan,) = found(Dicom(tmp_path))
     np.testing.assert_array_equal(Dicom(tmp_path).read(scan).images, images)
     assert scan.times == 2 and scan.missing == 0 and scan.voxel_size_mm == pytest.approx((1.25, 1.5, 8))
+
+
+@pytest.mark.parametrize("position", [None, [0, 0, 5]])
+def test_frames_without_places_of_their_own_are_slices_or_time_points(position, tmp_path):
+    images = trees.picture(4, (16, 16))
+    trees.dicom(tmp_path / "cine", images, "P", 1, 0, ImagePositionPatient=position)
+    (scan,) = found(Dicom(tmp_path))
+    assert scan.times == (4 if position else 1)
+    np.testing.assert_array_equal(Dicom(tmp_path).read(scan).images, images)
+
+
+@pytest.mark.parametrize("option", ["match", "subject"])
+def test_a_pattern_that_is_none_is_said_once(option, tmp_path):
+    trees.dicom(tmp_path / "a", trees.picture(1, (16, 16))[0], "P", 1, 0)
+    with pytest.raises(InputError, match=rf"^--{option} '\(' is no regular expression"):
+        list(Dicom(tmp_path, **{option: "("}).scans())
 
 
 def test_what_is_beside_the_scans_is_told_by_kind(tmp_path):
