@@ -120,7 +120,7 @@ def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool =
     left_out = evaluation.damaged(out)
     volumes = evaluation.volume_wise(out, left_out) if volume_wise else None
     compared = comparisons.write_comparisons(out, against)
-    if volume_wise:
+    if volumes is not None and len(volumes):
         evaluation.write_table(volumes, out / "volume_wise.csv")
     write_report(out, evaluation.write_summary(out), compared, volumes, left_out)
     for message in left_out:

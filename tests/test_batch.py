@@ -94,6 +94,25 @@ def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_broken: done" in printed
 
 
+def test_a_network_that_cannot_be_read_has_its_notebooks_run_again(tmp_path, capsys):
+    parameters, books = batch.read_parameters(TINY, []), tmp_path / "books"
+    notebook(books, "00_fine", "print('fine')")
+    folder = tmp_path / "out" / "experiments" / "sample" / "acc_4x" / "D3C5_student"
+    folder.mkdir(parents=True)
+    for _ in range(2):
+        batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+        (folder / "best_model.pt").touch()  # and its record is lost
+    printed = capsys.readouterr()
+    assert printed.out.count("00_fine: done") == 2
+    assert printed.err.startswith(f"the notebooks run again, because {folder} has lost its config.json")
+
+
+def test_a_damaged_list_of_finished_notebooks_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "finished.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="finished.json is damaged .*delete it and run the same command again"):
+        batch._execute(tmp_path / "00.ipynb", tmp_path, {})
+
+
 def test_a_run_without_evaluated_networks_names_what_it_has_written(tmp_path, capsys):
     batch.run(batch.read_parameters(TINY, []), tmp_path / "out", [])
     assert capsys.readouterr().out == f"results: {tmp_path / 'out' / 'notebooks'}\n"

@@ -9,6 +9,7 @@ import trees
 
 from kdrecon import batch, cli, evaluation, metrics, scoring
 from kdrecon.data import write_volume
+from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory
 from kdrecon.report import write_report
 
@@ -92,6 +93,24 @@ def test_volume_wise_figures_of_a_run_are_a_table_of_their_own(run):
     assert volumes.network.tolist() == ["zero-filled"] and volumes.volumes.tolist() == [1] and "vif" not in volumes
     assert slices.psnr[0] == pytest.approx(table.psnr.mean()) != volumes.psnr[0]
     assert "They do not compare with the slice-wise figures above" in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "without target", "another shape"])
+def test_results_that_cannot_be_read_are_left_out_and_named(damage, run, tmp_path):
+    out = shutil.copytree(run[0].parameters.run_folder, tmp_path / "run")
+    (path,) = out.rglob("results/*.h5")
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[:900])
+    elif damage != "missing":
+        targets = {"target": IMAGES[:1]} if damage == "another shape" else {}
+        write(path.parent, path.name, reconstruction=IMAGES, **targets)
+    (message,) = batch.report(out, volume_wise=True)
+    assert str(path.parent) in message and "; delete metrics.csv beside it and run again" in message
+    assert "Volume-wise" not in (out / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="delete metrics.csv beside it"):
+        evaluation.volume_wise(out)
 
 
 IMAGES = np.random.default_rng(0).random((3, 24, 24)).astype(np.float32)
