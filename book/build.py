@@ -23,8 +23,12 @@ PAGES = ("CONTRIBUTING.md", "data_prep/samples/PROVENANCE.md")
 def build(run: Path, out: Path) -> int:
     """Render the notebooks of a run folder, with docs/ beside them, to {out}; the exit status of Sphinx.
 
-    Links that lead nowhere are errors.
+    Links that lead nowhere are errors. Pages of an older book are replaced, other files stay, and a folder that holds
+    anything else than a book is refused.
     """
+    if out.exists() and not (out / ".buildinfo").is_file() and (not out.is_dir() or any(out.iterdir())):
+        print(f"{out} is there and is no book: expected a free name or an older book; choose another --out", file=sys.stderr)
+        return 2
     executed = sorted((run / "notebooks").glob("[0-9]*.ipynb"))
     missing = sorted({path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")} - {p.name for p in executed})
     if missing:
@@ -32,7 +36,8 @@ def build(run: Path, out: Path) -> int:
               f"kdrecon run --out {run} makes them", file=sys.stderr)  # fmt: skip
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder)
+        source, site = Path(folder) / "source", Path(folder) / "site"
+        source.mkdir()
         shutil.copy(run / "params.yaml", source)
         for path in (BOOK / "index.md", BOOK / "book.css", BOOK / "conf.py"):
             shutil.copy(path, source)
@@ -43,8 +48,12 @@ def build(run: Path, out: Path) -> int:
         (source / "notebooks").mkdir()
         for path in executed:
             nbformat.write(folded(nbformat.read(path, as_version=4)), source / "notebooks" / path.name)
-        shutil.rmtree(out, ignore_errors=True)
-        return sphinx(["-b", "html", "-q", "-W", "--keep-going", "-d", str(source / ".doctrees"), str(source), str(out)])
+        status = sphinx(["-b", "html", "-q", "-W", "--keep-going", "-d", f"{folder}/doctrees", str(source), str(site)])
+        if not status:
+            out.mkdir(parents=True, exist_ok=True)
+            shutil.copy(site / ".buildinfo", out)  # first: by it a book is known, a half-copied one too
+            shutil.copytree(site, out, dirs_exist_ok=True)
+        return status
 
 
 def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -69,8 +69,7 @@ def main(check: bool) -> int:
         path.write_text(expected[path], encoding="utf-8")
         print(f"built {path.relative_to(NOTEBOOKS)}")
     for path in stray:
-        path.unlink()
-        print(f"removed {path.relative_to(NOTEBOOKS)}, which has no script")
+        print(f"{path.relative_to(NOTEBOOKS)} has no script: delete it, or move it away if it is yours")
     return 0
 
 

@@ -80,6 +80,15 @@ def notebook(folder, name, source):
     nbformat.write(book, folder / f"{name}.ipynb")
 
 
+def test_notebooks_are_not_executed_into_themselves(tmp_path):
+    notebook(tmp_path / "notebooks", "00_fine", "print('fine')")
+    before = (tmp_path / "notebooks" / "00_fine.ipynb").read_bytes()
+    with pytest.raises(InputError, match="holds the notebooks that are to be executed: .*choose another --out"):
+        batch.run(batch.read_parameters(TINY, []), tmp_path, batch.choose_notebooks(tmp_path / "notebooks"))
+    assert [p.name for p in tmp_path.iterdir()] == ["notebooks"]
+    assert (tmp_path / "notebooks" / "00_fine.ipynb").read_bytes() == before
+
+
 def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     parameters = batch.read_parameters(TINY, [])
     books, out = tmp_path / "books", tmp_path / "out {x} {{y}}"  # papermill fills in what stands in braces

@@ -19,6 +19,9 @@ def build(*arguments) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def site(tiny_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("book") / "site"
+    out.mkdir()
+    for name in (".buildinfo", "index.html", "mine.txt"):  # an older book, and something of one's own
+        (out / name).write_text("older", encoding="utf-8")
     done = build(tiny_run[0], "--out", out)
     assert done.returncode == 0, done.stderr
     return out
@@ -51,6 +54,14 @@ def test_an_unknown_command_in_a_formula_is_refused():
     assert r"\langle" not in mathml(r"\big\langle x \big\rangle", "inline")
     with pytest.raises(ValueError, match="has no MathML"):
         mathml(r"\nosuchcommand x", "inline")
+
+
+def test_a_book_replaces_its_own_pages_alone(site, tmp_path):
+    assert (site / "mine.txt").read_text(encoding="utf-8") == "older"
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    done = build(tmp_path, "--out", tmp_path)
+    assert done.returncode == 2 and "is there and is no book: expected" in done.stderr and done.stderr.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_run_without_notebooks_is_refused(tmp_path):

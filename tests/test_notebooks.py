@@ -26,20 +26,23 @@ def test_notebooks_match_their_scripts():
     assert done.returncode == 0, done.stdout
 
 
-def test_a_notebook_edited_by_hand_is_noticed(tmp_path):
+def test_a_notebook_edited_by_hand_is_noticed_and_one_of_ones_own_is_kept(tmp_path):
     for folder in ("lessons", "notebooks"):
         (tmp_path / folder).mkdir()
     for name in ("lessons/build.py", "lessons/00_start_here.py"):
         (tmp_path / name).write_bytes((project_root() / name).read_bytes())
     command = [sys.executable, tmp_path / "lessons" / "build.py"]
-    subprocess.run(command, check=True, capture_output=True)
+    (tmp_path / "notebooks" / "mine.ipynb").write_text("years of work", encoding="utf-8")
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "mine.ipynb has no script: delete it, or move it away" in done.stdout
+    assert (tmp_path / "notebooks" / "mine.ipynb").read_text(encoding="utf-8") == "years of work"
     names = ["00_start_here.ipynb", "solutions/00_start_here.ipynb"]
     for name in names:
         path = tmp_path / "notebooks" / name
         assert path.read_bytes() == (project_root() / "notebooks" / name).read_bytes()
         path.write_text(path.read_text(encoding="utf-8").replace("Start here", "Stop here"))
     done = subprocess.run([*command, "--check"], capture_output=True, text=True)
-    assert done.returncode == 1 and re.findall("(.*) does not match", done.stdout) == names
+    assert done.returncode == 1 and re.findall("(.*) does not match", done.stdout) == [*names, "mine.ipynb"]
 
 
 EXERCISE = """# %% [markdown]
