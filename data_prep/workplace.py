@@ -44,17 +44,23 @@ def check_target(target: Path, source: Path | None = None, files: Iterable[Path]
 
     Raises:
         InputError: the target holds a file that no preparation has written, or it and the scans lie in one another.
+        CannotWrite: the system does not let one see.
     """
     place = Path(os.path.realpath(target))
     folders = {Path(os.path.realpath(path)).parent for path in files}
     if source:
         folders.add(Path(os.path.realpath(source)))
-    if source and _lies_in(place, source) or any(_lies_in(folder, place) for folder in folders):
+    try:
+        nested = source and _lies_in(place, source) or any(_lies_in(folder, place) for folder in folders)
+        others = [] if not place.exists() else _others(place) if place.is_dir() else [place]
+    except OSError as error:
+        raise cannot_write(target.parent, error) from error
+    if nested:
         raise InputError(
             f"{target} and the scans in {source} lie in one another: expected a folder of its own for the data set, "
             "which may be replaced; choose another --out or --name"
         )
-    if others := [] if not place.exists() else _others(place) if place.is_dir() else [place]:
+    if others:
         shown = os.path.relpath(others[0], place) + (f" and {len(others) - 1} more" if len(others) > 1 else "")
         raise InputError(
             f"{target} is there and is no prepared data set, or not alone ({shown}): expected a free name, or nothing but "
@@ -90,7 +96,7 @@ def workplace(target: Path, plan: str) -> Iterator[Path]:
         _tidy(place)
         _begin(work, plan)
         yield work
-        check_target(target, [])
+        check_target(target)
         _take_place(work, place)
         _tidy(place)
     except OSError as error:
@@ -112,8 +118,9 @@ def _begin(work: Path, plan: str) -> None:
         raise InputError(f"{others[0]} is in the way: expected only what a preparation left there; move it away")
     work.mkdir(exist_ok=True)
     same = (work / "plan").exists() and (work / "plan").read_text(encoding="utf-8") == plan
-    _remove(work, [path for path in _own(work, False) if path.suffix == ".partial" or not same])
-    work.mkdir(exist_ok=True)
+    for path in _own(work, False):
+        if path.suffix == ".partial" or not same:
+            path.unlink()
     (work / "plan").write_text(plan, encoding="utf-8")
 
 
