@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tqdm.auto import tqdm
 
 from kdrecon import hdf5
+from kdrecon.checkpoints import acquired, left_over
 from kdrecon.data import SPLITS
 from kdrecon.errors import InputError, first_line
 from kdrecon.records import read_table
@@ -84,12 +85,14 @@ def workplace(target: Path, plan: str) -> Iterator[Path]:
         CannotWrite: the system refuses.
     """
     place = Path(os.path.realpath(target))
-    work, lock = place.with_name(f".{place.name}.partial"), FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
+    work, locked = (place.with_name(f".{place.name}.{what}") for what in ("partial", "lock"))
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{target} is being prepared by another process: expected to be alone; wait for it") from None
+        lock = acquired(locked)
+    except Timeout as error:
+        raise InputError(
+            f"{target} is being prepared by another process: expected to be alone; wait for it{left_over(error)}"
+        ) from None
     except OSError as error:
         raise cannot_write(target.parent, error) from error
     try:
@@ -108,7 +111,7 @@ def workplace(target: Path, plan: str) -> Iterator[Path]:
             else:
                 _remove(work, _own(work, False))
         with contextlib.suppress(OSError):  # Windows removes it on release, and not before
-            os.unlink(lock.lock_file)
+            locked.unlink()
         lock.release()
 
 

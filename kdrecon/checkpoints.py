@@ -17,7 +17,7 @@ from kdrecon.errors import InputError, first_line
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what a file system without locks says
 
-MARKER = ".lock.marker"
+MARKER = ".marker"  # added to the name of a lock
 
 
 @contextlib.contextmanager
@@ -112,11 +112,11 @@ def alone_in(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _acquired(folder, patience)
+        lock = acquired(folder / ".lock", patience)
     except Timeout as error:
-        left = f", or delete {MARKER} there if it ended long ago" if error.lock_file.endswith(MARKER) else ""
         raise InputError(
-            f"another process is at work in {folder}: expected to be alone there; wait for it{left}, or choose another folder"
+            f"another process is at work in {folder}: expected to be alone there; wait for it{left_over(error)}, or choose "
+            "another folder"
         ) from None
     except OSError as error:
         raise InputError(
@@ -128,17 +128,28 @@ def alone_in(folder: Path, patience: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def _acquired(folder: Path, patience: float) -> BaseFileLock:
-    """The lock of a folder, held; where the file system has no locks, a marker that names this process instead."""
+def acquired(path: Path, patience: float = 0.0) -> BaseFileLock:
+    """The lock of this name, held; where the file system has no locks, a marker that names this process instead.
+
+    Raises:
+        Timeout: another process holds it longer than so many seconds.
+        OSError: it cannot be made.
+    """
     try:
-        lock = FileLock(folder / ".lock", timeout=patience)
+        lock = FileLock(path, timeout=patience)
         lock.acquire()
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
             raise
-        lock = SoftFileLock(folder / MARKER, timeout=patience)
+        lock = SoftFileLock(f"{path}{MARKER}", timeout=patience)
         lock.acquire()
     return lock
+
+
+def left_over(error: Timeout) -> str:
+    """What may help besides waiting for another process: a marker stays where its process was killed."""
+    name = os.path.basename(error.lock_file)
+    return f", or delete {name} there if it ended long ago" if name.endswith(MARKER) else ""
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What a preparation may replace, and what it never touches."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 import trees
+from filelock import FileLock, SoftFileLock
 
 from data_prep import pipeline
 from data_prep.nifti import Nifti
@@ -171,6 +173,20 @@ def test_a_link_under_a_name_that_can_be_foreseen_is_not_followed(name, root, tm
         with pytest.raises(InputError, match="own.partial is in the way.*move it away|cannot be written"):
             prepare(Nifti(root / "in"), root, ONE)
     assert contents(victim) == before
+
+
+def test_a_disk_without_locks_and_a_second_process(root, monkeypatch):
+    def acquire(lock):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with FileLock(root / ".own.lock"), pytest.raises(InputError, match="own is being prepared by another process: .*wait"):
+        prepare(Nifti(root / "in"), root, ONE)
+    (root / ".own.lock").unlink()
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with SoftFileLock(root / ".own.lock.marker"), pytest.raises(InputError, match="or delete .own.lock.marker there"):
+        prepare(Nifti(root / "in"), root, ONE)
+    prepare(Nifti(root / "in"), root, ONE)
+    assert sorted(p.name for p in root.iterdir()) == ["in", "own"]
 
 
 def test_a_workplace_that_holds_something_else_is_not_emptied(root):
