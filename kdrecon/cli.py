@@ -107,6 +107,8 @@ def score(
     from kdrecon.evaluation import write_table
     from kdrecon.scoring import score_folders
 
+    if out and out.suffix.lower() != ".csv":
+        raise InputError(f"--out {out}: expected a CSV file, such as metrics.csv; other files are not overwritten")
     table = score_folders(targets, reconstructions, volume_wise)
     unit = "volume" if volume_wise else "slice"
     if out:

@@ -41,6 +41,8 @@ def handout() -> dict[str, bytes]:
 
 def main(target: Path) -> None:
     """Write the zip; its bytes depend on nothing but the content."""
+    if target.exists() and not zipfile.is_zipfile(target):
+        sys.exit(f"{target} is there and is no zip: expected a free name, or an older handout; choose another one")
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in handout().items():

@@ -132,6 +132,11 @@ def test_the_glossary_is_in_order():
 
 def test_the_handout_works_and_holds_no_solutions(tmp_path):
     command = [sys.executable, project_root() / "lessons" / "handout.py", tmp_path / "handout.zip"]
+    command[-1].write_text("years of work", encoding="utf-8")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "is no zip: expected" in done.stderr
+    assert command[-1].read_text(encoding="utf-8") == "years of work"
+    command[-1].unlink()
     subprocess.run(command, check=True, capture_output=True)
     with zipfile.ZipFile(tmp_path / "handout.zip") as archive:
         archive.extractall(tmp_path)

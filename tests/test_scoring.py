@@ -60,6 +60,14 @@ def test_hidden_files_are_neither_scored_nor_shown(run, tmp_path):
     assert write_report(copy, evaluation.summary(copy)).read_text(encoding="utf-8") == plain
 
 
+def test_a_table_does_not_overwrite_a_volume(run, monkeypatch, capsys):
+    _, folder, _ = run
+    path = next((folder / "results").glob("*.h5"))
+    before = path.read_bytes()
+    assert called(monkeypatch, folder / "results", folder / "results", "--out", path) == 2
+    assert "expected a CSV file" in capsys.readouterr().err and path.read_bytes() == before
+
+
 def test_targets_in_the_released_layout_agree_too(run, tmp_path):
     lab, folder, table = run
     name = next((folder / "results").iterdir()).name
