@@ -91,7 +91,7 @@ if lab.switches.mask_type != "line":  # this notebook is about lines
 x = lab.test.x[len(lab.test) // 2, 0].cpu()
 if not torch.equal(mask.any(1), mask.all(1)):  # columns are measured, as of the knee
     mask, x = mask.T, x.T
-    print("Images lie on their side here, so that phase encoding runs up and down, as the text has it.")
+    print("Images lie on their side here: phase encoding runs up and down, as in the text.")
 k = fft2(x)
 assert torch.allclose(k.abs().square().sum(), x.square().sum(), rtol=1e-4)
 assert k.abs().argmax() == 0, "DC is the brightest sample and sits at [0, 0]"
