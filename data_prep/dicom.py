@@ -156,7 +156,7 @@ def _fault(header: Header) -> str:
         return "is a mosaic of several slices: expected one slice, or frames; convert it with dcm2niix and use nifti"
     if header.text("PhotometricInterpretation") == "MONOCHROME1":
         return "is MONOCHROME1, with inverted grey values: expected MONOCHROME2; leave the series out"
-    if header.text("ComplexImageComponent") == "MIXED":
+    if header.is_mixed():
         return "says that its frames differ in kind, and not which are magnitudes: expected a frame type each; export it anew"
     syntax = header.dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not pydicom.pixels.get_decoder(syntax).is_available:

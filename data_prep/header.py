@@ -123,9 +123,17 @@ class Header:
             return COMPONENTS[component]
         if (component := self._ge_component()) in GE_NOT_MAGNITUDE:
             return GE_NOT_MAGNITUDE[component]
-        kinds = [kind.upper() for kind in self.texts("FrameType") or self.texts("ImageType")]
+        kinds = self._kinds()
         fitting = (what for what, pattern in NOT_MAGNITUDE.items() if any(re.fullmatch(pattern, kind) for kind in kinds))
         return next(fitting, "")
+
+    def is_mixed(self) -> bool:
+        """Whether the file has frames of several kinds and does not say of which this one is."""
+        component = self.text("ComplexImageComponent").upper()
+        return component == "MIXED" or not component and "MIXED" in self._kinds()
+
+    def _kinds(self) -> list[str]:
+        return [kind.upper() for kind in self.texts("FrameType") or self.texts("ImageType")]
 
     def _ge_component(self) -> int:
         _, element = self._find(GE_COMPONENT)

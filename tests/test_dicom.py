@@ -99,6 +99,7 @@ BAD_DICOM = {
     "inverted": "x.dcm is MONOCHROME1, with inverted grey values: expected MONOCHROME2",
     "mosaic": "x.dcm is a mosaic of several slices: expected one slice",
     "mixed": "x.dcm says that its frames differ in kind, and not which are magnitudes",
+    "mixed type": "x.dcm says that its frames differ in kind",
     "too long": "x.dcm holds 4608 bytes of pixel data: expected 2304",
     "odd bits": "x.dcm says 12 bits allocated a pixel: expected 8, 16, 32 or 64",
     "no pixels": "x.dcm cannot be read .it holds 0 of 4608 bytes",
@@ -111,6 +112,7 @@ HEADERS = {
     "inverted": {"PhotometricInterpretation": "MONOCHROME1"},
     "mosaic": {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]},
     "mixed": {"ComplexImageComponent": "MIXED"},
+    "mixed type": {"ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "MIXED"]},
     "too long": {"BitsAllocated": 8},
     "odd bits": {"BitsAllocated": 12},
     "other count": {"NumberOfFrames": 3, "PerFrameFunctionalGroupsSequence": [Dataset()]},
@@ -143,10 +145,25 @@ def test_dicom_that_cannot_be_used(case, tmp_path):
         ds.save_as(path)
     else:
         shutil.copy(path, path.with_name("y.dcm"))
+    scans, errors = read_all(root)
+    assert [scan.subject for scan in scans[:3]] == ["P1", "P2", "P3"] and len(errors) == 1
+    assert str(root / "4") in errors[0] and re.search(BAD_DICOM[case], errors[0])
     with pytest.raises(InputError, match=BAD_DICOM[case]):
         prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1))
-    (bad,) = prepare(Dicom(root), tmp_path / "out", Options(split="1,1,1", jobs=1, skip_bad=True)).left_out
-    assert str(root / "4") in bad
+
+
+def read_all(folder: Path) -> tuple[list[Scan], list[str]]:
+    """Read a folder as the pipeline does: volumes and errors; anything else that is raised is a fault."""
+    scans, errors = [], []
+    for scan in Dicom(folder).scans({}):
+        try:
+            if isinstance(scan, InputError):
+                raise scan
+            assert len(Dicom(folder).read(scan).images) == len(scan.images)
+            scans.append(scan)
+        except InputError as error:
+            errors.append(str(error))
+    return scans, errors
 
 
 def series(source, **options) -> list[tuple[str, int]]:
@@ -223,14 +240,23 @@ USED = {
 
 
 @pytest.mark.parametrize("case", PASSED_OVER)
-def test_what_is_no_magnitude_image_is_passed_over_and_counted(case, tmp_path, capsys):
+def test_what_is_no_magnitude_image_is_passed_over(case, tmp_path):
     what, tags = PASSED_OVER[case]
+    trees.dicom_series(tmp_path / "1", trees.picture(2, (16, 16)), "P1", 1)
+    trees.dicom_series(tmp_path / "2", trees.picture(3, (16, 16)), "P2", 2, **tags)
+    passed = {}
+    assert series(Dicom(tmp_path), passed=passed) == [("P1", 2)]
+    assert list(passed.values()) == [what] * 3
+
+
+def test_what_is_passed_over_is_counted_and_told(tmp_path, capsys):
     for number in (1, 2):
         trees.dicom_series(tmp_path / "in" / str(number), trees.picture(2, (48, 48), seed=number), f"P{number}", number)
-    trees.dicom_series(tmp_path / "in" / "other", trees.picture(3, (48, 48), seed=4), "P3", 4, **tags)
+    for number, (_, tags) in enumerate([PASSED_OVER["ADC"], PASSED_OVER["CT"]], 3):
+        trees.dicom_series(tmp_path / "in" / "other" / str(number), trees.picture(number, (48, 48)), "P3", number, **tags)
     assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", jobs=1)) == ([], [])
-    assert f"passed over: 3 {what}\n" in capsys.readouterr().out
-    with pytest.raises(InputError, match=f"holds no scan for this reader; passed over: 3 {what}: expected"):
+    assert "passed over: 4 CT images, 3 ADC maps\n" in capsys.readouterr().out
+    with pytest.raises(InputError, match="holds no scan for this reader; passed over: 4 CT images, 3 ADC maps: expected"):
         prepare(Dicom(tmp_path / "in" / "other"), tmp_path, Options(skip_bad=True))
 
 
@@ -397,6 +423,16 @@ def test_small_differences_of_position_and_direction_part_nothing(tmp_path):
     assert scan.times == 2 and scan.missing == 0 and scan.voxel_size_mm == pytest.approx((1.25, 1.5, 8))
 
 
+def test_files_of_one_time_point_each_are_one_volume(tmp_path):
+    images = trees.picture(6, (16, 16))
+    for time in (0, 1):
+        trees.multiframe(tmp_path / f"{2 - time}", images[3 * time :][:3], "P", InstanceNumber=time)
+    (scan,) = found(Dicom(tmp_path))
+    assert len(scan.images) == 6 and scan.times == 2
+    expected = images[[2, 5, 1, 4, 0, 3]] * np.array([4, 4, 3, 3, 2, 2])[:, None, None] + 3
+    np.testing.assert_allclose(Dicom(tmp_path).read(scan).images, expected)
+
+
 @pytest.mark.parametrize("position", [None, [0, 0, 5]])
 def test_frames_without_places_of_their_own_are_slices_or_time_points(position, tmp_path):
     images = trees.picture(4, (16, 16))
@@ -437,23 +473,10 @@ def test_a_size_clash_in_a_study_proposes_to_choose(tmp_path):
         prepare(Dicom(tmp_path), tmp_path.parent / "out", Options(split="1,1,0", jobs=1))
 
 
-def read_all(folder: Path) -> tuple[int, int]:
-    """Read a folder as the pipeline does: how many volumes and errors; anything else that is raised is a fault."""
-    scans = list(Dicom(folder).scans({}))
-    volumes = [scan for scan in scans if not isinstance(scan, InputError)]
-    errors = len(scans) - len(volumes)
-    for scan in volumes:
-        try:
-            assert len(Dicom(folder).read(scan).images) == len(scan.images)
-        except InputError:
-            errors += 1
-    return len(volumes), errors
-
-
 def test_every_dicom_file_that_comes_with_the_packages_is_read_or_refused():
     for folder in (Path(pydicom.data.__file__).parent / "test_files", resources.files("nibabel") / "nicom"):
-        volumes, _ = read_all(folder)
-        assert volumes
+        scans, errors = read_all(folder)
+        assert scans and errors
 
 
 def test_fifty_damaged_files_are_read_or_refused(tmp_path):
