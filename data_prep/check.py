@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from data_prep.steps import choose_mask
 from kdrecon import hdf5
-from kdrecon.data import MANIFEST, SPLITS, check_manifest, visible
+from kdrecon.data import MANIFEST, SPLITS, check_manifest, format_version, visible
 from kdrecon.errors import InputError
 from kdrecon.fourier import fft2, ifft2
 from kdrecon.records import normal, read_table
@@ -129,8 +129,9 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
                 fault(
                     f"holds {wrong[0]} in a folder for {acceleration}: expected arrays named ..._{acceleration}; rename it"
                 )
+        dataset = hdf5.text(attributes.get("dataset"), folder.name)
         try:
-            _check_measured(entry, acceleration, x, arrays, hdf5.text(attributes.get("dataset"), folder.name), fault)
+            _check_measured(entry, acceleration, x, arrays, dataset, format_version(attributes), fault)
         except InputError as error:
             fault(str(error))
     return None
@@ -169,7 +170,9 @@ def _images(volume: np.ndarray, attributes: dict, fault) -> Tensor | None:
     return x
 
 
-def _check_measured(entry: Entry, acceleration: str, x: Tensor, arrays: dict, dataset: str, fault) -> None:
+def _check_measured(
+    entry: Entry, acceleration: str, x: Tensor, arrays: dict, dataset: str, version: int, fault
+) -> None:
     """k-space, zero-filled images and mask of one acceleration against the images."""
     img, ksp, msk = (f"{name}_{acceleration}" for name in ("img_volus", "kspace_volus", "mask"))
     volume = tuple(x.shape[1:]) + (len(x),)
@@ -215,7 +218,7 @@ def _check_measured(entry: Entry, acceleration: str, x: Tensor, arrays: dict, da
     entry.sampled = torch.fft.ifftshift(sampled) if CONVENTIONS[name][0] else sampled
     if mask is None:
         kind = entry.kind if entry.kind == "gaussian" else "line"
-        mask = choose_mask(dataset, acceleration, tuple(x.shape[1:]), kind)[0]
+        mask = choose_mask(dataset, acceleration, tuple(x.shape[1:]), kind, version)[0]
     _check_sampled(entry.sampled, mask, ksp, msk in arrays, fault)
     if img in arrays:
         u = ifft2((torch.fft.ifftshift(y, dim=(-2, -1)) if CONVENTIONS[name][0] else y) / factor)

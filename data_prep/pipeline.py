@@ -24,7 +24,7 @@ from data_prep.source import Scan, Source, each_once
 from data_prep.workplace import CannotWrite, cannot_write, check_target, workplace
 from kdrecon import hdf5
 from kdrecon.checkpoints import as_text
-from kdrecon.data import SPLITS, natural, write_volume
+from kdrecon.data import FORMAT_VERSION, SPLITS, natural, write_volume
 from kdrecon.errors import InputError, first_line, shown
 from kdrecon.places import plain_name
 
@@ -395,7 +395,7 @@ def _plan(source: Source, options: Options, scans: list[Scan], splits: dict[str,
     done = {k: v for k, v in asdict(options).items() if k not in ("jobs", "skip_bad")}
     own = {f.name: str(getattr(source, f.name)) for f in fields(source)}
     files = [(scan.subject, scan.split, scan.label, [_stamp(path) for path in scan.files]) for scan in scans]
-    return hashlib.sha256(json.dumps([done, own, files, splits]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT_VERSION, done, own, files, splits]).encode()).hexdigest()
 
 
 def _stamp(path: Path) -> tuple:

@@ -90,6 +90,7 @@ def build(source: Path | None, out: Path) -> None:
             "source": f"{slab.package.name}: {slab.package.scan}",
             "levels": np.array(slab.levels),
             "voxel_size_mm": np.ones(3),
+            "format_version": 1,  # keeps the generated masks under which the networks in kdrecon/ready were trained
         }
         write_volume(out / "sample" / slab.split / "1.h5", images, attributes, level=9)
         name = slab.package.name.split("-")[0]

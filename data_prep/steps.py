@@ -9,7 +9,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from kdrecon.data import SPLITS
+from kdrecon.data import FORMAT_VERSION, SPLITS
 from kdrecon.errors import InputError
 from kdrecon.records import normal, read_table
 from kdrecon.sampling import (
@@ -17,7 +17,7 @@ from kdrecon.sampling import (
     FAMILY,
     MASK_TYPES,
     gaussian_mask,
-    line_mask,
+    generated_lines,
     mask_for,
     published_mask,
     undersample,
@@ -144,7 +144,9 @@ def centred(images: np.ndarray, size: int | tuple[int, int], centre: tuple[int, 
     return images
 
 
-def choose_mask(dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str) -> tuple[Tensor, str, bool]:
+def choose_mask(
+    dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str, format_version: int = FORMAT_VERSION
+) -> tuple[Tensor, str, bool]:
     """The mask (H, W) of a data set, what to call it, and whether it has to be stored to be found again on reading.
 
     Published line masks where they fit, generated ones otherwise, as in :func:`kdrecon.sampling.mask_for`; any other
@@ -157,9 +159,8 @@ def choose_mask(dataset: str, acceleration: str, shape: tuple[int, int], mask_ty
     if mask_type == "gaussian":
         return gaussian_mask(shape, acceleration), f"gaussian {acceleration}, generated", True
     if acceleration not in ACCELERATIONS:
-        axis = 1 if FAMILY.get(dataset) == "knee" else 0
-        return line_mask(shape, acceleration, axis), f"line {acceleration}, generated", True
-    mask, family = mask_for(dataset, acceleration, shape), FAMILY.get(dataset)
+        return generated_lines(dataset, acceleration, shape, format_version), f"line {acceleration}, generated", True
+    mask, family = mask_for(dataset, acceleration, shape, format_version=format_version), FAMILY.get(dataset)
     if family and torch.equal(mask, published_mask(family, acceleration)):
         return mask, f"{family} {acceleration}, published", False
     return mask, f"line {acceleration}, generated", False

@@ -28,7 +28,7 @@ from kdrecon.sampling import MASK_TYPES, mask_for, undersample
 
 SPLITS = ("train", "validation", "test")
 MANIFEST = {"split": str, "subject": str, "split_by": str}  # columns that a manifest must have
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BYTES_PER_PIXEL = 16  # x and x_u as float32, y as complex64
 PIECE = 2**26  # bytes of a volume, as float32, that are read at once
 
@@ -274,13 +274,18 @@ def read_volume(path: Path) -> tuple[np.ndarray, dict]:
         return np.concatenate(list(volume.pieces)), volume.attributes
 
 
+def format_version(attributes: dict) -> int:
+    """1 for a file that does not say 2: its generated line masks are those of :func:`kdrecon.sampling.normal_line_mask`."""
+    return FORMAT_VERSION if hdf5.text(attributes.get("format_version")) == str(FORMAT_VERSION) else 1
+
+
 def write_volume(path: Path, images: np.ndarray, attributes: dict, level: int = 4, **datasets: np.ndarray) -> None:
     """Write a volume file under a temporary name, then rename it; equal input gives equal bytes.
 
     Args:
         path: the file to write; its folder is made.
         images: (S, H, W), real.
-        attributes: dataset, subject, split, sources, voxel size, mask name, ...; the format version is added.
+        attributes: dataset, subject, split, sources, voxel size, mask name, ...; the format version is added if not given.
         level: of gzip, 0 to 9. Level 9 saves 1 % over level 4 and takes eight times as long (benchmarks/preparation.py).
         **datasets: further arrays in the file's order of axes, such as img_volus_4x (H, W, S) or mask_3x (H, W).
     """
@@ -289,7 +294,7 @@ def write_volume(path: Path, images: np.ndarray, attributes: dict, level: int = 
             noise = name == "raw"  # measured k-space, which does not get smaller
             packed = {} if noise else {"compression": "gzip", "compression_opts": level, "shuffle": True}
             file.create_dataset(name, data=array, **packed)
-        for name, value in sorted({**attributes, "format_version": FORMAT_VERSION}.items()):
+        for name, value in sorted({"format_version": FORMAT_VERSION, **attributes}.items()):
             file.attrs[name] = value
         file.flush()
         content = file.id.get_file_image()  # written in one go: HDF5 itself crashes where the disk is full
@@ -391,7 +396,7 @@ def load_split(
             f"expected {split}/acc_{acceleration}/*.h5; prepare it with python -m data_prep"
         )
     limit = memory_limit(torch.device("cpu")) if limit is None else limit
-    images, masks, sources, size, stored = [], [], {}, 0, None
+    images, masks, sources, size, stored, version = [], [], {}, 0, None, FORMAT_VERSION
     names = {name: [] for name in ("volume", "index", "subject", "files")}
     digest = hashlib.sha256()
     for path in files:
@@ -421,11 +426,15 @@ def load_split(
         sources[path] = Source(stamp, volume.maximum, scale)
         images = [*images, *kept] if size <= limit else []
         masks.append(volume.attributes.get(f"mask_{acceleration}"))
+        version = min(version, format_version(volume.attributes))
         subject = normal(hdf5.text(volume.attributes.get("subject"), path.stem))
         for name, values in {"volume": normal(path.stem), "subject": subject, "files": path}.items():
             names[name] += [values] * count
         names["index"] += range(count)
-    mask = _mask(masks, files, dataset, acceleration, shape, mask_type)
+    if any(mask is not None for mask in masks):
+        mask = _stored_mask(masks, files, acceleration, shape)
+    else:
+        mask = mask_for(dataset, acceleration, shape, mask_type, version)
     digest.update(bytes(str((len(names["index"]), 1, *shape)), "ascii") + mask.numpy().tobytes())
     names["fingerprint"] = digest.hexdigest()[:16]
     if not images:
@@ -475,12 +484,7 @@ def check_manifest(folder: Path) -> None:
             )
 
 
-def _mask(
-    masks: list, files: list[Path], dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str
-) -> Tensor:
-    given = [mask is not None for mask in masks]
-    if not any(given):
-        return mask_for(dataset, acceleration, shape, mask_type)
+def _stored_mask(masks: list, files: list[Path], acceleration: str, shape: tuple[int, int]) -> Tensor:
     for path, mask in zip(files, masks):
         if mask is None or not np.array_equal(mask, masks[0]):
             raise InputError(

@@ -129,7 +129,7 @@ def undersampling_explorer(x: Tensor) -> Explorer:
     """:func:`undersampling_figure` with controls."""
     controls = {
         "acceleration": _slider("acceleration", 4.0, 1, 12, 0.5),
-        "centre_lines": _slider("centre lines", round(10 * x.shape[0] / 150), 0, x.shape[0] // 4),
+        "centre_lines": _slider("centre lines", min(10, x.shape[0] // 8), 0, x.shape[0] // 4),
         "mask_type": _choice("mask", MASKS),
         "seed": _slider("seed", 0, 0, 20),
     }

@@ -159,7 +159,7 @@ try:
     published = torch.equal(lab.mask.cpu(), published_mask(family, acceleration))
 except ValueError:
     published = False
-generated = f"generated for {n} lines by the rule of the published ones"
+generated = f"generated for {n} lines, denser round DC like the published ones"
 print("this run's mask:", "a published one" if published else generated)
 print(f"{int(lines.sum())} of {n} lines, acceleration {acceleration_factor(mask):.2f}")
 
@@ -173,9 +173,9 @@ plots.images(
 plt.show()
 
 # %% [markdown]
-# *What to see:* a block of lines in the middle is complete, further out there are fewer and fewer. The
-# published masks look like that: a centre block of about 10 lines in 150, and the other lines drawn from a
-# normal density around DC.
+# *What to see:* a block of lines in the middle is complete, further out there are fewer. The published brain and cardiac
+# masks look like that: a centre block of 9 to 12 lines, the others drawn from a density that has a peak round DC on a
+# constant floor (`sampling.line_mask`). The lines of the published knee masks lie evenly outside their centre of 29.
 
 # %% [markdown]
 # ### Exercise 1.1 · A mask of your own

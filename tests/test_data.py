@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import h5py
@@ -8,6 +9,7 @@ import trees
 
 from kdrecon import data
 from kdrecon.errors import InputError
+from kdrecon.places import READY
 from kdrecon.sampling import mask_for, undersample
 
 
@@ -67,6 +69,25 @@ def test_integers_are_read(tmp_path):
     images = (volume() * 30).astype(np.uint8)
     write(tmp_path, "train", images=images)
     assert torch.equal(load(tmp_path).x[:, 0], torch.from_numpy(images / np.float32(images.max())))
+
+
+@pytest.mark.parametrize("resolution, lines", [(0, [0, 1, 3, 4, 8, 11, 23, 26, 34, 39]), (16, [0, 1, 10, 14])])
+def test_files_written_before_the_density_changed_keep_their_masks(tmp_path, resolution, lines):
+    path = write(tmp_path, "train", images=volume(size=(40, 40)))
+    new = mask_for("heart", "4x", load(tmp_path, resolution=resolution).x.shape[-2:])
+    assert torch.equal(load(tmp_path, resolution=resolution).mask, new)
+    for version in (1, None):
+        with h5py.File(path, "a") as file:
+            file.attrs.pop("format_version") if version is None else file.attrs.modify("format_version", version)
+        mask = load(tmp_path, resolution=resolution).mask
+        assert torch.nonzero(mask[:, 0]).flatten().tolist() == lines and not torch.equal(mask, new)
+
+
+def test_the_sample_keeps_the_mask_of_the_networks_that_ship():
+    train, validation = (data.load_split("sample", split, "4x", 120) for split in ("train", "validation"))
+    for record in READY.glob("*.json"):
+        trained_on = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]
+        assert trained_on == f"{train.fingerprint} {validation.fingerprint}"
 
 
 @pytest.mark.parametrize("place", ["acc_4x", "."])

@@ -8,15 +8,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import trees
 
 from data_prep.__main__ import main
 from data_prep.check import check
 from data_prep.nifti import Nifti
 from data_prep.pipeline import Options, prepare
-from kdrecon.data import write_volume
+from kdrecon.data import SPLITS, write_volume
 from kdrecon.errors import InputError
 from kdrecon.experiments import project_root
+from kdrecon.sampling import mask_for, undersample
 
 H, W = 40, 48
 one_thread = pytest.fixture(autouse=True)(trees.one_thread)
@@ -192,6 +194,17 @@ def test_a_sound_data_set_has_no_faults(sound):
     report = check(sound)
     assert report.faults == []
     assert "line 4x: k-space of 5 files is unshifted, orthonormal; 25.0% of it sampled" in report.notes
+
+
+def test_a_data_set_of_format_version_1_is_measured_with_its_own_masks(tmp_path):
+    mask = mask_for("own", "4x", (H, W), format_version=1)
+    for seed, split in enumerate(SPLITS):
+        images = (trees.picture(3, (H, W), seed=seed) / 4000).astype(np.float32)
+        y = np.moveaxis(undersample(torch.from_numpy(images), mask)[1].numpy(), 0, 2)
+        attributes = {"dataset": "own", "subject": split, "format_version": 1}
+        write_volume(tmp_path / "own" / split / "acc_4x" / "1.h5", images, attributes, kspace_volus_4x=y)
+    assert check(tmp_path / "own").faults == []
+    assert not torch.equal(mask, mask_for("own", "4x", (H, W)))
 
 
 def test_the_embedded_sample_has_no_faults():
