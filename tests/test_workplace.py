@@ -189,6 +189,21 @@ def test_a_disk_without_locks_and_a_second_process(root, monkeypatch):
     assert sorted(p.name for p in root.iterdir()) == ["in", "own"]
 
 
+def test_volumes_of_another_plan_that_cannot_be_removed_are_not_taken(root, monkeypatch):
+    (root / "own").rename(root / ".own.partial")
+    unlink = os.unlink
+
+    def refuse(path, *arguments, **options):
+        if str(path).endswith(".h5"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return unlink(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(InputError, match="cannot be written"):
+        prepare(Nifti(root / "in"), root, pipeline.replace(ONE, size="8"))
+    assert not (root / "own").exists()
+
+
 def test_a_workplace_that_holds_something_else_is_not_emptied(root):
     work = root / ".own.partial" / "train"
     work.mkdir(parents=True)
