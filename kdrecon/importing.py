@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from kdrecon.checkpoints import save_checkpoint, write_json
+from kdrecon.checkpoints import read_weights, save_checkpoint, write_json
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError, shown
 from kdrecon.experiments import RESOLUTION, TEACHERS, Experiment, Parameters, environment
@@ -63,8 +63,8 @@ def import_checkpoint(
     }
     state = {"model": found.network.state_dict(), "epoch": found.epoch, "validation_l1": found.validation_l1}
     if (present := folder / "best_model.pt").exists():
-        before = torch.load(present, map_location="cpu", weights_only=True)["model"]
-        if any(not torch.equal(before.get(name, torch.zeros(0)), value) for name, value in state["model"].items()):
+        before = read_weights(present, state["model"])
+        if any(not torch.equal(before[name], value) for name, value in state["model"].items()):
             raise InputError(f"{folder} holds another network: expected a new folder; choose another --out, or delete it")
         if read_record(folder).get("finished"):
             return folder

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import pickle
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ import torch
 from torch import nn
 
 from kdrecon import data
-from kdrecon.checkpoints import differences, read_checkpoint, write_json
+from kdrecon.checkpoints import differences, read_checkpoint, read_weights, write_json
 from kdrecon.distillation import get_method
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError
 from kdrecon.experiments import INITS, TEACHERS, Experiment, Parameters, environment, resolution_of, typed
 from kdrecon.metrics import SMALLEST
 from kdrecon.models import DCCNN, ZeroFilled, count_parameters, dc_cnn
@@ -23,7 +22,7 @@ from kdrecon.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.places import READY, project_root
 from kdrecon.records import ANEW, read_json, read_table
 from kdrecon.sft import SFT
-from kdrecon.training import fit, resolve_precision
+from kdrecon.training import CONTINUED, fit, resolve_precision
 
 RECORD = {  # what config.json holds beside its config, as far as tables and networks need it
     "origin": str, "parameters": int, "steps": int, "best_epoch": int, "precision": str, "layout": str,
@@ -200,7 +199,7 @@ class Laboratory:
                     f"{folder} holds another configuration ({differences(found, expected)}): "
                     "choose another run_root, or delete the folder to train anew"
                 )
-            if (folder / "model.pt").exists() and not _whole(folder):
+            if any((folder / name).exists() for name in CONTINUED) and not _whole(folder):
                 return self._train(experiment, folder)  # nothing is left to train: model.pt holds network and log, too
             return self._load(experiment, folder, "loaded")
         if (self.parameters.ready if ready is None else ready) and (found := self._ready(experiment)):
@@ -325,37 +324,24 @@ def _read_log(folder: Path) -> pd.DataFrame:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether best_model.pt and log.csv of a finished experiment can be read; a message says what cannot."""
+    """Whether network and log of a finished experiment can be read; a message says what cannot."""
     try:
         _read_log(folder)
+        open_network(folder)
     except InputError as error:
         print(error)
         return False
-    return read_checkpoint(folder / "best_model.pt") is not None
+    return True
 
 
 def load_network(network: nn.Module, path: Path, device: torch.device) -> None:
     """Load the weights of a best_model.pt into a network, in place, and put it on the device in evaluation mode.
 
     Raises:
-        InputError: the file is no checkpoint that loads safely (nothing in it is executed), or a tensor is missing,
-            unexpected or of another shape.
+        InputError: the file is damaged or no checkpoint that loads safely (nothing in it is executed), or a tensor is
+            missing, unexpected, of another shape, or not finite.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, OSError) as error:
-        raise InputError(
-            f"{path} is not a checkpoint of this project ({first_line(error)}): expected best_model.pt as "
-            "training writes it; delete its folder to train anew"
-        ) from error
-    expected = network.state_dict()
-    wrong = [name for name in sorted(expected.keys() | state.keys()) if _shape(state, name) != _shape(expected, name)]
-    if wrong:
-        raise InputError(
-            f"{path} does not fit: {wrong[0]} is {_shape(state, wrong[0])}, expected {_shape(expected, wrong[0])} "
-            f"({len(wrong)} such tensors); is it the checkpoint of another network?"
-        )
-    network.load_state_dict(state)
+    network.load_state_dict(read_weights(path, network.state_dict()))
     network.to(device).eval()
 
 
@@ -381,10 +367,6 @@ def start_from_sft(student: DCCNN, branches: DCCNN) -> list[str]:
         )
     student.load_state_dict(state, strict=False)
     return sorted(state)
-
-
-def _shape(state: dict, name: str) -> str:
-    return str(tuple(state[name].shape)) if name in state else "absent"
 
 
 def weights_hash(model: nn.Module) -> str:

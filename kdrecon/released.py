@@ -1,17 +1,18 @@
 """Reading the checkpoints of networks that were trained with the code released with SFT-KD-Recon."""
 
 import argparse
+import itertools
+import math
 import pathlib
-import pickle
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from kdrecon.errors import InputError, first_line
+from kdrecon import checkpoints
+from kdrecon.errors import InputError, shown
 from kdrecon.models import DCCNN, dc_cnn
 from kdrecon.sft import SFT
 
@@ -60,29 +61,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: no such file, no checkpoint, one that names anything but tensors, numbers, paths and a command
             line, or tensors that are missing, unexpected or misshapen.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: expected a released best_model.pt; check the path")
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if name := re.search(r"GLOBAL (\S+)", str(error)):
-            raise InputError(
-                f"{path} names {name[1]}, which does not belong in a checkpoint: expected tensors, numbers, paths and a "
-                "command line; nothing of it was executed, do not trust the file"
-            ) from None
-        raise InputError(f"{path} is no checkpoint: expected a released best_model.pt") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path} cannot be read ({first_line(error)}): expected a released best_model.pt") from None
-    if not isinstance(content, dict) or not isinstance(content.get("model", content), dict):
+    content = checkpoints.read_checkpoint(path, "a released best_model.pt", ALLOWED, legacy=True)
+    if not isinstance(state := content.get("model", content), dict):
         raise InputError(f"{path} holds {type(content).__name__}: expected a dict with the weights under 'model'")
-    state = content.get("model", content)
     network, role = build(state)
     load_weights(network, state)
-    return Checkpoint(
-        network, role, int(content.get("epoch", -1)) + 1, float(content.get("best_dev_loss", "nan")),
-        {name: _plain(value) for name, value in vars(content.get("args", argparse.Namespace())).items()},
-    )  # fmt: skip
+    arguments = content.get("args", argparse.Namespace())
+    if not isinstance(arguments, argparse.Namespace):
+        raise InputError(f"{path} holds {type(arguments).__name__} under 'args': expected the parsed command line")
+    epoch, l1 = content.get("epoch", -1), content.get("best_dev_loss", math.nan)
+    number = int | float | np.floating | np.integer
+    for name, value, kind in (("epoch", epoch, int | np.integer), ("best_dev_loss", l1, number)):
+        if not isinstance(value, kind) or isinstance(value, bool) or not abs(value) < 2**53 and value == value:
+            raise InputError(f"{path} says {name} {shown(value)}: expected a number; is it a released best_model.pt?")
+    plain = {name: _plain(value) for name, value in vars(arguments).items()}
+    return Checkpoint(network, role, int(epoch) + 1, float(l1), plain)
 
 
 def build(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
@@ -93,13 +86,16 @@ def build(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
     """
     shapes: dict[str, tuple[int, int]] = {}
     unmapped = []
-    for name in map(str, state_dict):
-        if match := re.fullmatch(r"(?:module\.)?([ts])cascade(\d+)\.conv(\d+)\.(?:weight|bias)", name):
-            part, cascade, conv = match[1], int(match[2]), int(match[3])
+    for name in state_dict:
+        found = isinstance(name, str) and re.fullmatch(
+            r"(?:module\.)?([ts])cascade([1-9]\d{0,9})\.conv([1-9]\d{0,9})\.(?:weight|bias)", name, re.ASCII
+        )
+        if found:
+            part, cascade, conv = found[1], int(found[2]), int(found[3])
             depth, cascades = shapes.get(part, (0, 0))
             shapes[part] = max(depth, conv), max(cascades, cascade)
         else:
-            unmapped.append(name)
+            unmapped.append(name if isinstance(name, str) and name.isprintable() else shown(name))
     if unmapped or not shapes:
         raise InputError(
             f"{len(unmapped)} of {len(state_dict)} entries have no place in a DC-CNN ({', '.join(sorted(unmapped))}): "
@@ -107,6 +103,15 @@ def build(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
         )
     if (largest := max(max(shape) for shape in shapes.values())) > len(state_dict):
         raise InputError(f"a tensor of cascade or convolution {largest} among {len(state_dict)}: expected all before it, too")
+    if (count := sum(2 * depth * cascades for depth, cascades in shapes.values()) - len(state_dict)) > 0:
+        expected = (
+            f"{part}cascade{k}.conv{j}.{kind}"
+            for part, (depth, cascades) in shapes.items()
+            for k, j, kind in itertools.product(range(1, cascades + 1), range(1, depth + 1), ("weight", "bias"))
+        )
+        present = {name.removeprefix("module.") for name in state_dict}
+        absent = checkpoints.some((name for name in expected if name not in present), count)
+        raise InputError(f"the checkpoint has {len(state_dict)} tensors, missing: {absent}: get the file again")
     networks = {part: dc_cnn(f"D{depth}C{cascades}") for part, (depth, cascades) in shapes.items()}
     if len(networks) == 1:
         return next(iter(networks.values())), "teacher" if "t" in networks else "student"
@@ -130,7 +135,7 @@ def load_weights(model: nn.Module, state_dict: dict[str, Tensor], part: str | No
 
     Args:
         model: :class:`kdrecon.models.DCCNN` or :class:`kdrecon.sft.SFT`.
-        state_dict: tensors by name, as ``torch.load(path, weights_only=True)`` returns them.
+        state_dict: tensors by name.
         part: "teacher" or "student": which half of an SFT checkpoint goes into a DCCNN; the other half is left aside.
             None: the checkpoint holds one kind of names only, or the model is an SFT.
 
@@ -144,9 +149,10 @@ def load_weights(model: nn.Module, state_dict: dict[str, Tensor], part: str | No
     source = dict(state_dict)
     if source and all(name.startswith("module.") for name in source):
         source = {name.removeprefix("module."): value for name, value in source.items()}
-    if others := [name for name, value in source.items() if not torch.is_tensor(value)]:
-        raise InputError(f"entries that are no tensors, {_some(others)}: expected a state_dict, perhaps one of these")
-
+    if others := [name for name, value in source.items() if not isinstance(value, Tensor)]:
+        raise InputError(
+            f"entries that are no tensors, {checkpoints.some(others)}: expected a state_dict, perhaps one of these"
+        )
     target = model.state_dict()
     if any(name.startswith(PARTS) for name in target):
         if part is not None:
@@ -157,17 +163,12 @@ def load_weights(model: nn.Module, state_dict: dict[str, Tensor], part: str | No
         source = {name: value for name, value in source.items() if not name.startswith(f"{other}cascade")}
 
     names = {released_name(name, part): name for name in target}
-    problems = {
-        "missing": names.keys() - source.keys(),
-        "unexpected": source.keys() - names.keys(),
-        "of another shape": {n for n in names.keys() & source.keys() if source[n].shape != target[names[n]].shape},
-    }
-    if found := [f"{what}: {_some(sorted(those))}" for what, those in problems.items() if those]:
+    if problems := checkpoints.misfits(source, {theirs: target[ours] for theirs, ours in names.items()}):
         raise InputError(
-            f"the checkpoint does not fit the model, {'; '.join(found)}: "
+            f"the checkpoint does not fit the model, {problems}: "
             "give the state_dict of a released network of the same architecture"
         )
-    model.load_state_dict({ours: source[name] for name, ours in names.items()})
+    model.load_state_dict({ours: source[theirs] for theirs, ours in names.items()})
     return model
 
 
@@ -197,11 +198,8 @@ def _part(source: dict[str, Tensor], part: str | None) -> str:
     )
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} ({', '.join(names[:3])}{more})"
-
-
 def _plain(value):
     """A value of the command line as JSON knows it."""
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, bool | float | str | None) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value) if isinstance(value, pathlib.PurePath) else shown(value)

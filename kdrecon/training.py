@@ -1,6 +1,7 @@
 """The one training loop: any objective, any data, resumable to the bit."""
 
 import ctypes
+import json
 import math
 import platform
 import time
@@ -21,16 +22,18 @@ from kdrecon.checkpoints import (
     read_checkpoint,
     save_checkpoint,
     stop_requested,
+    unlike,
     write_json,
 )
 from kdrecon.data import Batch, Slices
-from kdrecon.errors import InputError, shown
+from kdrecon.errors import InputError, first_line, shown
 from kdrecon.logs import Log
 from kdrecon.objectives import Objective
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 PRECISIONS = ("fp32", "bf16")
 WATCHED = 16
+CONTINUED = ("model.pt", "model.previous.pt")
 
 
 @dataclass(frozen=True)
@@ -205,21 +208,27 @@ class Training:
     def save(self) -> None:
         """Write model.pt; the one before becomes model.previous.pt."""
         self.check_finite()
-        path = self.folder / "model.pt"
+        latest, previous = (self.folder / name for name in CONTINUED)
+        save_checkpoint(self._state(), latest, previous)
+
+    def _state(self) -> dict:
         state = {name: getattr(self, name).state_dict() for name in ("objective", "optimiser", "scheduler")}
         state |= {name: getattr(self, name) for name in ("config", *self._PROGRESS)}
         state["random"] = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             state["random"]["cuda"] = torch.cuda.get_rng_state(self.device)
-        save_checkpoint(state, path, previous=path.with_name("model.previous.pt"))
+        return state
 
     def resume(self) -> bool:
         """Continue from model.pt, or from its predecessor where it is damaged; whether there was one."""
-        paths = [path for name in ("model.pt", "model.previous.pt") if (path := self.folder / name).exists()]
+        paths = [path for name in CONTINUED if (path := self.folder / name).exists()]
         for path in paths:
-            if (state := read_checkpoint(path)) is None:
+            try:
+                state = self._checked(path)
+            except InputError as error:
+                print(error)
                 continue
-            self._take_over(state.get("config", {}), path)
+            self._take_over(state["config"], path)
             for name in ("objective", "optimiser", "scheduler"):
                 getattr(self, name).load_state_dict(state[name])
             for name in self._PROGRESS:
@@ -230,7 +239,7 @@ class Training:
                 torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
             if path != paths[0]:
                 print(f"continuing from the checkpoint before it, {path}")
-            if self.best and read_checkpoint(self.folder / "best_model.pt") is None:
+            if self.best:
                 save_checkpoint(self.best, self.folder / "best_model.pt")
             return True
         if paths:
@@ -257,6 +266,36 @@ class Training:
         if before.rpartition(" ")[2] != here:
             self.config["device"] = f"{before}, then {here}"
             print(f"going on on {here} what began on {before}: rounding differs from a training on one of them")
+
+    def _checked(self, path: Path) -> dict:
+        """What a checkpoint holds, if it has the form of what :meth:`save` writes.
+
+        Raises:
+            InputError: it cannot be read, or has another form.
+        """
+        state, form = read_checkpoint(path), self._state()
+        trained = self.optimiser.param_groups[0]["params"]
+        moments = [{"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for p in trained]
+        best = {"model": self.objective.network.state_dict(), "epoch": 1, "validation_l1": 0.0, "config": {}}
+        row = {"epoch": 1, "lr": 0.0, "validation_l1": 0.0, "seconds": 0.0}
+        try:
+            form["optimiser"]["state"] = {i: moments[i] for i in state["optimiser"]["state"]}  # those with a gradient
+            form["history"] = [dict.fromkeys(found, 0.0) | row for found in state["history"]]
+            form["best"] = best if state["history"] else {}
+            form["sums"] = {name: torch.tensor(0.0, dtype=torch.float64) for name in state["sums"]}
+            form["random"] = {name: form["random"][name] for name in {"cpu", *state["random"]} & form["random"].keys()}
+            wrong = unlike(state, form | {"config": {"device": ""}})
+            if not wrong:
+                json.dumps(state["config"])
+                torch.Generator().set_state(state["random"]["cpu"])
+                state["scheduler"] = {name: state["scheduler"][name] for name in form["scheduler"]}
+                whole = torch.equal(state["order"].sort().values, torch.arange(len(self.train)))
+                wrong = "" if whole and 0 <= state["next"] <= len(self.train) else "the order of the slices"
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            wrong = first_line(error)
+        if wrong:
+            raise InputError(f"{path} cannot be read ({wrong}): expected model.pt as a training writes it")
+        return state
 
     _PROGRESS = ("history", "best", "order", "next", "sums", "seconds")
 

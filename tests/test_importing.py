@@ -13,6 +13,7 @@ from test_released import released_name, released_state
 from kdrecon import cli, evaluation, importing, released
 from kdrecon.errors import InputError
 from kdrecon.laboratory import Laboratory, open_network, read_record
+from kdrecon.models import dc_cnn
 from kdrecon.sft import SFT
 
 ARGUMENTS = {
@@ -201,6 +202,47 @@ def test_what_a_file_does_not_say_is_the_released_default(tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"seed": None, "num_epochs": 60})
     experiment = open_network(importing.import_checkpoint(path, tmp_path / "run")).experiment
     assert (experiment.epochs, experiment.batch_size, experiment.lr, experiment.seed) == (60, 4, 1e-3, 42)
+
+ODD = {
+    "NaN": {"model": STATE | {"scascade1.conv1.bias": torch.full((32,), torch.nan)}},
+    "infinite": {"model": STATE | {"scascade1.conv1.bias": torch.full((32,), torch.inf)}},
+    "too large": {"model": STATE | {"scascade1.conv1.bias": torch.full((32,), 1e300, dtype=torch.float64)}},
+    "meta": {"model": STATE | {"scascade1.conv1.bias": torch.zeros(32, device="meta")}},
+    "sparse": {"model": STATE | {"scascade1.conv1.bias": torch.zeros(32).to_sparse()}},
+    "quantised": {
+        "model": STATE | {"scascade1.conv1.bias": torch.quantize_per_tensor(torch.zeros(32), 0.1, 0, torch.qint8)}
+    },
+    "integers": {"model": STATE | {"scascade1.conv1.bias": torch.zeros(32, dtype=torch.int64)}},
+    "complex": {"model": STATE | {"scascade1.conv1.bias": torch.zeros(32, dtype=torch.complex64)}},
+    "numbers as names": {"model": STATE | {7: torch.zeros(32)}},
+    "a number twice": {"model": STATE | {"scascade1.conv01.bias": torch.zeros(32)}},
+    "another script": {"model": STATE | {"scascade1.conv\u0663.bias": torch.zeros(32)}},
+    "600 names": {"model": {f"scascade{i}.conv{i}.weight": torch.zeros(1) for i in range(1, 601)}},
+    "epoch": {"epoch": "best"},
+    "long epoch": {"epoch": 10**5000},
+    "loss": {"best_dev_loss": [0.1]},
+    "arguments": {"args": {"seed": 1}},
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("case", ODD)
+def test_odd_content_is_one_line_and_builds_nothing(case, legacy, tmp_path, monkeypatch):
+    path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, legacy=legacy and case != "meta", **ODD[case])
+    monkeypatch.setattr(released, "dc_cnn", lambda name: dc_cnn(name) if name == "D3C5" else pytest.fail(f"built {name}"))
+    with pytest.raises(InputError) as caught:
+        importing.import_checkpoint(path, tmp_path / "run")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500 and not (tmp_path / "run").exists()
+
+
+def test_odd_arguments_are_kept_as_text(tmp_path):
+    nested = []
+    nested.append(nested)
+    odd = {"list": ["4x", "5x"], "long": 2**70, "nested": nested, "tensor": torch.zeros(2)}
+    path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments=odd)
+    folder = importing.import_checkpoint(path, tmp_path / "run")
+    kept = read_record(folder)["released"]["arguments"]
+    assert kept["list"] == "['4x', '5x']" and all(isinstance(kept[name], str) for name in odd)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])

@@ -211,7 +211,7 @@ def test_a_failed_write_leaves_the_checkpoint_whole(tmp_path, monkeypatch):
     checkpoints.save_checkpoint({"epoch": 1}, path)
 
     def half(state, file):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", half)
