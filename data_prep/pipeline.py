@@ -156,13 +156,14 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
             kept, moved = _move(tasks, done, splits)
             done = kept + _work(moved, options, leave_out)
         rows = [_row(task, result) for task, result in done]
-        _warn_of_empty(rows)
+        survey.warn_of_empty(rows)
         rows.sort(key=lambda row: (SPLITS.index(row["split"]), row["volume"]))
-        if ({options.all_in} if options.all_in else {"train", "validation"}) - {r["split"] for r in rows if r["slices"]}:
+        needed = [options.all_in] if options.all_in else SPLITS[:2]
+        if missing := [part for part in needed if part not in {row["split"] for row in rows if row["slices"]}]:
+            otherwise = "" if options.all_in else ", or take all to look at and reconstruct: --all-in test"
             raise InputError(
-                f"{source.folder} leaves no volume to train or none to validate with, after {len(bad)} unusable files "
-                f"({', '.join(bad[:1]) or 'all too small'}): expected at least one each; repair files, choose --size, or "
-                "take all to look at and reconstruct: --all-in test"
+                f"{source.folder} leaves no volume for {' and '.join(missing)}, after {len(bad)} unusable files "
+                f"({', '.join(bad[:1]) or 'all too small'}): expected at least one; repair files, or choose --size{otherwise}"
             )
         with open(work / "manifest.csv", "w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
@@ -361,16 +362,6 @@ def _outcome(done: Future) -> dict | InputError:
             "a worker process was ended from outside, often for lack of memory: expected it to finish; run the same command "
             "again with --jobs 1, finished volumes are kept"
         ) from None
-
-
-def _warn_of_empty(rows: list[dict]) -> None:
-    many = [row for row in rows if row["empty_slices"] > (row["slices"] + row["empty_slices"]) / 3]
-    if many:
-        lost, of = (sum(row[name] for row in many) for name in ("empty_slices", "slices"))
-        survey.warn(
-            f"{len(many)} of {len(rows)} volumes lost more than a third of their slices as empty ({lost} of {lost + of}): "
-            "look at contact_sheet.png; a lower --foreground keeps more, 0 all"
-        )
 
 
 def _row(task: Task, result: dict) -> dict:

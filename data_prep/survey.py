@@ -84,3 +84,14 @@ def alone(source: Source, scans: list[Scan], bad: list[str]) -> InputError:
         f"expected one to train and another to validate with; {several}to look at one person's scans and reconstruct them: "
         "--all-in test"
     )
+
+
+def warn_of_empty(rows: list[dict]) -> None:
+    """Say how many volumes lost more than a third of their slices, by the rows of a manifest."""
+    many = [row for row in rows if row["empty_slices"] > (row["slices"] + row["empty_slices"]) / 3]
+    if many:
+        lost, of = (sum(row[name] for row in many) for name in ("empty_slices", "slices"))
+        warn(
+            f"{len(many)} of {len(rows)} volumes lost more than a third of their slices as empty ({lost} of {lost + of}): "
+            "look at contact_sheet.png; a lower --foreground keeps more, 0 all"
+        )

@@ -428,6 +428,18 @@ def test_all_in_one_split_is_instead_of_a_split(options, tmp_path):
         prepare(Nifti(scans(tmp_path / "in")), tmp_path / "out", pipeline.replace(ONE, **options))
 
 
+@pytest.mark.parametrize(
+    ("all_in", "said"), [("", "for train and validation, .* --all-in test"), ("test", "for test, .*size$")]
+)
+def test_a_preparation_that_leaves_nothing_says_for_what(all_in, said, tmp_path):
+    for number in (1, 2):
+        trees.nifti(tmp_path / "in" / f"{number}.nii", np.full((2, 40, 48), 7))
+    options = Options(jobs=1, skip_bad=True, all_in=all_in)
+    with pytest.raises(InputError, match=f"in leaves no volume {said}"):
+        prepare(Nifti(tmp_path / "in"), tmp_path / "out", options)
+    assert not list(tmp_path.glob("out/*"))
+
+
 def test_the_split_is_drawn_over_what_can_be_read(tmp_path):
     source = scans(tmp_path / "in", people=6)
     drawn = steps.split_subjects([f"scan{n}" for n in range(1, 7)], {}, "3,1,2", 0)
