@@ -190,7 +190,7 @@ def receptive_field(answer) -> str:
     })  # fmt: skip
     for d in (1, 2, 3, 5, 7):
         equal(number(call(answer, d)), 2 * d + 1, f"it does not hold for d = {d}")
-    return "a D3 block sees 7 x 7 pixels, a D5 block 11 x 11: aliasing reaches across the whole image."
+    return "a D3 block sees 7 x 7 pixels, a D5 block 11 x 11: aliasing reaches along a whole axis."
 
 
 @exercise

@@ -79,7 +79,7 @@ lab = Laboratory(
 # time. Measuring a quarter of the lines makes the scan four times faster and the image ambiguous: many
 # images fit what was measured. A network that has seen many images chooses a likely one.
 #
-# Large networks choose better, small ones fit into a scanner. **Knowledge distillation** trains the small
+# Large networks can choose better, small ones fit into a scanner. **Knowledge distillation** trains the small
 # network, the *student*, with help of a large one, the *teacher*. The usual way is to train the teacher for
 # its own sake first. **SFT-KD-Recon** asks: what if the teacher is trained together with pieces of the
 # student from the start, so that what it learns can be followed by a student? That is *student-friendly

@@ -521,7 +521,7 @@ plt.show()
 
 # %% [markdown]
 # *What to see:* two training terms (solid) and the validation error (dashed). The distillation term already has its weight
-# $w$. It falls like the other: the student comes closer to the teacher's maps while it learns to reconstruct.
+# $w$. Does it fall like the other? Then the student comes closer to the teacher's maps while it learns to reconstruct.
 #
 # ## The table
 #
@@ -592,8 +592,8 @@ widgets.attention_viewer(teacher.model, students, unseen)
 # - A teacher that was trained for a few epochs only may be no better than the student, or worse. Then there
 #   is little to learn from it, and the second loss can only get in the way. Compare the first rows of the
 #   table.
-# - If a distilled student is below the plain one, say so. In the paper's Table 1, Std-KD is below the plain
-#   student in 5 of 20 cells [`gayathri2023`].
+# - If a distilled student is below the plain one, say so. In the paper's Table 1, the PSNR of Std-KD is below that
+#   of the plain student in 5 of 20 cells [`gayathri2023`].
 # - Distillation costs time: each step also runs the teacher. A plain student could have used that time for
 #   more epochs.
 #

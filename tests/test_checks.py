@@ -8,6 +8,7 @@ import torch
 from kdrecon import checks
 from kdrecon.experiments import project_root
 from kdrecon.fourier import fft2, ifft2
+from kdrecon.sampling import line_mask
 from kdrecon.verdict import Verdict
 
 NAMES = [name for name, value in vars(checks).items() if hasattr(value, "__wrapped__")]
@@ -362,3 +363,17 @@ def test_a_typical_wrong_answer_gets_its_hint(name, answer, hint):
     verdict = getattr(checks, name)(answer)
     assert not verdict.right
     assert hint in verdict.message, verdict
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (48, 64), (65, 48), (31, 30)])
+def test_the_mistakes_of_notebook_01_are_mistakes_for_every_shape(shape):
+    cells = jupytext.read(project_root() / "lessons" / "01_kspace_undersampling.py").cells
+    (cell,) = [cell.source for cell in cells if "mistakes = {" in cell.source]
+    scope = {"torch": torch, "line_mask": line_mask, "acceleration": "4x", "mask": line_mask(shape, "4x")}
+    exec(cell.split("shown =")[0], scope)
+    right, *wrong = scope["mistakes"].values()
+    k = fft2(torch.rand(shape, generator=torch.Generator().manual_seed(0)))
+    assert len(wrong) == 3 and torch.equal(right, scope["mask"])
+    for mask in wrong:
+        assert mask.shape == right.shape and not torch.allclose(k * mask, k * right)
+    assert torch.equal(wrong[-1].any(0), wrong[-1].all(0)), "columns are measured"
