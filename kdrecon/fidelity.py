@@ -41,6 +41,10 @@ class DataFidelity(nn.Module):
     (X_cnn + Y) / 2 elsewhere on Omega, hence not a projection. ``hermitian`` knows that a real image fixes -k with k:
     idempotent, and exact on Omega and -Omega. y off Omega is never used.
 
+    With a finite lam neither is the real image that minimises |x - x_cnn|^2 + lam |M F x - y|^2, where k is measured and -k
+    is not. There the minimum weighs y with lam / (2 + lam), for the image has the line twice and y has it once; ``real``
+    weighs it with lam / (2 + 2 lam), ``hermitian`` with lam / (1 + lam). Where both are measured all three agree.
+
     Args:
         mode: "real" or "hermitian".
         lam: confidence in the measurement, > 0; inf for noiseless data.

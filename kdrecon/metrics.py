@@ -51,8 +51,22 @@ def psnr(target, prediction, data_range):
 
 @_slicewise
 def ssim(target, prediction, data_range):
-    """Structural similarity, mean over windows of 7 x 7 (Wang et al. 2004); 1 for equal images."""
+    """Structural similarity, mean over uniform windows of 7 x 7; 1 for equal images.
+
+    The window is scikit-image's default and that of the released code; :func:`ssim_gaussian` has that of the original.
+    """
     return skimage_metrics.structural_similarity(target, prediction, data_range=data_range)
+
+
+@_slicewise
+def ssim_gaussian(target, prediction, data_range):
+    """Structural similarity as in its original form: Gaussian windows of 11 x 11, sigma 1.5 pixels; 1 for equal images.
+
+    Source: Wang et al. 2004. Its values do not compare with those of :func:`ssim`.
+    """
+    return skimage_metrics.structural_similarity(
+        target, prediction, data_range=data_range, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
 
 
 @_slicewise

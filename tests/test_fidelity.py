@@ -137,3 +137,21 @@ def test_a_mask_that_changes_is_looked_at_again():
     after = layer(x, y, mask)
     assert not torch.equal(after, before) and torch.equal(after, DataFidelity()(x, y, mask.clone()))
     assert torch.equal(layer(x, y, line_mask((8, 8), "4x")), before)
+
+
+@pytest.mark.parametrize("lam", [0.3, 4.0])
+def test_weights_beside_those_of_least_squares(lam):
+    mask = line_mask((24, 20), "4x")
+    opposite = mirror(mask)
+    x, y, x_cnn = measured(mask)
+    single, both, gap = mask & ~opposite, mask & opposite, (fft2(x) - fft2(x_cnn))
+    assert single.any() and both.any()
+    weight = (lam / (2 + lam)) * (single | mirror(single)) + (lam / (1 + lam)) * both
+    best = (x_cnn + ifft2(weight * gap).real).requires_grad_()
+    cost = (best - x_cnn).square().sum() + lam * (fft2(best) * mask - y).abs().square().sum()
+    (gradient,) = torch.autograd.grad(cost, best)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient))
+    for mode, own in {"real": lam / (2 + 2 * lam), "hermitian": lam / (1 + lam)}.items():
+        moved = fft2(DataFidelity(mode, lam)(x_cnn, y, mask)) - fft2(x_cnn)
+        torch.testing.assert_close(moved[..., single], own * gap[..., single])
+        torch.testing.assert_close(moved[..., both], lam / (1 + lam) * gap[..., both])

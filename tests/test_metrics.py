@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
-from kdrecon.metrics import METRICS, hfn, mse, nmse, psnr, ssim, vif
+from kdrecon.metrics import METRICS, hfn, mse, nmse, psnr, ssim, ssim_gaussian, vif
 
 SIZES = [(32, 32), (33, 45), (48, 41)]
 
@@ -165,3 +165,20 @@ def test_refusals_of_single_metrics():
             metric(np.full((32, 32), 0.5), p)
     with pytest.raises(ValueError, match="17 x 17"):
         vif(x[:16], p[:16])
+
+
+def test_ssim_with_gaussian_windows_is_that_of_wang():
+    x, p = (image.astype(float) for image in pair(33, 45))
+    offsets = np.arange(11) - 5
+    window = np.exp(-0.5 * (offsets[:, None] ** 2 + offsets[None] ** 2) / 1.5**2)
+    window /= window.sum()
+
+    def mean(image):
+        return (np.lib.stride_tricks.sliding_window_view(image, (11, 11)) * window).sum((2, 3))
+
+    mx, mp, c1, c2 = mean(x), mean(p), 0.01**2, 0.03**2
+    covariance, variances = mean(x * p) - mx * mp, mean(x * x) - mx**2 + mean(p * p) - mp**2
+    by_hand = (2 * mx * mp + c1) * (2 * covariance + c2) / ((mx**2 + mp**2 + c1) * (variances + c2))
+    assert ssim_gaussian(x, p, data_range=1.0) == pytest.approx(by_hand.mean())
+    assert abs(ssim(x, p, data_range=1.0) - by_hand.mean()) > 1e-2
+    assert "ssim_gaussian" not in METRICS  # the tables have one SSIM
