@@ -84,7 +84,8 @@ class Distillation(Objective):
         teacher: the frozen network, as many cascades.
         method: key of :data:`kdrecon.distillation.METHODS`.
         kd_form: "paper" or "released", see :func:`kdrecon.distillation.get_method`; the released forms are not scaled.
-        alpha: weight of the imitation of the teacher's output, 0 to 1. SFT-KD-Recon: 0; KD-MRI: 0.5.
+        alpha: weight of the imitation of the teacher's output, 0 to 1. SFT-KD-Recon: 0; KD-MRI: 0.5, where alpha
+            weighs the reconstruction.
         stage: "joint" for all terms together; "features" for w L_KD alone, "reconstruction" for all but that.
 
     Raises:

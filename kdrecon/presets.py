@@ -41,14 +41,19 @@ class Switches:
         imitation: "paper" or "released", form of the third SFT term (:func:`kdrecon.sft.sft_loss`).
         sft_terms: "all", "without_student" or "without_imitation": which terms the SFT loss adds up.
         student_init: first weights of a distilled student: "random"; "sft", blocks S2 to SN of the SFT training;
-            "matched", the paper's choice: random below the standard teacher, sft below the SFT teacher.
+            "matched", the paper's choice: random below the standard teacher, sft below the SFT teacher. The released code
+            also has a stage between the two trainings, "studentSFTN", not built here: the student goes on from the SFT
+            blocks alone, with L1, for 150 epochs, and its distillation starts from the result.
         kd_form: "paper" or "released", form of the distillation losses (:func:`kdrecon.distillation.get_method`).
         schedule: "joint", all terms of a distillation together; "two_stage", w L_KD alone, then the other terms alone, each
             for as many epochs as a joint training has, with an optimiser and a learning-rate schedule of its own. The
             second stage goes on from the last weights of the first; the released code takes those with the lowest
-            L_KD on the validation slices, and how long the stages of its published figures were is not known.
+            L_KD on the validation slices. Paper and scripts take 150 epochs a stage.
         alpha: weight of the imitation between the outputs of teacher and distilled student, 0 to 1
-            (:class:`kdrecon.objectives.Distillation`).
+            (:class:`kdrecon.objectives.Distillation`). KD-MRI's alpha weighs the reconstruction: equal at 0.5.
+
+    "kd_mri" is KD-MRI's text. Its released code departs from it: Adam at 1e-3 with StepLR instead of 1e-4, the best epoch
+    by MSE, attention normalised over the batch, alpha without use. kd_form "released", alpha 0 and lr 1e-3 come near.
 
     Source: SFT-KD-Recon; KD-MRI; the code released with them.
     """

@@ -34,7 +34,7 @@ class SFT(nn.Module):
     Raises:
         ValueError: the numbers of cascades differ or are below 2, or the data-fidelity modes differ.
 
-    Source: SFT-KD-Recon, section 3 and Fig. 1.
+    Source: SFT-KD-Recon, section 3 and Fig. 2.
     """
 
     def __init__(self, teacher: DCCNN, student: DCCNN):
@@ -98,7 +98,7 @@ def sft_loss(
     Raises:
         ValueError: unknown imitation form or terms.
 
-    Source: SFT-KD-Recon, eqs. 3 to 6.
+    Source: SFT-KD-Recon, eqs. 3 to 5; their sum stands in Algorithm 1.
     """
     if imitation not in IMITATIONS:
         raise ValueError(f"imitation {imitation!r} is unknown: expected 'paper' or 'released'")
