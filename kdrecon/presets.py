@@ -35,7 +35,8 @@ class Switches:
     Attributes:
         teacher_network: architecture of the teachers: "D5C5", another DdCc, or "DC-UNet" (:func:`kdrecon.models.dc_cnn`).
         student_network: architecture of the students and of the branches of the SFT training: "D3C5", "D4C5", "D2C5", ...
-        fidelity: "real" or "hermitian" (:class:`kdrecon.fidelity.DataFidelity`).
+        fidelity: "real", as in the released code (the paper writes of complex images), or "hermitian"
+            (:class:`kdrecon.fidelity.DataFidelity`).
         residual: residual connection round each CNN block (:class:`kdrecon.models.CNNBlock`).
         mask_type: "line" or "gaussian" (:func:`kdrecon.sampling.mask_for`).
         imitation: "paper" or "released", form of the third SFT term (:func:`kdrecon.sft.sft_loss`).

@@ -12,7 +12,7 @@ def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
     """Train teacher, student, SFT teacher and the student distilled from it with AT, and write them to kdrecon/ready/.
 
     Of each network {model}_{model_type}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
-    training history). Batch size and learning rate are the paper's.
+    training history). Learning rate and batch size are those of the paper and its code.
 
     Raises:
         InputError: there is no checkout to write them to.

@@ -1,0 +1,90 @@
+"""Numbers that lessons and README quote from the sample, the shipped networks and the papers, recomputed."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from kdrecon import metrics
+from kdrecon.data import load_split
+from kdrecon.experiments import project_root
+from kdrecon.fourier import fft2, ifft2
+from kdrecon.laboratory import Laboratory
+from kdrecon.published import published
+from kdrecon.sampling import mirror, undersample
+
+
+def text(name: str) -> str:
+    """A lesson or README as one line, without the comment signs."""
+    content = (project_root() / name).read_text(encoding="utf-8")
+    return " ".join(content.replace("\n#", " ").split())
+
+
+@pytest.fixture(scope="module")
+def slices():
+    return load_split("sample", "test", "4x", 120)
+
+
+@pytest.fixture(scope="module")
+def middle(slices):
+    return slices.x[len(slices) // 2, 0], slices.mask
+
+
+def test_filling_in_opposite_lines(middle):
+    x, mask = middle
+    gains = []
+    phase = torch.exp(3j * torch.linspace(-1, 1, len(x))[:, None] ** 2)
+    for image in (x + 0j, x * phase):
+        y = fft2(image) * mask
+        plain, filled = (ifft2(k).abs() for k in (y, torch.where(mask, y, mirror(y).conj())))
+        gains.append(metrics.psnr(x, filled) - metrics.psnr(x, plain))
+    assert gains == pytest.approx([2.04, -1.89], abs=0.01)
+    quoted = "filling in gains 2.0 dB on the magnitude image and loses 1.9 dB with the phase"
+    assert quoted in text("lessons/01_kspace_undersampling.py")
+
+
+def test_the_ready_teacher_does_not_meet_the_measurement(slices, tmp_path):
+    teacher = Laboratory(run_root=str(tmp_path), device="cpu", ready=True).teacher().model
+    batch, off = slices.batch(torch.arange(len(slices))), []
+    with torch.no_grad():
+        measurement, z = teacher.fidelity.measure(batch.y, batch.mask), batch.x_u
+        for k in range(5):
+            z, _ = teacher.cascade(k, z, measurement)
+            off.append(100 * float((fft2(z) - batch.y)[..., batch.mask].norm() / batch.y.norm()))
+    assert off == pytest.approx([5.2, 7.4, 9.2, 2.5, 2.0], abs=0.06)
+    assert "off by 5.2, 7.4, 9.2, 2.5 and 2.0 % on the test slices" in text("lessons/02_dccnn.py")
+
+
+def test_the_window_of_ssim_moves_the_zero_filled_image(slices):
+    x, x_u = (images[:, 0].numpy() for images in (slices.x, slices.x_u))
+    moved = metrics.ssim(x, x_u).mean() - metrics.ssim_gaussian(x, x_u).mean()
+    assert moved == pytest.approx(0.011, abs=0.0005)
+    assert "moves the zero-filled image of the sample by 0.011" in text("lessons/06_evaluation.py")
+
+
+def test_hfn_clips_the_prediction(middle):
+    x = middle[0].double().numpy()
+    noise = np.random.default_rng(0).standard_normal(x.shape)
+    noisy = x + noise * x.max() / 10 ** (26 / 20) / np.sqrt(np.mean(noise**2))
+    unclipped = (ndimage.laplace(x - noisy) ** 2).sum() / (ndimage.laplace(x) ** 2).sum()
+    assert [metrics.hfn(x, noisy), unclipped] == pytest.approx([1.31, 2.06], abs=0.006)
+    assert "(in the sample 1.31 for 2.06)" in text("lessons/06_evaluation.py")
+
+
+def test_gains_of_the_papers_table_1():
+    table = published()
+    table = table[(table.source == "gayathri2023, Table 1")]
+    kinds = {name: rows.set_index(["dataset", "acceleration", "method"]).psnr for name, rows in table.groupby("teacher")}
+    gains = kinds["sft"] - kinds["standard"]
+    assert len(gains) == 20
+    assert [gains.mean(), gains.min(), gains.max()] == pytest.approx([0.27, 0.05, 0.56], abs=0.005)
+    alone = table[(table.model == "student") & (table.teacher == "")].set_index(["dataset", "acceleration"]).psnr
+    assert sum(psnr < alone[key[:2]] for key, psnr in kinds["standard"].items()) == 5
+    assert "0.27 dB on average, from 0.05 to 0.56 dB" in text("lessons/05_sft_kd.py")
+    assert "below that of the plain student in 5 of 20 cells" in text("lessons/03_standard_kd.py")
+
+
+def test_x_u_is_not_linear_in_the_image(middle):
+    x, mask = middle
+    x_u, y = undersample(x, mask)
+    assert float((x_u - ifft2(y).real).norm() / ifft2(y).real.norm()) == pytest.approx(0.11, abs=0.005)
