@@ -150,8 +150,8 @@ def _published(summary: pd.DataFrame) -> str:
             shown[heading] = ["" if pd.isna(value) else f"{value:.{digits}f}" for value in values]
     shown["status"] = table.status
     return (
-        f"{title}<p>Means over the papers' validation data; whether over slices or volumes they do not say. Reproduced "
-        "means trained here with the paper's recipe, not that the figures agree; the split may be another one.</p>"
+        f"{title}<p>Means over the papers' validation data, over volumes by their code, though the papers do not say so. "
+        "Reproduced means trained here with the paper's recipe, not that the figures agree; the split may be another one.</p>"
         '<div class="scroll">'
         f"{shown.to_html(index=False, escape=True, border=0)}</div>"
     )

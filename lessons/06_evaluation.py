@@ -112,7 +112,8 @@ print(evaluation.epochs_note(networks))
 # 0.1 dB, 1 dB, 10 dB?
 
 # %%
-with h5py.File(networks["student"].folder / "results" / f"{lab.test.volume[0]}.h5") as file:
+first = networks["student"].folder / "results" / f"{lab.test.volume[0]}.h5"
+with h5py.File(first, locking=False) as file:
     x, p = file["target"][:], file["reconstruction"][:]
 
 
@@ -245,7 +246,7 @@ checks.volume_psnr(my_volume_psnr)
 for name, network in networks.items():
     table = scores[name]
     for volume, rows in table.groupby("volume", sort=False):
-        with h5py.File(network.folder / "results" / f"{volume}.h5") as file:
+        with h5py.File(network.folder / "results" / f"{volume}.h5", locking=False) as file:
             target, prediction = file["target"][:], file["reconstruction"][:]
         np.testing.assert_allclose(metrics.psnr(target, prediction), rows.psnr, rtol=1e-6)
         np.testing.assert_allclose(metrics.ssim(target, prediction), rows.ssim, rtol=1e-6)

@@ -91,7 +91,7 @@ if not my_scans:
         ("validation", "sub-anna/anat/sub-anna_run-2_T1w", 1),
         ("test", "sub-colin/anat/sub-colin_T1w", 4),
     ):
-        with h5py.File(data.dataset_folder("sample") / split / "1.h5") as file:
+        with h5py.File(data.dataset_folder("sample") / split / "1.h5", locking=False) as file:
             write_scan(scans / f"{name}.nii.gz", np.moveaxis(file["volfs"][:], 2, 0), spacing)
 found = data.visible(scans, "**/*.nii*")
 print(*(path.relative_to(scans) for path in found), sep="\n")
@@ -201,7 +201,7 @@ assert any("DC in the middle" in fault for fault in faults)
 # A scan's header may hold a name, a birthday, a hospital. Of all that, only geometry goes into the data set.
 
 # %%
-with h5py.File(data.visible(own, "train/*/*.h5")[0]) as file:
+with h5py.File(data.visible(own, "train/*/*.h5")[0], locking=False) as file:
     kept = {key: str(value) for key, value in sorted(file.attrs.items())}
 assert not any(name in value for value in kept.values() for name in ("anna", "colin", "sub-"))
 pd.DataFrame({"attribute of the file": kept})
