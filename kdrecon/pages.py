@@ -46,7 +46,9 @@ def mathml(tex: str, display: str) -> str:
 
 
 def without_kernel(notebook: NotebookNode) -> NotebookNode:
-    """A copy of a notebook with a line for every live widget, and folders of this machine shortened to their names."""
+    """A copy of a notebook with a line for every explorer and without other live widgets, which are progress bars; folders
+    of this machine are shortened to their names.
+    """
     still = nbformat.from_dict(notebook)
     still.metadata.pop("widgets", None)
     names = _folders(still)
@@ -54,6 +56,8 @@ def without_kernel(notebook: NotebookNode) -> NotebookNode:
         cell.source = _shortened(cell.source, names)
         if cell.cell_type == "markdown":  # Markdown leaves alone what stands in HTML
             cell.source = re.sub("^<.*$", _with_formulas, cell.source, flags=re.MULTILINE)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
         for output in cell.get("outputs", []):
             if WIDGET in output.get("data", {}):
                 output.data = nbformat.from_dict({"text/html": EXPLORER})
@@ -62,6 +66,11 @@ def without_kernel(notebook: NotebookNode) -> NotebookNode:
             if "traceback" in output:
                 output.traceback = [_shortened(line, names) for line in output.traceback]
     return still
+
+
+def _is_progress(output: NotebookNode) -> bool:
+    data = output.get("data", {})
+    return WIDGET in data and not data.get("text/plain", "").startswith("Explorer(")
 
 
 def _with_formulas(found: re.Match) -> str:

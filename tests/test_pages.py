@@ -28,11 +28,12 @@ def page():
         f"run_root = {ascii(RUN)}\ndata_root = {DATA!r}\nepochs = 1",
         metadata={"tags": ["injected-parameters"]},
     )
-    widget = new_output("display_data", {pages.WIDGET: {"model_id": "1"}, "text/plain": "VBox(children=())"})
+    widget = new_output("display_data", {pages.WIDGET: {"model_id": "1"}, "text/plain": "Explorer(children=())"})
+    bar = new_output("display_data", {pages.WIDGET: {"model_id": "2"}, "text/plain": "D3C5:   0%|  | 0/6"})
     text = f"{RUN}/experiments, {PACKAGES}/kdrecon/data.py, {Path.home()}/notes, {sys.prefix}/lib"
     said = new_output("stream", name="stdout", text=text)
     failed = new_output("error", ename="E", evalue=text, traceback=[f"File {text}"])
-    cells = [injected, new_markdown_cell(MARKDOWN), new_code_cell("1", outputs=[widget, said, failed])]
+    cells = [injected, new_markdown_cell(MARKDOWN), new_code_cell("1", outputs=[bar, widget, said, failed])]
     notebook = new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}, "version_major": 2}}
     return pages.page(notebook, "00_title")
@@ -48,7 +49,11 @@ def test_formulas_are_mathml(page):
 def test_nothing_is_loaded_and_no_widget_is_left(page):
     shown = BeautifulSoup(page, "html.parser")
     assert not shown.find_all(["script", "iframe", "link"]) and not re.search(r"import\(|@import|url\((?!\"?data:)", page)
-    assert "VBox" not in page and "Here JupyterLab shows" in page and shown.title.text == "00_title"
+    assert "Explorer(" not in page and "0/6" not in page and shown.title.text == "00_title"
+
+
+def test_an_explorer_leaves_a_line_and_a_progress_bar_nothing(page):
+    assert page.count("Here JupyterLab shows") == 1
 
 
 def test_folders_of_the_machine_are_not_named(page):
