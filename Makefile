@@ -16,6 +16,7 @@ run: venv
 
 test: venv
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/python lessons/build.py --check
 	$(BIN)/python -X warn_default_encoding -m pytest
 

@@ -133,7 +133,9 @@ def main() -> None:
         whole = weights(train(folder / "undisturbed"))
         rows = [cut_checkpoints(folder, options.cuts, whole), full_disks(folder, whole)]
         print(pd.DataFrame(rows).to_string(index=False), flush=True)
-        rows += [ended(folder / s.name, s, n) for s, n in ((signal.SIGKILL, options.kills), (signal.SIGTERM, options.cuts))]
+        rows += [
+            ended(folder / s.name, s, n) for s, n in ((signal.SIGKILL, options.kills), (signal.SIGTERM, options.cuts))
+        ]
         print(pd.DataFrame(rows + tested()).to_string(index=False), flush=True)
 
 

@@ -33,7 +33,9 @@ def main() -> None:
             for outcome in outcomes(kind, -(-options.inputs // len(kinds)), Path(folder), options.seed):
                 found.append(outcome)
                 if outcome.ending in FAULTS and (faults := faults + 1) <= options.show:
-                    print(f"{outcome.kind} {outcome.number}, {outcome.mutation}: {outcome.ending}\n{outcome.text[-1500:]}\n")
+                    print(
+                        f"{outcome.kind} {outcome.number}, {outcome.mutation}: {outcome.ending}\n{outcome.text[-1500:]}\n"
+                    )
             print(f"{kind.name}: done", file=sys.stderr)
     print(table(found))
     raise SystemExit(any(outcome.ending in FAULTS for outcome in found))

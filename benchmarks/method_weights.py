@@ -67,7 +67,9 @@ def main() -> None:
     table["ratio"] = groups.ratio.agg(lambda ratios: np.exp(np.log(ratios).mean()))
     table["smallest"], table["largest"] = groups.ratio.min(), groups.ratio.max()
     table["weight for 1/2"] = table.weight / (2 * table.ratio)
-    print(f"D3C5 students, batch {BATCH_SIZE}, {SEEDS} seeds x {BATCHES} batches: mean loss terms, geometric mean of ratios")
+    print(
+        f"D3C5 students, batch {BATCH_SIZE}, {SEEDS} seeds x {BATCHES} batches: mean loss terms, geometric mean of ratios"
+    )
     print(table.reset_index().to_string(index=False, float_format="{:.2g}".format))
 
 

@@ -192,7 +192,9 @@ def peak_memory(kind: str, ours: bool, size: int, precision: str, device: torch.
 
 def resident(name: str) -> float:
     """Memory of this process in MiB as Linux counts it: VmRSS is the present one, VmHWM the peak."""
-    (line,) = [line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith(name)]
+    (line,) = [
+        line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith(name)
+    ]
     return int(line.split()[1]) / 2**10
 
 

@@ -35,7 +35,9 @@ def explorers(resolution: int) -> dict[str, widgets.Explorer]:
 
 def redraw_times(explorer: widgets.Explorer, redraws: int) -> list[tuple[float, float]]:
     """Milliseconds of redraws, on the clock and of the processor; each moves the next slider by a step. One warms up."""
-    sliders = [control for control in explorer.controls.values() if hasattr(control, "step") and control.max > control.min]
+    sliders = [
+        control for control in explorer.controls.values() if hasattr(control, "step") and control.max > control.min
+    ]
     times = []
     for i in range(redraws + 1):
         slider = sliders[i % len(sliders)]
@@ -52,7 +54,9 @@ if __name__ == "__main__":
     parser.add_argument("--redraws", type=int, default=15)
     chosen = parser.parse_args()
     torch.set_num_threads(2)
-    print(f"{chosen.resolution} x {chosen.resolution}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{chosen.resolution} x {chosen.resolution}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+    )
     for name, explorer in explorers(chosen.resolution).items():
         clock, processor = zip(*redraw_times(explorer, chosen.redraws))
         print(

@@ -27,7 +27,10 @@ def build(run: Path, out: Path) -> int:
     anything else than a book is refused.
     """
     if out.exists() and not (out / ".buildinfo").is_file() and (not out.is_dir() or any(out.iterdir())):
-        print(f"{out} is there and is no book: expected a free name or an older book; choose another --out", file=sys.stderr)
+        print(
+            f"{out} is there and is no book: expected a free name or an older book; choose another --out",
+            file=sys.stderr,
+        )
         return 2
     executed = sorted((run / "notebooks").glob("[0-9]*.ipynb"))
     missing = sorted({path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")} - {p.name for p in executed})

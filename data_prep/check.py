@@ -106,7 +106,9 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
     try:
         with hdf5.opened(entry.path) as file:
             found, attributes = file.found, file.attributes
-            arrays = {name: file[name][()] for name in file.names if name == "volfs" or name.startswith(("img_", "mask_"))}
+            arrays = {
+                name: file[name][()] for name in file.names if name == "volfs" or name.startswith(("img_", "mask_"))
+            }
             arrays |= {name: file.kspace(name)[()] for name in file.names if name.startswith("kspace_")}
     except InputError as error:
         return report.faults.append(str(error))
@@ -224,7 +226,9 @@ def _check_measured(
         u = ifft2((torch.fft.ifftshift(y, dim=(-2, -1)) if CONVENTIONS[name][0] else y) / factor)
         zero_filled = torch.fft.fftshift(u, dim=(-2, -1)) if CONVENTIONS[name][1] else u
         if np.iscomplexobj(arrays[img]):
-            return fault(f"{img} is of dtype {arrays[img].dtype}: expected real |F^-1 {ksp}|; prepare the data set anew")
+            return fault(
+                f"{img} is of dtype {arrays[img].dtype}: expected real |F^-1 {ksp}|; prepare the data set anew"
+            )
         stored = torch.from_numpy(np.moveaxis(arrays[img], 2, 0).astype(np.float32))
         if _distance(stored, zero_filled.abs()) > 0.01:
             what = "its real part" if _distance(stored, zero_filled.real) < 0.01 else "something else"
@@ -311,7 +315,9 @@ def _compare(entries: list[Entry], report: Report) -> None:
         label = f"{kind} {acceleration}".strip()
         parts = {entry.split for entry in group}
         if len(parts) == 1:
-            report.notes.append(f"{label}: all in {min(parts)}: to look at and reconstruct; a training needs two splits")
+            report.notes.append(
+                f"{label}: all in {min(parts)}: to look at and reconstruct; a training needs two splits"
+            )
         for part in SPLITS[:2]:
             if part not in parts and len(parts) > 1:
                 report.faults.append(

@@ -256,7 +256,8 @@ def _in_order(stack: list[Image], label: str) -> Series:
     slots = np.empty(len(stack), int)
     slots[ranks] = np.cumsum(np.diff(places[ranks], prepend=places[ranks[0]]) > SAME_PLACE)
     order = sorted(
-        range(len(stack)), key=lambda i: (slots[i], stack[i].time, natural(str(stack[i].stored.file)), stack[i].stored.frame)
+        range(len(stack)),
+        key=lambda i: (slots[i], stack[i].time, natural(str(stack[i].stored.file)), stack[i].stored.frame),
     )
     positions = np.array([places[slots == slot].mean() for slot in range(slots.max() + 1)])
     steps = np.diff(positions)
@@ -290,7 +291,11 @@ def _pixels(path: Path) -> np.ndarray:
         header = Header(path, dataset, None)
         dataset.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
         dataset.NumberOfFrames = len(header.frames())
-        for name, value in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2"), ("PixelRepresentation", 0)):
+        for name, value in (
+            ("SamplesPerPixel", 1),
+            ("PhotometricInterpretation", "MONOCHROME2"),
+            ("PixelRepresentation", 0),
+        ):
             if not header.text(name):
                 setattr(dataset, name, value)
         return dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)

@@ -124,7 +124,9 @@ class Header:
         if (component := self._ge_component()) in GE_NOT_MAGNITUDE:
             return GE_NOT_MAGNITUDE[component]
         kinds = self._kinds()
-        fitting = (what for what, pattern in NOT_MAGNITUDE.items() if any(re.fullmatch(pattern, kind) for kind in kinds))
+        fitting = (
+            what for what, pattern in NOT_MAGNITUDE.items() if any(re.fullmatch(pattern, kind) for kind in kinds)
+        )
         return next(fitting, "")
 
     def is_mixed(self) -> bool:
@@ -138,7 +140,9 @@ class Header:
     def _ge_component(self) -> int:
         _, element = self._find(GE_COMPONENT)
         value = getattr(element, "value", 0)
-        if isinstance(value, bytes) and not value.strip(b" \0").isdigit():  # two bytes, or text where the header says so
+        if (
+            isinstance(value, bytes) and not value.strip(b" \0").isdigit()
+        ):  # two bytes, or text where the header says so
             return int.from_bytes(value[:2], "little" if element.is_little_endian else "big")
         return int(self.number(GE_COMPONENT))
 
@@ -167,7 +171,9 @@ def read_header(path: Path) -> Header | str:
         if not _looks_like_dicom(start):
             if path.suffix.lower() not in (".dcm", ".ima"):
                 packed = extension(path).startswith((".dcm.", ".ima."))
-                return ("" if start else "empty ") + kind_of_file(path) + (" (unpack them to use them)" if packed else "")
+                return (
+                    ("" if start else "empty ") + kind_of_file(path) + (" (unpack them to use them)" if packed else "")
+                )
             raise unreadable(path, "no DICOM header" if start else "it is empty", "a DICOM file")
         file.seek(0)
         header = Header(path, *_parse(file))
@@ -240,5 +246,6 @@ def _what_else(header: Header) -> str:
     if not modality and kind in pydicom.uid.UID_dictionary:
         return f"DICOM files of {pydicom.uid.UID(kind).name}"
     shown = modality if re.fullmatch(r"[A-Z]{2,9}", modality) else "DICOM"
-    return f"{shown} {'images' if modality else 'images of no modality'}" if image else f"{shown} files without an image"
-
+    return (
+        f"{shown} {'images' if modality else 'images of no modality'}" if image else f"{shown} files without an image"
+    )

@@ -19,7 +19,11 @@ from kdrecon.errors import InputError, first_line
 from kdrecon.fourier import fft2, ifft2
 
 Raw = Annotated[bool, typer.Option("--raw", help="keep the measured k-space of the coils beside the images")]
-SPACES = ("encodedSpace/matrixSize", "reconSpace/matrixSize", "reconSpace/fieldOfView_mm")  # what has to be known of them
+SPACES = (
+    "encodedSpace/matrixSize",
+    "reconSpace/matrixSize",
+    "reconSpace/fieldOfView_mm",
+)  # what has to be known of them
 NOT_IMAGES = (
     "NOISE_MEASUREMENT", "NAVIGATION_DATA", "PHASECORR_DATA", "PARALLEL_CALIBRATION", "DUMMYSCAN_DATA", "HPFEEDBACK_DATA",
     "RTFEEDBACK_DATA",
@@ -218,7 +222,9 @@ class Ismrmrd:
             except InputError as error:
                 yield error
             except (ElementTree.ParseError, ValueError) as error:
-                yield InputError(f"{path} cannot be read ({first_line(error)}): expected an intact header; get it again")
+                yield InputError(
+                    f"{path} cannot be read ({first_line(error)}): expected an intact header; get it again"
+                )
 
     def read(self, scan: Scan) -> Volume:
         ismrmrd = optional_import("ismrmrd")

@@ -96,7 +96,9 @@ class ACDC:
         volume = read_nifti(scan.files[0])
         if len(scan.files) == 1:
             return volume
-        frame = int(re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", scan.files[1].read_text(encoding="utf-8"), re.MULTILINE)[1])
+        frame = int(
+            re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", scan.files[1].read_text(encoding="utf-8"), re.MULTILINE)[1]
+        )
         if not 1 <= frame <= volume.frames:
             raise InputError(
                 f"{scan.files[1]} says {scan.label}: {frame}: expected a frame from 1 to {volume.frames}; correct it"

@@ -146,7 +146,9 @@ def _download(package: Package) -> bytes:
             subprocess.run(command, cwd=folder, capture_output=True, check=True)
             return (Path(folder) / package.name).read_bytes()
         except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", b"").decode(errors="replace").strip().rpartition("\n")[2] or first_line(error)
+            said = getattr(error, "stderr", b"").decode(errors="replace").strip().rpartition("\n")[2] or first_line(
+                error
+            )
             raise InputError(
                 f"{package.version} cannot be fetched ({said}): expected pip, apt-get, a connection and this version; get "
                 f"{package.name} elsewhere (Debian keeps old packages in its snapshot archive) and name its folder as SOURCE"

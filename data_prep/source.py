@@ -124,7 +124,9 @@ def find(folder: Path, fits: Callable[[Path], bool], passed: Passed | None = Non
                         f"{path} is a link that leads nowhere ({reason}): expected a file; remove the link"
                     )
     for error in closed:
-        yield InputError(f"{error.filename} cannot be searched ({error.strerror}): expected permission; change its mode")
+        yield InputError(
+            f"{error.filename} cannot be searched ({error.strerror}): expected permission; change its mode"
+        )
 
 
 def extension(path: Path) -> str:

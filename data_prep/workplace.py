@@ -146,7 +146,11 @@ def _take_place(work: Path, place: Path) -> None:
 def _tidy(place: Path) -> None:
     """Remove the data sets that were replaced; one that is alone, because a run was killed, gets its name back."""
     for path in sorted(place.parent.iterdir()):
-        if re.fullmatch(rf"\.{re.escape(place.name)}\.replaced\d*", path.name) and path.is_dir() and not path.is_symlink():
+        if (
+            re.fullmatch(rf"\.{re.escape(place.name)}\.replaced\d*", path.name)
+            and path.is_dir()
+            and not path.is_symlink()
+        ):
             with contextlib.suppress(OSError):
                 if not place.exists() and _own(path) and not _others(path):
                     path.rename(place)
@@ -204,7 +208,9 @@ def _files(folder: Path) -> Iterator[Path]:
 def _listed(folder: Path) -> set[tuple[str, str]]:
     """Split and number of the volumes in the manifest of a data set; none where there is no manifest of ours."""
     try:
-        return set(read_table(folder / "manifest.csv", MANIFEST)[["split", "volume"]].itertuples(index=False, name=None))
+        return set(
+            read_table(folder / "manifest.csv", MANIFEST)[["split", "volume"]].itertuples(index=False, name=None)
+        )
     except InputError:
         return set()
 

@@ -87,7 +87,9 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
             raise InputError(f"{folder}: expected a name in UTF-8, as notebooks are; rename it or choose another")
     parameters = replace(parameters, run_root=str(out), data_root=data_root)
     if any((out / "notebooks").resolve() == notebook.parent.resolve() for notebook in notebooks):
-        raise InputError(f"{out} holds the notebooks that are to be executed: expected another folder; choose another --out")
+        raise InputError(
+            f"{out} holds the notebooks that are to be executed: expected another folder; choose another --out"
+        )
     Laboratory(**asdict(parameters))
     with alone_in(out), _this_python():
         (out / "notebooks").mkdir(exist_ok=True)

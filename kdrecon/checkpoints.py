@@ -208,7 +208,9 @@ def unlike(found, form, place: str = "checkpoint") -> str:
 def _is_alike(found, form: Tensor) -> bool:
     if form.dtype.is_floating_point and not is_plain(found):
         return False
-    alike = isinstance(found, Tensor) and found.layout == torch.strided and not found.is_meta and found.dtype == form.dtype
+    alike = (
+        isinstance(found, Tensor) and found.layout == torch.strided and not found.is_meta and found.dtype == form.dtype
+    )
     return alike and found.shape == form.shape and bool(found.isfinite().all())
 
 
@@ -289,7 +291,9 @@ def stop_requested() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
 
     try:
-        before = {s: signal.signal(s, lambda number, _: received.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            s: signal.signal(s, lambda number, _: received.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
+        }
     except ValueError:  # only the main thread receives signals
         before = {}
     try:

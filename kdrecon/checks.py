@@ -47,7 +47,9 @@ def shared_subjects(answer) -> str:
     train, test = ["anna", "anna", "ben", "carl"], ["ben", "ben", "dora"]
     got = call(answer, train, test)
     if isinstance(got, bool):
-        raise NotYet("the function returns True or False: expected the set of subjects, so that one can look who it is.")
+        raise NotYet(
+            "the function returns True or False: expected the set of subjects, so that one can look who it is."
+        )
     if isinstance(got, int | float):
         raise NotYet("the function returns a number: expected the subjects themselves, as a set.")
     if not isinstance(got, set | frozenset | list | tuple):
@@ -174,7 +176,7 @@ def data_fidelity(answer) -> str:
     })  # fmt: skip
     want = DataFidelity("real", lam)(x_cnn, y, mask)
     equal(tensor(got, want), want, "go through it: fft2, a weighted mean on the mask, ifft2, real part")
-    return "the library's DataFidelity(\"real\", lam) gives the same numbers."
+    return 'the library\'s DataFidelity("real", lam) gives the same numbers.'
 
 
 @exercise
@@ -304,12 +306,16 @@ def distillation_loss(answer) -> str:
     })  # fmt: skip
     equal(value, l1 + w * kd, "L = mean |x - x_student| + w compare(students, teachers)")
     if not (isinstance(got, Tensor) and got.requires_grad):
-        raise NotYet("the value is right, but no gradient can flow through it: do not detach the student, nor use float().")
+        raise NotYet(
+            "the value is right, but no gradient can flow through it: do not detach the student, nor use float()."
+        )
     got.backward()
     if x_student.grad is None or s[0].grad is None:
         raise NotYet("the student's side is cut off: gradients must reach x_student and the student's maps.")
     if t[0].grad is not None:
-        raise NotYet("the teacher gets a gradient: it is the one who knows. Detach its maps, [t.detach() for t in teachers].")
+        raise NotYet(
+            "the teacher gets a gradient: it is the one who knows. Detach its maps, [t.detach() for t in teachers]."
+        )
     return "reconstruction plus w times distillation, and the teacher stays where it is."
 
 
@@ -359,7 +365,9 @@ def sft_loss(answer) -> str:
     got = call(answer, x, x_teacher, x_branches)
     l_t, l_s, l_i = (x - x_teacher).abs().mean(), (x - x_branches).abs().mean(), (x_teacher - x_branches).abs().mean()
     if isinstance(got, Tensor) and got.ndim == 0:
-        raise NotYet("the function returns one number: expected the three terms, return l_teacher, l_student, l_imitation.")
+        raise NotYet(
+            "the function returns one number: expected the three terms, return l_teacher, l_student, l_imitation."
+        )
     if not isinstance(got, list | tuple) or len(got) != 3:
         raise NotYet(f"the function returns {kind(got)}: expected three terms, L_T, L_S and L_imit.")
     values = torch.stack([number(term) for term in got])
@@ -373,7 +381,9 @@ def sft_loss(answer) -> str:
             torch.stack([l_t, l_s, l_i / x.numel()]),
         "the terms stand in another order: L_T, L_S, L_imit.": torch.stack([l_t, l_i, l_s]),
     })  # fmt: skip
-    equal(values, torch.stack([l_t, l_s, l_i]), "each term is a mean of |a - b|: (x, x_T), (x, branches), (x_T, branches)")
+    equal(
+        values, torch.stack([l_t, l_s, l_i]), "each term is a mean of |a - b|: (x, x_T), (x, branches), (x_T, branches)"
+    )
     if not (isinstance(got[2], Tensor) and got[2].requires_grad):
         raise NotYet("no gradient can flow through L_imit: return tensors and detach nothing.")
     grads = torch.autograd.grad(got[2], (x_teacher, x_branches), allow_unused=True)
@@ -419,7 +429,9 @@ def start(answer) -> str:
     if not isinstance(got, torch.nn.Module):
         raise NotYet(f"the function returns {kind(got)}: return the student.")
     if got is branches:
-        raise NotYet("the function returns the network of the joint training itself: return the student with copied weights.")
+        raise NotYet(
+            "the function returns the network of the joint training itself: return the student with copied weights."
+        )
     state = got.state_dict()
     if state.keys() != fresh.keys():
         raise NotYet("the student has other tensors now: copy values, change nothing else.")

@@ -17,9 +17,7 @@ app = console.application("A teaching laboratory for knowledge distillation in a
 
 @app.command()
 def run(
-    params: Annotated[
-        Path | None, typer.Option(help="YAML file of parameters; params/quick.yaml by default")
-    ] = None,
+    params: Annotated[Path | None, typer.Option(help="YAML file of parameters; params/quick.yaml by default")] = None,
     out: Annotated[
         Path | None, typer.Option(help="folder of the run; runs/NAME of the parameter file by default")
     ] = None,

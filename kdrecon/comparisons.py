@@ -183,7 +183,10 @@ def _table(
         if reference is None:
             continue
         row = dict(zip(PLACE, place)) | {"against": _title(kind), "network": network.name, "reference": reference.name}
-        row |= {"metric": metric, "mean": np.mean([mean_over_subjects(table, metric) for table in network.scores.values()])}
+        row |= {
+            "metric": metric,
+            "mean": np.mean([mean_over_subjects(table, metric) for table in network.scores.values()]),
+        }
         row["below_student"] = sign * _gap(network, _reference(network, networks, "student"), metric) < 0
         for role in ("teacher", "sft_teacher"):
             row[f"gap_{role}"] = _gap(network, _closest(network, [c for c in networks if c["model"] == role]), metric)

@@ -443,7 +443,9 @@ def load_split(
     return Slices(x, *undersample(x, mask), mask, **names)
 
 
-def _read(volume: VolumeFile, resolution: int, keep: bool, digest) -> tuple[list[Tensor], Tensor, list[tuple[int, float]]]:
+def _read(
+    volume: VolumeFile, resolution: int, keep: bool, digest
+) -> tuple[list[Tensor], Tensor, list[tuple[int, float]]]:
     """Read a volume piece by piece: its images, cropped and scaled anew, if they are to be kept; their maximum after the
     crop; number and value of each slice that is the same everywhere. The stored images go into the digest.
     """

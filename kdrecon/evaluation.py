@@ -123,7 +123,13 @@ def identity(record: dict) -> dict:
     config = {"data": ""} | Experiment.from_record(record["config"]).record() | record["config"]
     settings = {name: value for name, value in config.items() if name not in ("model", "role", "seed", "weight")}
     scored = {"split": record["evaluation"]["split"], "slices": record["evaluation"]["data"]}
-    return {"model": config["role"], "network": config["model"], **settings, **scored, "origin": record.get("origin", "")}
+    return {
+        "model": config["role"],
+        "network": config["model"],
+        **settings,
+        **scored,
+        "origin": record.get("origin", ""),
+    }
 
 
 def network_name(network: dict, others: list[dict]) -> str:
@@ -232,7 +238,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     write_text(path, table.map(lambda cell: as_text(cell) if isinstance(cell, str) else cell).to_csv(index=False))
 
 
-def quality_table(networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student") -> pd.DataFrame:
+def quality_table(
+    networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student"
+) -> pd.DataFrame:
     """Mean +/- standard deviation over slices of each metric, a row a network, as formatted text.
 
     Args:
@@ -361,7 +369,9 @@ def _read_results(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         except InputError as error:
             raise InputError(f"{error}; {remedy}") from None
         if target.shape != reconstruction.shape:
-            raise InputError(f"{path} holds {target.shape} and {reconstruction.shape}: expected equal (S, H, W); {remedy}")
+            raise InputError(
+                f"{path} holds {target.shape} and {reconstruction.shape}: expected equal (S, H, W); {remedy}"
+            )
         yield target, reconstruction
 
 

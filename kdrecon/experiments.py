@@ -237,7 +237,9 @@ class Experiment:
         name += "".join(f"_{key}-{'true' if value is True else value}" for key, value in changed.items())
         parts = str(self.dataset), f"acc_{self.acceleration}", f"{name}{seed}"
         if wrong := [part for part in parts if not NAME.fullmatch(part)]:
-            raise InputError(f"experiment folder {shown(wrong[0])}: expected a plain name; correct what the record says")
+            raise InputError(
+                f"experiment folder {shown(wrong[0])}: expected a plain name; correct what the record says"
+            )
         folder = run_root.joinpath("experiments", *parts)
         if len(folder.name) > LONGEST and not os.path.isdir(folder):  # older versions wrote all that the system bore
             digest = "_" + hashlib.sha256(folder.name.encode()).hexdigest()[:10]

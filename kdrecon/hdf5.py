@@ -99,14 +99,24 @@ class File:
     def _dataset(self, name: str) -> h5py.Dataset:
         with _refusing(self.path):
             if not (place := self._find(name)):
-                raise InputError(f"{self.path} has no dataset {name!r} (found: {self.found}): expected it; check the file")
+                raise InputError(
+                    f"{self.path} has no dataset {name!r} (found: {self.found}): expected it; check the file"
+                )
             dataset = place[0][place[1]] if _is_hard(*place) else None
             shown = repr(name)[1:-1]
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-                what = "a link" if dataset is None else "empty" if isinstance(dataset, h5py.Dataset) else "a group or a type"
+                what = (
+                    "a link"
+                    if dataset is None
+                    else "empty"
+                    if isinstance(dataset, h5py.Dataset)
+                    else "a group or a type"
+                )
                 raise InputError(f"{self.path}: {shown} is {what}: expected an array; store the values under this name")
             if dataset.is_virtual or dataset.external:
-                raise InputError(f"{self.path}: {shown} lies in other files: expected its values here; store them in it")
+                raise InputError(
+                    f"{self.path}: {shown} lies in other files: expected its values here; store them in it"
+                )
             size = math.prod(dataset.shape) * dataset.dtype.itemsize
             chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
             if max(size, chunk) > psutil.virtual_memory().total // 2:
@@ -133,7 +143,9 @@ class Array:
             self._fields = next((pair for pair in PAIRS if set(dataset.dtype.names or ()) == set(pair)), None)
             part = dataset.dtype[self._fields[0]] if self._fields else dataset.dtype
         if part.kind not in "biufc" or (self._fields and part.kind == "c"):
-            raise InputError(f"{path}: {name!r} is of type {dataset.dtype}: expected numbers; store them as plain numbers")
+            raise InputError(
+                f"{path}: {name!r} is of type {dataset.dtype}: expected numbers; store them as plain numbers"
+            )
         if last_axis or self._fields:
             self.dtype = np.result_type(part.newbyteorder("="), np.complex64)
         else:

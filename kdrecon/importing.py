@@ -65,7 +65,9 @@ def import_checkpoint(
     if (present := folder / "best_model.pt").exists():
         before = read_weights(present, state["model"])
         if any(not torch.equal(before[name], value) for name, value in state["model"].items()):
-            raise InputError(f"{folder} holds another network: expected a new folder; choose another --out, or delete it")
+            raise InputError(
+                f"{folder} holds another network: expected a new folder; choose another --out, or delete it"
+            )
         if read_record(folder).get("finished"):
             return folder
     save_checkpoint(state | {"config": record["config"]}, folder / "best_model.pt")

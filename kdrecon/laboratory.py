@@ -246,7 +246,9 @@ class Laboratory:
         started, seconds = time.perf_counter(), 0.0
         if experiment.method and experiment.switches.schedule == "two_stage":
             features = self._objective(experiment, "features").to(self.device)
-            history = fit(features, self.train, self.validation, recipe, folder / "features", config, f"{title}, features")
+            history = fit(
+                features, self.train, self.validation, recipe, folder / "features", config, f"{title}, features"
+            )
             objective.network.load_state_dict(features.network.state_dict())
             seconds = history.seconds.sum()
         history = fit(objective, self.train, self.validation, recipe, folder, config, title)

@@ -44,6 +44,7 @@ class Objective(nn.Module):
         """The loss on a batch; what it draws, it draws from torch's generators, whose state is saved."""
         raise NotImplementedError
 
+
 class Supervised(Objective):
     """A network trained alone: L = |x - x_rec|_1, mean over pixels and batch."""
 
@@ -107,7 +108,9 @@ class Distillation(Objective):
         self.alpha, self.stage = alpha, stage
         self.method = get_method(method, kd_form)(cascades=len(student.blocks))
         if not self.method.taps:
-            raise InputError(f"method {method!r} compares no feature maps: expected kdrecon.objectives.distil to build it")
+            raise InputError(
+                f"method {method!r} compares no feature maps: expected kdrecon.objectives.distil to build it"
+            )
         self.register_buffer("sigma", torch.ones(len(student.blocks), len(tap_layers(self.method.taps, student.depth))))
 
     def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:

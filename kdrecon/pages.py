@@ -88,7 +88,9 @@ def _formula(tex: str, display: str) -> str:
 def _folders(notebook: NotebookNode) -> dict[str, str]:
     """Folders whose names say something about the machine, and what is shown of them."""
     injected = [c.source for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
-    given = [ast.literal_eval(text) for text in re.findall(r"^(?:run|data)_root = (.*)$", "\n".join(injected), re.MULTILINE)]
+    given = [
+        ast.literal_eval(text) for text in re.findall(r"^(?:run|data)_root = (.*)$", "\n".join(injected), re.MULTILINE)
+    ]
     shown = {folder: PurePath(folder).name for folder in given if PurePath(folder).is_absolute()}
     return shown | {sys.prefix: "...", str(PACKAGES): "...", str(Path.home()): "~"}
 

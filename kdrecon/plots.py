@@ -80,7 +80,9 @@ def strips(rows: dict[str, np.ndarray], titles: list[str] | None = None) -> Figu
     return figure
 
 
-def lines(x, curves: dict[str, list], xlabel: str, ylabel: str, xscale: str = "linear", mark_best: bool = False) -> Figure:
+def lines(
+    x, curves: dict[str, list], xlabel: str, ylabel: str, xscale: str = "linear", mark_best: bool = False
+) -> Figure:
     """Curves over one axis, labelled at their right end; mark_best puts a dot on each one's maximum."""
     with style():
         figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
@@ -260,7 +262,9 @@ def unfolding(passes: np.ndarray, teacher: str = "teacher", student: str = "stud
         if unused:
             ax.text(0.3, -len(passes), f"in no branch: {', '.join(unused)}", color="0.3", va="center")
         ax.set(xlim=(0, n + 1.1), ylim=(-len(passes) - 0.5, 0.5))
-        ax.set_title(f"teacher {teacher} (light blue), branches of student {student} (orange); same grey ground: same block")
+        ax.set_title(
+            f"teacher {teacher} (light blue), branches of student {student} (orange); same grey ground: same block"
+        )
         ax.axis("off")
     return figure
 

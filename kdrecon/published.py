@@ -61,7 +61,9 @@ def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
             row |= {f"published_{name}": figure[name] for name in ("psnr", "ssim")}
             attempts = [own for own in summary.to_dict("records") if _same(figure, own)]
             for own in attempts:
-                rows.append(row | {key: own[key] for key in ("psnr", "ssim", "seed")} | {"status": _status(figure, own)})
+                rows.append(
+                    row | {key: own[key] for key in ("psnr", "ssim", "seed")} | {"status": _status(figure, own)}
+                )
             if not attempts:
                 rows.append(row | {"status": "not attempted"})
     return pd.DataFrame(rows)

@@ -31,7 +31,9 @@ def read_text(path: Path, remedy: str = "save it anew, from Excel as 'CSV UTF-8'
     try:
         content = path.read_bytes() if path.is_file() else None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): expected a text file; check its permissions") from None
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): expected a text file; check its permissions"
+        ) from None
     if content is None:
         raise InputError(f"{path} cannot be read (no such file): expected a text file; check the path")
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -67,7 +69,9 @@ def read_table(path: Path, columns: Mapping[str, type], others: type = str) -> p
     names = [name.lower() for name in lines[0][1]] if lines else []
     if missing := [name for name in columns if name not in names]:
         found = ", ".join(filter(None, names))[:80] or "nothing"
-        raise InputError(f"{path} lacks the column {missing[0]!r} (found: {found}): expected {', '.join(columns)}; add it")
+        raise InputError(
+            f"{path} lacks the column {missing[0]!r} (found: {found}): expected {', '.join(columns)}; add it"
+        )
     if twice := [name for name in names if name and names.count(name) > 1]:
         raise InputError(f"{path} has the column {twice[0]!r} twice: expected each once; rename or remove one")
     rows: dict[str, list] = {name: [] for name in names if name}

@@ -102,7 +102,9 @@ def build(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
             "expected tensors named like tcascade1.conv1.weight, those of the code released with SFT-KD-Recon"
         )
     if (largest := max(max(shape) for shape in shapes.values())) > len(state_dict):
-        raise InputError(f"a tensor of cascade or convolution {largest} among {len(state_dict)}: expected all before it, too")
+        raise InputError(
+            f"a tensor of cascade or convolution {largest} among {len(state_dict)}: expected all before it, too"
+        )
     if (count := sum(2 * depth * cascades for depth, cascades in shapes.values()) - len(state_dict)) > 0:
         expected = (
             f"{part}cascade{k}.conv{j}.{kind}"

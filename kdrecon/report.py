@@ -97,7 +97,14 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
             table["over seeds"] = ["" if pd.isna(sd) else f"± {sd:.2f}" for sd in summary.psnr_seed_sd]
     for name in ("nmse", "hfn", "vif"):
         table[name] = summary[name].map("{:.4f}".format)
-    labels = {"best_epoch": "best epoch", "psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "hfn": "HFN", "vif": "VIF"}
+    labels = {
+        "best_epoch": "best epoch",
+        "psnr": "PSNR (dB)",
+        "ssim": "SSIM",
+        "nmse": "NMSE",
+        "hfn": "HFN",
+        "vif": "VIF",
+    }
     return table.rename(columns=labels)
 
 

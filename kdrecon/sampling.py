@@ -91,7 +91,9 @@ def normal_line_mask(shape: tuple[int, int], acceleration: str, axis: int = 0) -
     """
     n = shape[axis]
     density = np.exp(-0.5 * (_frequencies(n) / (0.2 * n)) ** 2)
-    return _from_lines(shape, axis, _drawn_lines(density, round(n / _factor(acceleration)), round(10 * n / 150), seed=0))
+    return _from_lines(
+        shape, axis, _drawn_lines(density, round(n / _factor(acceleration)), round(10 * n / 150), seed=0)
+    )
 
 
 def gaussian_mask(
@@ -239,7 +241,9 @@ def _frequencies(n: int) -> np.ndarray:
 def _block(n: int, centre: int) -> np.ndarray:
     """Which of the ascending frequencies are in the centre block."""
     if centre < 0:
-        raise InputError(f"centre = {centre}: expected a number of lines of at least 0; leave it out for the usual number")
+        raise InputError(
+            f"centre = {centre}: expected a number of lines of at least 0; leave it out for the usual number"
+        )
     k = _frequencies(n)
     return (k >= -(centre // 2)) & (k < centre - centre // 2)
 

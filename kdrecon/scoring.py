@@ -39,7 +39,9 @@ def score_folders(targets: Path, reconstructions: Path, volume_wise: bool = Fals
         place = {"volume": path.stem, "slice": range(len(target)), "subject": subject}
         try:
             if volume_wise:
-                tables.append(pd.DataFrame([{"volume": path.stem, "subject": subject, **volume_score(target, prediction)}]))
+                tables.append(
+                    pd.DataFrame([{"volume": path.stem, "subject": subject, **volume_score(target, prediction)}])
+                )
             else:
                 tables.append(pd.concat([pd.DataFrame(place), score(target, prediction)], axis=1))
         except ValueError as error:

@@ -76,9 +76,7 @@ class SFT(nn.Module):
         return x_teacher, branches.unflatten(0, (n - 1, batch))
 
 
-def sft_loss(
-    x: Tensor, x_teacher: Tensor, x_branches: Tensor, imitation: str = "paper", terms: str = "all"
-) -> SFTLoss:
+def sft_loss(x: Tensor, x_teacher: Tensor, x_branches: Tensor, imitation: str = "paper", terms: str = "all") -> SFTLoss:
     """L_SFT = L_T + L_S + L_imit, each |.|_1 a mean over pixels and batch, with unit weights.
 
     L_T = |x - x_T|_1, L_S = mean over branches of |x - x_S,i|_1, L_imit = mean over branches of |x_T - x_S,i|_1.

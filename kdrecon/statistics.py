@@ -157,7 +157,9 @@ def compare(scores: Mapping[str, pd.DataFrame | Mapping[int, pd.DataFrame]], ref
         raise InputError(f"reference {reference!r} is unknown: expected one of {', '.join(scores)}")
     by_seed = {name: {0: table} if isinstance(table, pd.DataFrame) else table for name, table in scores.items()}
     spread = spread_over_seeds(by_seed.values(), metric)
-    rows = {name: pair(tables, by_seed[reference], metric, spread) for name, tables in by_seed.items() if name != reference}
+    rows = {
+        name: pair(tables, by_seed[reference], metric, spread) for name, tables in by_seed.items() if name != reference
+    }
     return judged(pd.DataFrame.from_dict(rows, orient="index"), metric)
 
 
@@ -190,12 +192,17 @@ def pair(
             f"seeds {sorted(network)} and {sorted(reference)} of the reference: expected a common one; train both with it"
         )
     key = ["volume", "slice", "subject"]
-    ours, theirs = ([tables[seed].set_index(key)[metric].sort_index() for seed in seeds] for tables in (network, reference))
+    ours, theirs = (
+        [tables[seed].set_index(key)[metric].sort_index() for seed in seeds] for tables in (network, reference)
+    )
     if any(not table.index.equals(ours[0].index) for table in ours + theirs):
-        raise InputError("network and reference were not evaluated on the same slices: expected one split of one data set")
+        raise InputError(
+            "network and reference were not evaluated on the same slices: expected one split of one data set"
+        )
     subject = ours[0].index.get_level_values("subject")
     of_network, of_reference = (
-        pd.DataFrame({seed: subject_means(table, subject) for seed, table in zip(seeds, tables)}) for tables in (ours, theirs)
+        pd.DataFrame({seed: subject_means(table, subject) for seed, table in zip(seeds, tables)})
+        for tables in (ours, theirs)
     )
     differences = of_network - of_reference  # a row a subject, a column a seed
     return {

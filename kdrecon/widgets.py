@@ -50,7 +50,9 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, panels: Callable[..., list[Panel]], controls: dict[str, ipywidgets.ValueWidget]):
         self.panels, self.controls = panels, controls
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "margin": "0"})
+        self.picture = ipywidgets.Image(
+            format="png", layout={"max_width": "100%", "align_self": "flex-start", "margin": "0"}
+        )
         drawn = panels(**self.settings)
         figure = draw(drawn)
         plt.close(figure)
@@ -314,7 +316,13 @@ def _attention(teacher, students, batches):
             Panel(f"slice {number}, cascade {cascade}", targets[number - 1], (0, float(targets[number - 1].max()))),
             Panel("attention of the teacher", t * norm, (0, top), "magma", "1 = root mean square"),
             Panel(f"attention of {student}", s * norm, (0, top), "magma", "1 = root mean square"),
-            Panel(f"difference, distance {np.linalg.norm(t - s):.2f}", difference * norm, (0, top), "magma", "|difference|"),
+            Panel(
+                f"difference, distance {np.linalg.norm(t - s):.2f}",
+                difference * norm,
+                (0, top),
+                "magma",
+                "|difference|",
+            ),
         ]
 
     return panels

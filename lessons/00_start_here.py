@@ -85,6 +85,7 @@ lab = Laboratory(
 # student from the start, so that what it learns can be followed by a student? That is *student-friendly
 # training*, SFT for short.
 
+
 # %%
 def course_map():
     """Who learns from whom: a drawing of the five trainings of this course."""
@@ -187,6 +188,7 @@ plt.show()
 # Exercises look like this all through the course: a stub in which `...` stands for your code, and a check
 # that answers at once. Run both as they are, then write your answer and run both again. Nothing that
 # follows depends on it.
+
 
 # %% tags=["exercise"]
 def my_shared_subjects(train, test):

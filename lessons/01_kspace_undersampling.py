@@ -190,6 +190,7 @@ plt.show()
 # frequency  0    1    2   ...   -3   -2   -1
 # ```
 
+
 # %% tags=["exercise"]
 def my_lines(n, every, centre):
     """(n,) bool, True = measured."""
@@ -287,6 +288,7 @@ plt.show()
 #
 # A file holds k-space `k` (H, W) with DC at [0, 0], and an array `skipped` (H, W) of bools that was drawn for
 # people: DC in the middle, and `True` where a sample was **left out**. Return the zero-filled image.
+
 
 # %% tags=["exercise"]
 def my_repair(k, skipped):
@@ -421,6 +423,7 @@ print(f"filling in gains {b - a:+.2f} dB on the magnitude image and {d - c:+.2f}
 # Count them yourself. For `lines` (n,), bool and unshifted, return the share of the lines that are known for
 # a real image: those that are measured, and those whose opposite is. The opposite of index k is index -k
 # modulo n.
+
 
 # %% tags=["exercise"]
 def my_known_share(lines):

@@ -204,6 +204,7 @@ plt.show()
 # Write it: k-space of the proposal, the weighted mean **on the measured lines only**, back to the image, real
 # part. `x_cnn` (B, 1, H, W), `y` (B, 1, H, W) complex, `mask` (H, W) bool, `lam` a number.
 
+
 # %% tags=["exercise"]
 def my_data_fidelity(x_cnn, y, mask, lam):
     """x_rec (B, 1, H, W), real."""
@@ -243,6 +244,7 @@ for name, d in {"D5C5": 5, "D3C5": 3}.items():
 #
 # One convolution of 3 x 3 computes a pixel from 3 x 3 pixels. The next one sees those results, and through
 # them a larger square of the image. What is the **side** of the square after d convolutions?
+
 
 # %% tags=["exercise"]
 def my_receptive_field(d):
@@ -307,6 +309,7 @@ if torch.equal(mask.any(1), mask.all(1)):  # rows are measured
 # Write the network as a loop over its blocks and **collect the image after each cascade** in a list.
 # `proposal, _ = block(z)` is what a block of `model.blocks` makes of an image `z` (the second result are
 # feature maps, wanted in 03), and `model.fidelity(proposal, y, mask)` is the data fidelity.
+
 
 # %% tags=["exercise"]
 def my_cascade(model, x_u, y, mask):

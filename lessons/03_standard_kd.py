@@ -171,6 +171,7 @@ plt.show()
 # cascade: attention maps of both, each **slice's** map divided by its own length, the distance for each
 # slice, and the mean of the distances.
 
+
 # %% tags=["exercise"]
 def my_attention_loss(s, t):
     """L_AT of one cascade, a scalar."""
@@ -205,6 +206,7 @@ distances = [
 loss = float(METHODS["at"](cascades=len(students))(students, teachers))
 print(f"L_AT = {loss:.5f}, the mean over cascades of", ", ".join(f"{d:.3f}" for d in distances))
 assert abs(sum(distances) / len(distances) - loss) <= 1e-4 * loss
+
 
 # %%
 def picture(maps):
@@ -392,6 +394,7 @@ plt.show()
 #
 # Freeze a model: its weights keep their values and take no part in any training. Return the model.
 
+
 # %% tags=["exercise"]
 def my_freeze(model):
     """The same model, frozen."""
@@ -412,6 +415,7 @@ checks.freeze(my_freeze)
 #
 # `compare(students, teachers)` is the distillation loss of some method, and $x$ the fully sampled image.
 # Return $L$. Its gradient must reach the student and nothing of the teacher, whatever `compare` does.
+
 
 # %% tags=["exercise"]
 def my_distillation_loss(x, x_student, students, teachers, compare, w):

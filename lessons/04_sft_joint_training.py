@@ -133,6 +133,7 @@ plt.show()
 # the student's $S_{i+1} \dots S_N$. One step is `x, _ = network.cascade(k, x, measurement)`, where `network`
 # is `sft.teacher` or `sft.student` and **k counts from 0**; the measurement is prepared for you.
 
+
 # %% tags=["exercise"]
 def my_branch(sft, i, x_u, y, mask):
     """x_{S,i} (B, 1, H, W)."""
@@ -159,6 +160,7 @@ checks.branch(my_branch)
 #
 # How many calls of student blocks does a network of $n$ cascades need: branch by branch, and if all branches
 # that are at the same cascade go through its block together?
+
 
 # %% tags=["exercise"]
 def my_block_calls(n):
@@ -247,6 +249,7 @@ assert sum(images) == calls * len(batch.x)
 #
 # Write them, as a function that returns the three. The branches are stacked: `x_branches` is
 # (N-1, B, 1, H, W), `x` and `x_teacher` are (B, 1, H, W).
+
 
 # %% tags=["exercise"]
 def my_sft_loss(x, x_teacher, x_branches):

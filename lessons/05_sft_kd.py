@@ -125,6 +125,7 @@ start
 # architecture; their tensors are called `blocks.0.convs.0.weight` and so on. Copy $S_2 \dots S_N$ into the
 # student, leave $S_1$ (`blocks.0`) as it is, and return the student.
 
+
 # %% tags=["exercise"]
 def my_start(student, branches):
     """The student with S2 to SN copied."""
@@ -265,6 +266,7 @@ print(f"{len(lab.test)} slices of {len(set(lab.test.subject))} subject(s).")
 #
 # Return the effect of the **teacher** and the effect of the **start** in dB: change one of them, keep the
 # other, and take the mean over both values of the other. `psnr["sft", "random"]` is the cell 30.4.
+
 
 # %% tags=["exercise"]
 def my_effects(psnr):

@@ -220,6 +220,7 @@ pd.DataFrame(opinions).T
 # Write it: for `target` and `prediction` (S, H, W), NumPy arrays, the mean over slices of the PSNR with each
 # target slice's maximum as range.
 
+
 # %% tags=["exercise"]
 def my_volume_psnr(target, prediction):
     """One number, in dB."""
@@ -370,6 +371,7 @@ shown.rename(columns={"difference": "difference (dB)"}).style.format(precision=2
 #
 # Networks a and b were evaluated on the same slices: the arrays `a` and `b` hold a PSNR a slice, the list `subjects` whose
 # slice it is. Return by how much a is better, so that **every subject counts the same**, however many slices it has.
+
 
 # %% tags=["exercise"]
 def my_subject_gain(a, b, subjects):

@@ -77,6 +77,7 @@ my_scans = ""  # a folder of NIfTI files, such as "~/scans"; "" makes one from t
 place = Parameters(run_root=run_root).run_folder / "your_own_data"
 scans = Path(my_scans).expanduser() if my_scans else place / "scans"
 
+
 # %%
 def write_scan(path, images, spacing):
     """A NIfTI file of slices (S, H, W), anterior up, patient's left on the left, 1 mm pixels."""

@@ -31,16 +31,24 @@ def build(script: Path, solved: bool = False) -> str:
     notebook = jupytext.read(script)
     tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
     for k, cell in enumerate(notebook.cells):
-        if "exercise" in tags[k] and not ("solution" in tags[k + 1] and notebook.cells[k + 2].source.startswith("checks.")):
-            raise ValueError(f"{script.name}: expected a solution and a call of checks after this exercise:\n{cell.source}")
+        if "exercise" in tags[k] and not (
+            "solution" in tags[k + 1] and notebook.cells[k + 2].source.startswith("checks.")
+        ):
+            raise ValueError(
+                f"{script.name}: expected a solution and a call of checks after this exercise:\n{cell.source}"
+            )
         if "solution" in tags[k] and "exercise" not in tags[k - 1]:
-            raise ValueError(f"{script.name}: expected an exercise before this solution:\n{cell.source}")
+            raise ValueError(
+                f"{script.name}: expected an exercise before this solution:\n{cell.source}"
+            )
     dropped = "exercise" if solved else "solution"
     notebook.cells = [cell for cell, its in zip(notebook.cells, tags) if dropped not in its]
     if solved:
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                cell.source = re.sub(r"\]\((\.\.?/)", lambda link: f"]({'../' * len(link[1][:-1])}", cell.source)
+                cell.source = re.sub(
+                    r"\]\((\.\.?/)", lambda link: f"]({'../' * len(link[1][:-1])}", cell.source
+                )
         title, _, rest = notebook.cells[0].source.partition("\n")
         notebook.cells[0].source = f"{title} · solutions\n{rest}"
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -58,18 +66,28 @@ def main(check: bool) -> int:
         expected[NOTEBOOKS / f"{script.stem}.ipynb"] = build(script)
         if 'tags=["exercise"]' in script.read_text(encoding="utf-8"):
             expected[NOTEBOOKS / "solutions" / f"{script.stem}.ipynb"] = build(script, solved=True)
-    stale = [path for path, text in expected.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    stray = sorted({*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")} - expected.keys())
+    stale = [
+        path
+        for path, text in expected.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    stray = sorted(
+        {*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")} - expected.keys()
+    )
     if check:
         for path in stale + stray:
-            print(f"{path.relative_to(NOTEBOOKS)} does not match lessons/: edit the percent script and run make notebooks")
+            print(
+                f"{path.relative_to(NOTEBOOKS)} does not match lessons/: edit the percent script and run make notebooks"
+            )
         return 1 if stale or stray else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(expected[path], encoding="utf-8")
         print(f"built {path.relative_to(NOTEBOOKS)}")
     for path in stray:
-        print(f"{path.relative_to(NOTEBOOKS)} has no script: delete it, or move it away if it is yours")
+        print(
+            f"{path.relative_to(NOTEBOOKS)} has no script: delete it, or move it away if it is yours"
+        )
     return 0
 
 

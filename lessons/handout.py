@@ -7,7 +7,17 @@ from pathlib import Path
 from build import LESSONS, build
 
 ROOT = LESSONS.parent
-PARTS = ("kdrecon", "data_prep", "docs", "params", "Makefile", "pyproject.toml", "constraints.txt", "environment.yml", "LICENSE")
+PARTS = (
+    "kdrecon",
+    "data_prep",
+    "docs",
+    "params",
+    "Makefile",
+    "pyproject.toml",
+    "constraints.txt",
+    "environment.yml",
+    "LICENSE",
+)
 LEFT_OUT = ("__pycache__", "instructors.md")
 README = """# kdrecon: the course
 
@@ -42,7 +52,9 @@ def handout() -> dict[str, bytes]:
 def main(target: Path) -> None:
     """Write the zip; its bytes depend on nothing but the content."""
     if target.exists() and not zipfile.is_zipfile(target):
-        sys.exit(f"{target} is there and is no zip: expected a free name, or an older handout; choose another one")
+        sys.exit(
+            f"{target} is there and is no zip: expected a free name, or an older handout; choose another one"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in handout().items():

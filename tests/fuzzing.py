@@ -164,7 +164,9 @@ def json_value(chance: random.Random, path: Path) -> None:
     root = json.loads(path.read_text(encoding="utf-8"))
     parents = [root]
     for parent in parents:
-        parents += [v for v in (parent.values() if isinstance(parent, dict) else parent) if isinstance(v, dict | list) and v]
+        parents += [
+            v for v in (parent.values() if isinstance(parent, dict) else parent) if isinstance(v, dict | list) and v
+        ]
     parent = chance.choice(parents)
     key = chance.choice(list(parent) if isinstance(parent, dict) else range(len(parent)))
     value = chance.choice([None, -1, 2**70, 1e308, float("nan"), [], {}, True, [[[]]], *NASTY])
@@ -194,7 +196,9 @@ def hdf5(chance: random.Random, path: Path) -> None:
         change = chance.randrange(20)
         if change < 4:
             key = chance.choice([*file.attrs, "subject", "mask_4x", "format_version"])
-            file.attrs[key] = chance.choice([b"train0", "x" * 1000, -1, np.nan, [1, 2], h5py.Empty("f4"), "a\\b", "../x"])
+            file.attrs[key] = chance.choice(
+                [b"train0", "x" * 1000, -1, np.nan, [1, 2], h5py.Empty("f4"), "a\\b", "../x"]
+            )
             return
         del file[name]
         match change:
@@ -241,9 +245,20 @@ def checkpoint(chance: random.Random, path: Path) -> None:
     tensor = torch.zeros(2, 2)
     value = chance.choice(
         [
-            None, "best", -1, 2**70, float("nan"), [], {}, {"a": 1}, tensor, tensor.to_sparse(),
-            torch.zeros(3, device="meta"), torch.full((32, 1, 3, 3), float("nan")),
-            torch.zeros(32, 1, 3, 3, dtype=torch.complex64), *NASTY[:30],
+            None,
+            "best",
+            -1,
+            2**70,
+            float("nan"),
+            [],
+            {},
+            {"a": 1},
+            tensor,
+            tensor.to_sparse(),
+            torch.zeros(3, device="meta"),
+            torch.full((32, 1, 3, 3), float("nan")),
+            torch.zeros(32, 1, 3, 3, dtype=torch.complex64),
+            *NASTY[:30],
         ]  # fmt: skip
     )
     places = [state] + [v for v in state.values() if isinstance(v, dict) and v]
@@ -263,7 +278,9 @@ def nifti_header(chance: random.Random, path: Path) -> None:
     array[chance.randrange(array.size)] = chance.choice([0, 1, -1, 7, 100, 2**14, -(2**14)])
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         if array.dtype == object and header.structarr[field].dtype.kind in "iuf":
-            header.structarr[field] = array.reshape(np.shape(header.structarr[field])).astype(header.structarr[field].dtype)
+            header.structarr[field] = array.reshape(np.shape(header.structarr[field])).astype(
+                header.structarr[field].dtype
+            )
     content[:348] = header.binaryblock
     path.write_bytes(gzip.compress(bytes(content), 1) if packed else bytes(content))
 
@@ -359,7 +376,9 @@ def opened(inside: Path, out: Path) -> str:
 
 
 def parameters(root: Path) -> None:
-    text = 'dataset: sample\nacceleration: "4x"\nresolution: 48\nepochs: 1\nlr: 1.0e-3\nmethods: [at, sp]\nbatch_size: 4\n'
+    text = (
+        'dataset: sample\nacceleration: "4x"\nresolution: 48\nepochs: 1\nlr: 1.0e-3\nmethods: [at, sp]\nbatch_size: 4\n'
+    )
     (root / "params.yaml").write_text(text + "switches: {fidelity: hermitian}\nseed: 0\n", encoding="utf-8")
 
 
@@ -429,15 +448,25 @@ KINDS = (
     Kind("parameters", parameters, ("params.yaml",), (bomb, *TEXT), read_parameters),
     Kind("run records", trained, ("run/experiments/**/*.json",), (json_value, json_value, json_value, *TEXT), REPORT),
     Kind("run tables, results", trained, OF_A_RUN, BYTES, REPORT),
-    Kind("networks opened", trained, ("run/experiments/**/D3C5*/*.json", "run/experiments/**/D3C5*/log.csv"), BYTES, opened),
+    Kind(
+        "networks opened",
+        trained,
+        ("run/experiments/**/D3C5*/*.json", "run/experiments/**/D3C5*/log.csv"),
+        BYTES,
+        opened,
+    ),
     Kind("best_model.pt, one bit", trained, BEST, (flip,), opened, guarded=True),
     Kind("best_model.pt", trained, BEST, CHECKPOINTS, opened),
     Kind("model.pt, one bit", interrupted, ("run/experiments/**/model.pt",), (flip,), student, guarded=True),
     Kind("model.pt", interrupted, ("run/experiments/**/model.pt",), CHECKPOINTS, student),
-    Kind("released checkpoints", released, ("best_model.pt",), (checkpoint,) * 3 + BYTES, run_command(cli.main, *IMPORT)),
+    Kind(
+        "released checkpoints", released, ("best_model.pt",), (checkpoint,) * 3 + BYTES, run_command(cli.main, *IMPORT)
+    ),
     Kind("score", scored, ("**/*.h5",), (hdf5, hdf5, *BYTES), run_command(cli.main, *SCORE)),
     Kind("NIfTI", scans, ("**/*.nii*",), (nifti_header, nifti_header, *BYTES), prepare("nifti", "--split", "1,1,1")),
-    Kind("DICOM", series, ("**/*.dcm", "**/enhanced"), (dicom_header,) * 2 + BYTES, prepare("dicom", "--split", "1,1,1")),
+    Kind(
+        "DICOM", series, ("**/*.dcm", "**/enhanced"), (dicom_header,) * 2 + BYTES, prepare("dicom", "--split", "1,1,1")
+    ),
     Kind("raw data", raw, ("**/*.h5",), (flip, overwrite, cut, replace_file), prepare("ismrmrd", "--split", "1,1,1")),
     Kind("fastMRI", trees.fastmri, ("**/*.h5",), (hdf5, *BYTES), prepare("fastmri")),
     Kind("Calgary", trees.calgary, ("**/*.npy",), BYTES, prepare("calgary")),

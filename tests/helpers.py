@@ -58,7 +58,7 @@ class Drawing(Supervised):
 
 
 def objective(kind: str) -> Objective:
-    """"supervised", "drawing", "sft" or the key of a distillation method, always with the same first weights."""
+    """ "supervised", "drawing", "sft" or the key of a distillation method, always with the same first weights."""
     torch.manual_seed(0)
     teacher, student = dc_cnn("D5C5"), dc_cnn("D3C5")
     if kind in ("supervised", "drawing"):

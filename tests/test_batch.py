@@ -158,9 +158,18 @@ BAD = {
     "run_root": (["-p", "run_root=here"], "name the folder with --out"),
     "name not in UTF-8": (["--out", "L\udce4ufe"], r"L\udce4ufe: expected a name in UTF-8"),
     "broken YAML": (["-p", "methods=[at"], "is not valid YAML"),
-    "unknown preset": (["-p", "preset=papers"], "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
-    "unknown switch": (["-p", "switches={fidelty: real}"], "switch 'fidelty' is unknown: expected one of teacher_network"),
-    "unknown value": (["-p", "switches={fidelity: exact}"], "switch fidelity = 'exact': expected one of real, hermitian"),
+    "unknown preset": (
+        ["-p", "preset=papers"],
+        "preset 'papers' is unknown: expected one of paper, as_released, kd_mri",
+    ),
+    "unknown switch": (
+        ["-p", "switches={fidelty: real}"],
+        "switch 'fidelty' is unknown: expected one of teacher_network",
+    ),
+    "unknown value": (
+        ["-p", "switches={fidelity: exact}"],
+        "switch fidelity = 'exact': expected one of real, hermitian",
+    ),
 }
 
 

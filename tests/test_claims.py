@@ -74,7 +74,9 @@ def test_hfn_clips_the_prediction(middle):
 def test_gains_of_the_papers_table_1():
     table = published()
     table = table[(table.source == "gayathri2023, Table 1")]
-    kinds = {name: rows.set_index(["dataset", "acceleration", "method"]).psnr for name, rows in table.groupby("teacher")}
+    kinds = {
+        name: rows.set_index(["dataset", "acceleration", "method"]).psnr for name, rows in table.groupby("teacher")
+    }
     gains = kinds["sft"] - kinds["standard"]
     assert len(gains) == 20
     assert [gains.mean(), gains.min(), gains.max()] == pytest.approx([0.27, 0.05, 0.56], abs=0.005)

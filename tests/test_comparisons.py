@@ -175,7 +175,9 @@ def test_the_steps_of_a_control_are_those_of_the_start_too_wherever_that_was_tra
     assert comparisons.comparisons(tmp_path, "control").empty
     write_network(tmp_path, role="control", epochs=59, steps=944)
     table = comparisons.comparisons(tmp_path, "control", metrics=("psnr",))
-    assert table[["network", "reference"]].to_numpy().tolist() == [["SFT-KD AT, teacher_origin ready", "control, epochs 59"]]
+    assert table[["network", "reference"]].to_numpy().tolist() == [
+        ["SFT-KD AT, teacher_origin ready", "control, epochs 59"]
+    ]
 
 
 def test_steps_that_no_record_tells_are_not_guessed(tmp_path):
@@ -190,7 +192,12 @@ def test_unequal_recipes_are_told(tmp_path):
     table = comparisons.comparisons(tmp_path, "student")
     assert table.note.str.startswith("Std-KD AT: epochs 12 against 60, lr 0.001 against 0.003").all()
     write_network(tmp_path)
-    assert not comparisons.comparisons(tmp_path, "student").query("network == 'Std-KD AT'").note.str.contains("against").any()
+    assert (
+        not comparisons.comparisons(tmp_path, "student")
+        .query("network == 'Std-KD AT'")
+        .note.str.contains("against")
+        .any()
+    )
 
 
 def test_only_networks_that_saw_the_same_slices_are_compared(tmp_path):
@@ -218,7 +225,11 @@ DAMAGE = {
     "another kind": ("config.json", {"config": "x"}, "config.json is damaged .config = 'x'"),
     "no seed": ("config.json", {"config": {**SETTINGS, **STD_AT, "seed": None}}, "seed = None: expected an integer"),
     "a value too deep": ("config.json", {"config": {**SETTINGS, "data": [1]}}, "expected names and single values"),
-    "no role": ("config.json", {"config": {**SETTINGS, "role": "master"}}, "role = 'master': expected one of zero_filled"),
+    "no role": (
+        "config.json",
+        {"config": {**SETTINGS, "role": "master"}},
+        "role = 'master': expected one of zero_filled",
+    ),
     "a wrong switch": ("config.json", {"config": {**SETTINGS, "alpha": "x"}}, "switch alpha = 'x'"),
     "no evaluation": ("config.json", {"config": SETTINGS, "parameters": 1, "evaluation": None}, "evaluation = None"),
     "no figures": ("metrics.csv", "", "metrics.csv lacks the column 'volume'"),

@@ -116,7 +116,9 @@ def test_the_packages_are_fetched_by_name_through_their_clients(tmp_path, monkey
         with pytest.raises(InputError, match="has sha256"):
             sample._fetch(package, None)
     pip, apt = commands
-    assert pip[1:4] == ["-m", "pip", "download"] and pip[-1] == f"pycortex==1.4.0 --hash=sha256:{sample.PYCORTEX.sha256}"
+    assert (
+        pip[1:4] == ["-m", "pip", "download"] and pip[-1] == f"pycortex==1.4.0 --hash=sha256:{sample.PYCORTEX.sha256}"
+    )
     assert apt == ["apt-get", "download", "mricron-data=1.2.20211006+dfsg-4"]
 
 
@@ -405,10 +407,14 @@ def test_folders_that_are_named_after_no_person_are_pointed_out(folders, named, 
 
 def test_one_subject_can_be_told_apart_or_prepared_to_look_at(tmp_path, monkeypatch, capsys):
     deep = scans(tmp_path / "in" / "all" / "raw", people=2)
-    with pytest.raises(InputError, match=f"holds one subject only, 'all' .2 scans, first {deep / 'scan1.nii.gz'}") as caught:
+    with pytest.raises(
+        InputError, match=f"holds one subject only, 'all' .2 scans, first {deep / 'scan1.nii.gz'}"
+    ) as caught:
         prepare(Nifti(tmp_path / "in"), tmp_path / "out", ONE)
     (deep / "scan3.nii").symlink_to("gone")
-    with pytest.raises(InputError, match=r"scan1.nii.gz\) and 1 unusable files \(.*scan3.nii is a link that leads nowhere"):
+    with pytest.raises(
+        InputError, match=r"scan1.nii.gz\) and 1 unusable files \(.*scan3.nii is a link that leads nowhere"
+    ):
         prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, skip_bad=True))
     (deep / "scan3.nii").unlink()
     remedies = f"--subject REGEX, or choose a deeper SOURCE, such as {deep}; to look at one person's .*: --all-in test"
@@ -578,7 +584,9 @@ def pass_over(case: str, root: Path) -> None:
             case "annex pointer":
                 path.write_text(f"/annex/objects/MD5E-s77--{number}.nii.gz\n", encoding="utf-8")
             case "LFS pointer":
-                path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", encoding="utf-8")
+                path.write_text(
+                    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", encoding="utf-8"
+                )
             case "other extension":
                 path.with_name(f"more{number}.mnc.gz").touch()
             case "no extension":
@@ -602,7 +610,9 @@ def test_what_was_seen_and_passed_over_is_said(case, tmp_path, capsys):
     (tmp_path / "alone").mkdir()
     pass_over(case, tmp_path / "alone")
     for options in ONE, pipeline.replace(ONE, skip_bad=True):
-        with pytest.raises(InputError, match=f"alone holds no scan for this reader; passed over: {PASSED_OVER[case]}: exp"):
+        with pytest.raises(
+            InputError, match=f"alone holds no scan for this reader; passed over: {PASSED_OVER[case]}: exp"
+        ):
             prepare(Nifti(tmp_path / "alone"), tmp_path / "out", options)
     pass_over(case, scans(tmp_path / "in"))
     trees.nifti(tmp_path / "in" / ".git" / "annex" / "objects" / "key.nii.gz", trees.picture(2, (8, 8)))
@@ -615,7 +625,9 @@ def test_the_unusable_files_are_counted_where_nothing_is_left(tmp_path):
     for path in (tmp_path / "in").iterdir():
         path.unlink()
         path.symlink_to("gone")
-    with pytest.raises(InputError, match="holds no scan for this reader; unusable: 2, .*scan1.nii.gz is a link that leads"):
+    with pytest.raises(
+        InputError, match="holds no scan for this reader; unusable: 2, .*scan1.nii.gz is a link that leads"
+    ):
         prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, skip_bad=True))
 
 

@@ -208,7 +208,10 @@ def test_match_comes_before_what_cannot_be_read_and_a_series_has_one_message(tmp
 
 
 PASSED_OVER = {
-    "Philips susceptibility, phase": ("phase images", {"ImageType": ["ORIGINAL", "PRIMARY", "SW_P_FFE", "SW_P", "FFE"]}),
+    "Philips susceptibility, phase": (
+        "phase images",
+        {"ImageType": ["ORIGINAL", "PRIMARY", "SW_P_FFE", "SW_P", "FFE"]},
+    ),
     "Philips phase": ("phase images", {"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]}),
     "Philips real": ("real parts", {"ImageType": ["ORIGINAL", "PRIMARY", "R_FFE", "R", "FFE"]}),
     "Siemens phase": ("phase images", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}),
@@ -253,10 +256,14 @@ def test_what_is_passed_over_is_counted_and_told(tmp_path, capsys):
     for number in (1, 2):
         trees.dicom_series(tmp_path / "in" / str(number), trees.picture(2, (48, 48), seed=number), f"P{number}", number)
     for number, (_, tags) in enumerate([PASSED_OVER["ADC"], PASSED_OVER["CT"]], 3):
-        trees.dicom_series(tmp_path / "in" / "other" / str(number), trees.picture(number, (48, 48)), "P3", number, **tags)
+        trees.dicom_series(
+            tmp_path / "in" / "other" / str(number), trees.picture(number, (48, 48)), "P3", number, **tags
+        )
     assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", jobs=1)) == ([], [])
     assert "passed over: 4 CT images, 3 ADC maps\n" in capsys.readouterr().out
-    with pytest.raises(InputError, match="holds no scan for this reader; passed over: 4 CT images, 3 ADC maps: expected"):
+    with pytest.raises(
+        InputError, match="holds no scan for this reader; passed over: 4 CT images, 3 ADC maps: expected"
+    ):
         prepare(Dicom(tmp_path / "in" / "other"), tmp_path, Options(skip_bad=True))
 
 
@@ -298,7 +305,9 @@ def test_a_field_map_inside_a_magnitude_series_is_left_out_slice_by_slice(tmp_pa
         field = 180 * np.sin(np.linspace(-3, 3, 48))[:, None] * np.ones((8, 48, 48))
         for i, image in enumerate(np.concatenate([images, field])):
             path = tmp_path / "in" / str(number) / f"{i}.dcm"
-            trees.dicom(path, image.astype(np.int16), f"P{number}", number, i % 8, InstanceNumber=i, PixelRepresentation=1)
+            trees.dicom(
+                path, image.astype(np.int16), f"P{number}", number, i % 8, InstanceNumber=i, PixelRepresentation=1
+            )
     assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", jobs=1)) == ([], [])
     with h5py.File(tmp_path / "dicom" / "train" / "acc_4x" / "1.h5") as file:
         assert file["volfs"].shape[2] == 8

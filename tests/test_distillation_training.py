@@ -74,7 +74,9 @@ def test_paraphrasers_learn_to_say_what_the_teacher_says():
     before = reconstruction_error(ft, redundant_maps(0))
     ft.prepare(redundant_maps(seed) for seed in range(1, 60))
     assert reconstruction_error(ft, redundant_maps(0)) < 0.8 * before
-    assert not any(p.requires_grad or p.grad is not None for p in [*ft.paraphrasers.parameters(), *ft.decoders.parameters()])
+    assert not any(
+        p.requires_grad or p.grad is not None for p in [*ft.paraphrasers.parameters(), *ft.decoders.parameters()]
+    )
     assert all(p.requires_grad for p in ft.translators.parameters())
 
 
@@ -101,6 +103,8 @@ def test_preparation_sees_every_slice_once(monkeypatch):
 def test_paraphrasers_see_scaled_maps(monkeypatch):
     made, train = objective("ft"), slices()
     deviations = []
-    monkeypatch.setattr(made.method, "prepare", lambda batches: deviations.extend(float(m.std()) for b in batches for m in b))
+    monkeypatch.setattr(
+        made.method, "prepare", lambda batches: deviations.extend(float(m.std()) for b in batches for m in b)
+    )
     made.prepare(train.batch(torch.arange(2)))
     assert deviations == pytest.approx([1] * 5, rel=1e-4)

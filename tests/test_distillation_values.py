@@ -59,7 +59,9 @@ def test_ab_of_a_student_on_the_boundary():
     assert method("ab", 1, 1)([samples([0, 0])], [samples([1, -1])]).item() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("s", "t", "value"), [(1, 5, 0), (2, 5, 0), (0.5, 5, 0.25), (-1, 5, 4), (-2, -5, 0), (1, 0, 4)])
+@pytest.mark.parametrize(
+    ("s", "t", "value"), [(1, 5, 0), (2, 5, 0), (0.5, 5, 0.25), (-1, 5, 4), (-2, -5, 0), (1, 0, 4)]
+)
 def test_ab_asks_for_the_side_and_a_margin(s, t, value):
     assert method("ab", 1, 1)([samples([s])], [samples([t])]).item() == pytest.approx(value)
 

@@ -41,7 +41,11 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("precision", "fp16", "precision 'fp16': expected 'auto', 'fp32' or 'bf16'"),
         ("preset", "papers", "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
         ("switches", "hermitian", "switches = 'hermitian': expected names and values, such as {fidelity: hermitian}"),
-        ("switches", {"fidelty": "real"}, "switch 'fidelty' is unknown: expected one of teacher_network, student_network"),
+        (
+            "switches",
+            {"fidelty": "real"},
+            "switch 'fidelty' is unknown: expected one of teacher_network, student_network",
+        ),
         ("switches", {"fidelity": "exact"}, "switch fidelity = 'exact': expected one of real, hermitian"),
         ("switches", {"residual": "yes"}, "switch residual = 'yes': expected true or false"),
         ("switches", {"alpha": 1.5}, "switch alpha = 1.5: expected a number from 0 to 1"),
@@ -73,7 +77,9 @@ def test_batches_too_small_for_a_method():
 
 
 def test_switches_on_top_of_a_preset():
-    chosen = Parameters.from_mapping({"preset": "kd_mri", "switches": {"alpha": "2e-1", "fidelity": "hermitian"}}).chosen
+    chosen = Parameters.from_mapping(
+        {"preset": "kd_mri", "switches": {"alpha": "2e-1", "fidelity": "hermitian"}}
+    ).chosen
     assert chosen == Switches(fidelity="hermitian", residual=True, schedule="two_stage", alpha=0.2)
     assert Parameters.from_mapping({"switches": None}).chosen == Parameters().chosen == Switches()
     assert Switches.of("as_released", {"schedule": "joint"}) == Switches(imitation="released", kd_form="released")
@@ -104,7 +110,9 @@ def test_methods_that_a_variant_does_not_have():
     with pytest.raises(InputError, match="method 'ikd' has no released form"):
         Parameters.from_mapping({"methods": ["at", "ikd"], "switches": {"kd_form": "released"}})
     for switches in ({"schedule": "two_stage"}, {"alpha": 0.5}):
-        with pytest.raises(InputError, match="method 'ikd' has a single loss term: expected schedule 'joint' and alpha 0"):
+        with pytest.raises(
+            InputError, match="method 'ikd' has a single loss term: expected schedule 'joint' and alpha 0"
+        ):
             Parameters.from_mapping({"methods": ["ikd"], "switches": switches})
 
 
@@ -131,7 +139,9 @@ def test_the_paper_preset_has_the_released_folder_names():
         "D5C5_teacher_fidelity-hermitian_seed-0": replace(TEACHER, switches=Switches(fidelity="hermitian")),
         "D5C5_teacher_residual-true_seed-0": replace(TEACHER, switches=Switches(residual=True)),
         "D3C5_control_epochs-300_seed-0": replace(student, role="control", epochs=300),
-        "D3C5_kd-at_schedule-two_stage_alpha-0.5_seed-0": replace(at, switches=Switches(schedule="two_stage", alpha=0.5)),
+        "D3C5_kd-at_schedule-two_stage_alpha-0.5_seed-0": replace(
+            at, switches=Switches(schedule="two_stage", alpha=0.5)
+        ),
         "zero_filled_resolution-240": replace(TEACHER, role="zero_filled"),
         "D5C5_teacher_precision-fp32_seed-0": replace(TEACHER, precision="fp32"),
         "D3C5_kd-at_teacher_origin-ready_seed-0": replace(at, teacher_origin="ready"),

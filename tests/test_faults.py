@@ -105,7 +105,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, mon
         train(tmp_path)
     path = tmp_path / "model.pt"
     content = path.read_bytes()
-    path.write_bytes({"truncated": content[: len(content) // 2], "overwritten": b"x" * len(content), "empty": b""}[damage])
+    path.write_bytes(
+        {"truncated": content[: len(content) // 2], "overwritten": b"x" * len(content), "empty": b""}[damage]
+    )
     assert torch.equal(weights(train(tmp_path).network), uninterrupted)
     assert "model.pt cannot be read" in capsys.readouterr().out
 
@@ -358,7 +360,9 @@ def outcome(folder) -> dict:
 def test_kills_at_random_moments_change_no_bit(tmp_path):
     printed, _ = start(tmp_path / "whole").communicate()
     moments, choice = int(printed.split()[-1]), random.Random(0)
-    kills = [choice.randrange(1, moments // 2) for _ in range(2)] + [choice.randrange(1, moments // 6) for _ in range(3)]
+    kills = [choice.randrange(1, moments // 2) for _ in range(2)] + [
+        choice.randrange(1, moments // 6) for _ in range(3)
+    ]
     ends = [start(tmp_path / "killed", last).wait() for last in kills]  # a killed run continues where it was
     assert ends[0] == -signal.SIGKILL and ends.count(-signal.SIGKILL) >= 2
     assert start(tmp_path / "killed").wait() == 0

@@ -246,7 +246,9 @@ def test_a_flipped_bit_is_one_line_or_harmless(seed, tmp_path):
             lambda: load(tmp_path),
             lambda: list(load(tmp_path, limit=0).batches(2)),
             lambda: scoring.score_folders(path.parent, path.parent),
-            lambda: [FastMRI(path.parent).read(scan) for scan in FastMRI(path.parent).scans() if isinstance(scan, Scan)],
+            lambda: [
+                FastMRI(path.parent).read(scan) for scan in FastMRI(path.parent).scans() if isinstance(scan, Scan)
+            ],
         ):
             try:
                 read()

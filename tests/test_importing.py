@@ -136,8 +136,14 @@ def test_a_hostile_file_is_refused_and_nothing_in_it_runs(tmp_path, monkeypatch)
 STATE = released_state(torch.float32, s=3)
 REFUSED = {
     "two more": (STATE | {n: torch.ones(1) for n in ("norm.a", "norm.b")}, r"2 of 32 entries .* \(norm.a, norm.b\)"),
-    "one less": ({n: w for n, w in STATE.items() if n != "scascade2.conv1.bias"}, r"missing: 1 \(scascade2.conv1.bias\)"),
-    "another shape": (STATE | {"scascade1.conv1.bias": torch.ones(31)}, r"of another shape: 1 \(scascade1.conv1.bias\)"),
+    "one less": (
+        {n: w for n, w in STATE.items() if n != "scascade2.conv1.bias"},
+        r"missing: 1 \(scascade2.conv1.bias\)",
+    ),
+    "another shape": (
+        STATE | {"scascade1.conv1.bias": torch.ones(31)},
+        r"of another shape: 1 \(scascade1.conv1.bias\)",
+    ),
     "interactive": (STATE | {"tcascades.0.conv1.bias": torch.ones(32)}, r"1 of 31 entries .* \(tcascades.0.conv1"),
     "far too deep": (STATE | {"scascade1.conv999999999.bias": torch.ones(1)}, "convolution 999999999 among 31"),
     "other names": ({"cascade1.conv1.weight": torch.ones(1)}, r"1 of 1 entries .* \(cascade1.conv1.weight\)"),
@@ -193,7 +199,9 @@ def test_doubt_about_the_data_is_an_error_that_names_the_option(arguments, optio
 )
 def test_what_a_file_says_of_its_training_stays_what_it_should_be(arguments, tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments=arguments)
-    with pytest.raises(InputError, match="best_model.pt (does not tell how it was trained: .*|says .*): expected") as caught:
+    with pytest.raises(
+        InputError, match="best_model.pt (does not tell how it was trained: .*|says .*): expected"
+    ) as caught:
         importing.import_checkpoint(path, tmp_path / "a" / "run")
     assert "\n" not in str(caught.value) and sorted(p.name for p in tmp_path.iterdir()) == ["best_model.pt"]
 
@@ -202,6 +210,7 @@ def test_what_a_file_does_not_say_is_the_released_default(tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"seed": None, "num_epochs": 60})
     experiment = open_network(importing.import_checkpoint(path, tmp_path / "run")).experiment
     assert (experiment.epochs, experiment.batch_size, experiment.lr, experiment.seed) == (60, 4, 1e-3, 42)
+
 
 ODD = {
     "NaN": {"model": STATE | {"scascade1.conv1.bias": torch.full((32,), torch.nan)}},
@@ -229,7 +238,9 @@ ODD = {
 @pytest.mark.parametrize("case", ODD)
 def test_odd_content_is_one_line_and_builds_nothing(case, legacy, tmp_path, monkeypatch):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, legacy=legacy and case != "meta", **ODD[case])
-    monkeypatch.setattr(released, "dc_cnn", lambda name: dc_cnn(name) if name == "D3C5" else pytest.fail(f"built {name}"))
+    monkeypatch.setattr(
+        released, "dc_cnn", lambda name: dc_cnn(name) if name == "D3C5" else pytest.fail(f"built {name}")
+    )
     with pytest.raises(InputError) as caught:
         importing.import_checkpoint(path, tmp_path / "run")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500 and not (tmp_path / "run").exists()

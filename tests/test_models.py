@@ -17,7 +17,8 @@ def example(shape=(17, 15)):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("D5C5", 141_765), ("D4C5", 95_525), ("D3C5", 49_285), ("D2C5", 3_045), ("DC-UNet", 418_565)]
+    ("name", "parameters"),
+    [("D5C5", 141_765), ("D4C5", 95_525), ("D3C5", 49_285), ("D2C5", 3_045), ("DC-UNet", 418_565)],
 )
 def test_parameter_counts(name, parameters):
     model = dc_cnn(name)
@@ -73,7 +74,9 @@ def test_unet_block_equals_its_description(shape):
 @pytest.mark.parametrize("taps", TAPS)
 def test_taps_of_a_unet_are_full_size_maps_like_those_of_a_student(taps):
     inputs = example()
-    teacher, student = ([m.shape for m in select(taps, dc_cnn(n)(*inputs, taps=True)[1])[0]] for n in ("DC-UNet", "D3C5"))
+    teacher, student = (
+        [m.shape for m in select(taps, dc_cnn(n)(*inputs, taps=True)[1])[0]] for n in ("DC-UNet", "D3C5")
+    )
     assert teacher == student and {shape[-2:] for shape in teacher} == {(17, 15)}
     assert tap_layers("middle", dc_cnn("DC-UNet").depth) == [2]  # the last map of 32 channels at full resolution
 

@@ -48,7 +48,9 @@ def test_formulas_are_mathml(page):
 
 def test_nothing_is_loaded_and_no_widget_is_left(page):
     shown = BeautifulSoup(page, "html.parser")
-    assert not shown.find_all(["script", "iframe", "link"]) and not re.search(r"import\(|@import|url\((?!\"?data:)", page)
+    assert not shown.find_all(["script", "iframe", "link"]) and not re.search(
+        r"import\(|@import|url\((?!\"?data:)", page
+    )
     assert "Explorer(" not in page and "0/6" not in page and shown.title.text == "00_title"
 
 

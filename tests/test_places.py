@@ -68,7 +68,9 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("named", [["--params=~/tiny.yaml", "--out=~/run"], ["--params", "~/tiny.yaml", "--out", "~/run"]])
+@pytest.mark.parametrize(
+    "named", [["--params=~/tiny.yaml", "--out=~/run"], ["--params", "~/tiny.yaml", "--out", "~/run"]]
+)
 def test_the_command_line_expands_the_home_folder(named, home, monkeypatch):
     shutil.copy(TINY, home / "tiny.yaml")
     runs = []

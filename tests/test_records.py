@@ -131,7 +131,9 @@ def test_plain_yaml_is_read():
     assert read_yaml(text, "") == expected
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\x00" * 20, b"\xff\xfe\x00", b"[]", b"[" * 9999, b"[" + b"9" * 5000 + b"]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\x00" * 20, b"\xff\xfe\x00", b"[]", b"[" * 9999, b"[" + b"9" * 5000 + b"]"]
+)
 def test_a_damaged_record_is_refused_with_the_remedy(content, tmp_path):
     (tmp_path / "record.json").write_bytes(content)
     with pytest.raises(InputError, match="record.json .*delete it and run the same command again") as caught:

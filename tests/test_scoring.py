@@ -95,7 +95,9 @@ def test_volume_wise_figures_of_a_run_are_a_table_of_their_own(run):
     lab, _, table = run
     out = lab.parameters.run_folder
     batch.report(out)
-    assert not (out / "volume_wise.csv").exists() and "Volume-wise" not in (out / "report.html").read_text(encoding="utf-8")
+    assert not (out / "volume_wise.csv").exists() and "Volume-wise" not in (out / "report.html").read_text(
+        encoding="utf-8"
+    )
     batch.report(out, volume_wise=True)
     volumes, slices = (pd.read_csv(out / name) for name in ("volume_wise.csv", "summary.csv"))
     assert volumes.network.tolist() == ["zero-filled"] and volumes.volumes.tolist() == [1] and "vif" not in volumes
@@ -126,7 +128,11 @@ BAD = {
     "missing": ({"1.h5": IMAGES, "2.h5": IMAGES}, {"1.h5": IMAGES}, "2.h5 has no counterpart in"),
     "too many": ({"1.h5": IMAGES}, {"1.h5": IMAGES, "7.h5": IMAGES}, "7.h5 has no counterpart in"),
     "shapes": ({"1.h5": IMAGES}, {"1.h5": IMAGES[:2]}, "reconstruction is (2, 24, 24), target (3, 24, 24)"),
-    "axes": ({"1.h5": IMAGES}, {"1.h5": np.moveaxis(IMAGES, 0, 2)}, "reconstruction is (24, 24, 3), target (3, 24, 24)"),
+    "axes": (
+        {"1.h5": IMAGES},
+        {"1.h5": np.moveaxis(IMAGES, 0, 2)},
+        "reconstruction is (24, 24, 3), target (3, 24, 24)",
+    ),
     "NaN": ({"1.h5": IMAGES}, {"1.h5": np.where(IMAGES > 0.9, np.nan, IMAGES)}, "holds NaN or infinite values"),
     "scale": ({"1.h5": IMAGES}, {"1.h5": 255 * IMAGES}, "times 0.00392 the reconstruction fits its target best"),
     "empty slice": ({"1.h5": IMAGES * [[[0]], [[1]], [[1]]]}, {"1.h5": IMAGES}, "the target slice is zero everywhere"),

@@ -107,5 +107,7 @@ def test_a_slice_without_an_image_is_named_when_it_would_be_scored(value, resolu
     Laboratory(**parameters, data_root=write(tmp_path / "a", TALL, train=spoilt, validation=spoilt, test=x))
     for name, splits in {"b": {"test": spoilt}, "c": {"validation": spoilt}}.items():
         root = write(tmp_path / name, TALL, **({"train": x, "validation": x} | splits))
-        with pytest.raises(InputError, match=rf"/1.h5 slice 3 is {value:g} everywhere \(1 such slices\): expected an image"):
+        with pytest.raises(
+            InputError, match=rf"/1.h5 slice 3 is {value:g} everywhere \(1 such slices\): expected an image"
+        ):
             Laboratory(**parameters, data_root=root)

@@ -143,7 +143,9 @@ def test_time_points_follow_one_another_at_each_position(tmp_path):
     np.testing.assert_array_equal(volume.images[7], frames[:, :, 1, 2].T)
 
 
-@pytest.mark.parametrize("kind", [nibabel.AnalyzeImage, nibabel.Spm99AnalyzeImage, nibabel.Nifti1Pair, nibabel.Nifti2Pair])
+@pytest.mark.parametrize(
+    "kind", [nibabel.AnalyzeImage, nibabel.Spm99AnalyzeImage, nibabel.Nifti1Pair, nibabel.Nifti2Pair]
+)
 def test_a_pair_of_header_and_image_is_read(kind, tmp_path):
     images = trees.picture(2, (40, 48)).astype(np.int16)
     for number in (1, 2):
@@ -202,7 +204,9 @@ def test_undersampled_arrays_are_no_target(kind, form, tmp_path):
     if kind in ("partial Fourier", "ellipse"):
         assert read().images.shape == (3, 64, 64)
     else:
-        with pytest.raises(InputError, match=r"npy lacks points between those that were measured, \d\d% of all .*no target"):
+        with pytest.raises(
+            InputError, match=r"npy lacks points between those that were measured, \d\d% of all .*no target"
+        ):
             read()
 
 
@@ -271,12 +275,21 @@ def test_undersampled_fastmri_files_without_a_mask_are_no_target(tmp_path):
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ("reconSpace", "without reconSpace/matrixSize, reconSpace/fieldOfView_mm: expected the matrix and the field of view"),
+        (
+            "reconSpace",
+            "without reconSpace/matrixSize, reconSpace/fieldOfView_mm: expected the matrix and the field of view",
+        ),
         ("encodedSpace", "without encodedSpace/matrixSize: expected"),
         ("trajectory", "without trajectory: expected"),
-        ("encoding", "without trajectory, encodedSpace/matrixSize, reconSpace/matrixSize, reconSpace/fieldOfView_mm: exp"),
+        (
+            "encoding",
+            "without trajectory, encodedSpace/matrixSize, reconSpace/matrixSize, reconSpace/fieldOfView_mm: exp",
+        ),
         ("encodingLimits", "without 'encodingLimits' in its encodingType: expected all that ISMRMRD requires; add it"),
-        ("H1resonanceFrequency_Hz", "without 'H1resonanceFrequency_Hz' in its experimentalConditionsType: expected all"),
+        (
+            "H1resonanceFrequency_Hz",
+            "without 'H1resonanceFrequency_Hz' in its experimentalConditionsType: expected all",
+        ),
     ],
 )
 def test_what_a_raw_header_lacks_is_said(part, said, tmp_path):

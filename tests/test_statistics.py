@@ -115,7 +115,9 @@ def test_equal_networks_differ_by_nothing():
     assert estimate(np.zeros(6), 2, Spread(0.0, 2)) == (0, 0, 0, 1, "method")
 
 
-@pytest.mark.parametrize("values, subject", [([], []), ([1.0, 2.0], ["a"]), ([1.0, np.nan], ["a", "b"]), ([np.inf], ["a"])])
+@pytest.mark.parametrize(
+    "values, subject", [([], []), ([1.0, 2.0], ["a"]), ([1.0, np.nan], ["a", "b"]), ([np.inf], ["a"])]
+)
 def test_values_that_cannot_be_used_are_refused(values, subject):
     with pytest.raises(InputError, match="expected"):
         subject_means(values, subject)

@@ -250,7 +250,9 @@ def test_the_gradient_ratio_of_a_distilled_student_stands_in_record_and_summary(
     network = lab.distilled("at")
     evaluation.evaluate(lab, network)
     norms = gradient_norms(untrained(lab, "student", "standard", "at"), lab.train.batch(torch.tensor([0])))
-    table = evaluation.summary(lab.parameters.run_folder).set_index(["model", "teacher", "method", "kd_form", "schedule"])
+    table = evaluation.summary(lab.parameters.run_folder).set_index(
+        ["model", "teacher", "method", "kd_form", "schedule"]
+    )
     ratio = table.loc[[("student", "standard", "at", "paper", "joint")]].gradient_ratio.iloc[0]
     record = evaluation.read_record(network.folder)["gradient_norms"]
     assert record.keys() == norms.keys() == {"reconstruction", "distillation"}

@@ -44,7 +44,9 @@ def root(prepared, tmp_path) -> Path:
     return Path(shutil.copytree(prepared, tmp_path / "root"))
 
 
-@pytest.mark.parametrize("header", ["name,age\nanna,41\n", "split,volume,subject,split_by\ntrain,1,anna,subject\n", "\xff"])
+@pytest.mark.parametrize(
+    "header", ["name,age\nanna,41\n", "split,volume,subject,split_by\ntrain,1,anna,subject\n", "\xff"]
+)
 def test_raw_scans_that_lie_where_the_data_set_would_are_kept(header, tmp_path):
     raw = scans(tmp_path / "datasets" / "own" / "s1")
     (raw.parent / "manifest.csv").write_text(header, encoding="latin-1")
@@ -77,7 +79,15 @@ def add(case: str, own: Path) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    ["notes.txt", "train/acc_4x/notes.txt", "train/acc_4x/99.h5", "train/acc_4x/1.h5", "raw", "manifest.csv", "no manifest"],
+    [
+        "notes.txt",
+        "train/acc_4x/notes.txt",
+        "train/acc_4x/99.h5",
+        "train/acc_4x/1.h5",
+        "raw",
+        "manifest.csv",
+        "no manifest",
+    ],
 )
 def test_a_data_set_with_something_of_ones_own_is_not_replaced(case, root):
     add(case, root / "own")
@@ -179,7 +189,10 @@ def test_a_disk_without_locks_and_a_second_process(root, monkeypatch):
     def acquire(lock):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    with FileLock(root / ".own.lock"), pytest.raises(InputError, match="own is being prepared by another process: .*wait"):
+    with (
+        FileLock(root / ".own.lock"),
+        pytest.raises(InputError, match="own is being prepared by another process: .*wait"),
+    ):
         prepare(Nifti(root / "in"), root, ONE)
     (root / ".own.lock").unlink()
     monkeypatch.setattr(FileLock, "acquire", acquire)

@@ -60,7 +60,9 @@ def lab(tmp_path_factory) -> tuple[str, Path]:
 
         def answers(_):
             if server.poll() is not None:
-                raise RuntimeError("JupyterLab did not start:\n" + (place / "server.log").read_text(encoding="utf-8")[-3000:])
+                raise RuntimeError(
+                    "JupyterLab did not start:\n" + (place / "server.log").read_text(encoding="utf-8")[-3000:]
+                )
             return urllib.request.urlopen(f"{url}/api").status == 200
 
         try:

@@ -43,10 +43,13 @@ window.finished = false;
 window.jupyterapp.commands.execute("notebook:run-all-cells").finally(() => { window.finished = true; });
 """
 CELLS = NOTEBOOK + "return Array.from(notebook.content.model.cells).map(cell => cell.toJSON())"
-CLOSE = NOTEBOOK + """
+CLOSE = (
+    NOTEBOOK
+    + """
 const done = arguments[0];
 notebook.sessionContext.shutdown().then(() => notebook.context.save()).then(() => { notebook.close(); done(); });
 """
+)
 PICTURE = """
 const done = arguments[1];
 fetch(arguments[0].querySelector("img").src).then(r => r.arrayBuffer()).then(
@@ -156,7 +159,9 @@ def screenshots(browser, name: str) -> None:
     panel = browser.find_element(By.CSS_SELECTOR, ".jp-NotebookPanel-notebook .jp-WindowedPanel-outer")
     for width in (1280, 1920):
         resize(browser, width, PAGE)
-        wait(browser, 30).until(lambda _: int(panel.get_property("clientHeight")) > 0.9 * PAGE, "the window did not grow")
+        wait(browser, 30).until(
+            lambda _: int(panel.get_property("clientHeight")) > 0.9 * PAGE, "the window did not grow"
+        )
         shown, whole = int(panel.get_property("clientHeight")), int(browser.execute_script(BOTTOM, panel))
         for number, top in enumerate(range(0, whole, shown), 1):
             browser.execute_script("arguments[0].scrollTop = arguments[1]", panel, top)
