@@ -27,7 +27,7 @@ sys.path.insert(0, str(TESTS))
 from test_faults import outcome, start, train  # noqa: E402
 
 from kdrecon.errors import InputError  # noqa: E402
-from kdrecon.training import Training  # noqa: E402
+from kdrecon.training.loop import Training  # noqa: E402
 
 
 def steps_taken(folder: Path) -> int:

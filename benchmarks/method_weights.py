@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 
 from kdrecon.distillation import FORMS, select
-from kdrecon.laboratory import Laboratory
-from kdrecon.models import dc_cnn
-from kdrecon.objectives import Distillation
-from kdrecon.training import gradient_norms
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.training.loop import gradient_norms
+from kdrecon.training.objectives import Distillation
 
 SEEDS, BATCHES, BATCH_SIZE = 5, 4, 4
 EPOCH = 4  # batches that a method sees which has something to learn before the student

@@ -12,8 +12,8 @@ import tempfile
 
 import pandas as pd
 
-from kdrecon import evaluation
-from kdrecon.laboratory import Laboratory
+from kdrecon import results
+from kdrecon.runs.laboratory import Laboratory
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         for precision in ("fp32", "bf16"):
             with tempfile.TemporaryDirectory() as folder:
                 lab = Laboratory(precision=precision, seed=seed, ready=False, run_root=folder, **settings)
-                scores = evaluation.evaluate(lab, lab.student())
+                scores = results.evaluate(lab, lab.student())
             row |= {f"PSNR {precision} (dB)": scores.psnr.mean(), f"SSIM {precision}": scores.ssim.mean()}
         row["bf16 - fp32 (dB)"] = row["PSNR bf16 (dB)"] - row["PSNR fp32 (dB)"]
         rows.append(row)

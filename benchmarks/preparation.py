@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.nifti import ACDC
 from data_prep.pipeline import Options, prepare
 from data_prep.steps import measured
-from kdrecon.data import write_volume
+from kdrecon.data.volumes import write_volume
 
 
 def acdc(folder: Path, patients: int) -> None:

@@ -32,12 +32,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdrecon.data import Slices, write_volume
-from kdrecon.models import dc_cnn
-from kdrecon.objectives import Distillation, StudentFriendly, Supervised
-from kdrecon.sampling import mask_for, undersample
-from kdrecon.sft import SFT
-from kdrecon.training import Recipe, Training, keep_freed_memory, resolve_precision
+from kdrecon.data.slices import Slices
+from kdrecon.data.volumes import write_volume
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.models.sft import SFT
+from kdrecon.physics.sampling import mask_for, undersample
+from kdrecon.training.loop import Training, keep_freed_memory
+from kdrecon.training.objectives import Distillation, StudentFriendly, Supervised
+from kdrecon.training.recipe import Recipe, resolve_precision
 
 BATCH = 4
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -7,7 +7,7 @@ A study holds a reference and nine methods, n people, K seeds. What person i see
 seed k is u_mi + v_mk + w_mki (dB): normal, with standard deviations ``--people`` / sqrt 2 (how much two networks suit people
 differently), ``--seeds`` and ``--training``. Without an effect all methods are equal, and any verdict is false; for the power
 all of them are better by ``--effect``. Compared are the rule of version 0.1, Wilcoxon's test over people with Holm's
-correction and a limit for people and seeds, and that of :mod:`kdrecon.statistics`.
+correction and a limit for people and seeds, and that of :mod:`kdrecon.results.statistics`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from kdrecon.statistics import LEVEL, Spread, estimate, holm, seed_spread
+from kdrecon.results.statistics import LEVEL, Spread, estimate, holm, seed_spread
 
 
 def study(random: np.random.Generator, n: int, seeds: int, sd: argparse.Namespace) -> tuple[np.ndarray, Spread]:

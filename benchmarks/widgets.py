@@ -13,9 +13,10 @@ import time
 
 import torch
 
-from kdrecon import evaluation, widgets
-from kdrecon.data import load_split
-from kdrecon.models import dc_cnn
+from kdrecon import results
+from kdrecon.data.splits import load_split
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.teaching import widgets
 
 
 def explorers(resolution: int) -> dict[str, widgets.Explorer]:
@@ -23,7 +24,7 @@ def explorers(resolution: int) -> dict[str, widgets.Explorer]:
     torch.manual_seed(0)
     slices = load_split("sample", "test", "4x", resolution).subset(4)
     networks = {"teacher": dc_cnn("D5C5"), "student": dc_cnn("D3C5")}
-    reconstructions = {name: evaluation.reconstruct(model, slices) for name, model in networks.items()}
+    reconstructions = {name: results.reconstruct(model, slices) for name, model in networks.items()}
     return {
         "undersampling explorer": widgets.undersampling_explorer(slices.x[0, 0]),
         "k-space brush": widgets.kspace_brush(slices.x[0, 0]),

@@ -13,11 +13,11 @@ from pathlib import Path
 import nbformat
 from sphinx.cmd.build import main as sphinx
 
-from kdrecon.pages import without_kernel
+from kdrecon.app.pages import without_kernel
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
-PAGES = ("CONTRIBUTING.md", "data_prep/samples/PROVENANCE.md")
+PAGES = ("CONTRIBUTING.md", "kdrecon/data/sample/PROVENANCE.md")
 
 
 def build(run: Path, out: Path) -> int:

@@ -2,7 +2,7 @@
 
 from docutils import nodes
 
-from kdrecon.pages import mathml
+from kdrecon.app.pages import mathml
 
 project = "kdrecon"
 copyright = "the kdrecon authors; code MIT, text CC BY 4.0"

@@ -13,8 +13,8 @@ from data_prep import pipeline, sample
 from data_prep.check import check
 from data_prep.pipeline import Options
 from data_prep.registry import SOURCES
-from kdrecon import console
-from kdrecon.places import project_root
+from kdrecon.app import console
+from kdrecon.storage.places import project_root
 
 app = console.application(__doc__)
 Out = Annotated[Path, typer.Option(help="folder that receives the data set")]

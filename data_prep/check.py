@@ -12,11 +12,13 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
 from data_prep.steps import choose_mask
-from kdrecon import hdf5
-from kdrecon.data import MANIFEST, SPLITS, check_manifest, format_version, visible
+from kdrecon.data.splits import MANIFEST, SPLITS, check_manifest
+from kdrecon.data.volumes import format_version
 from kdrecon.errors import InputError
-from kdrecon.fourier import fft2, ifft2
-from kdrecon.records import normal, read_table
+from kdrecon.physics.fourier import fft2, ifft2
+from kdrecon.storage import hdf5
+from kdrecon.storage.files import visible
+from kdrecon.storage.records import normal, read_table
 
 CONVENTIONS = {  # name: (DC in the middle of k-space?, middle of the image taken as origin?)
     "unshifted": (False, False),

@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 
 from data_prep.header import Header, read_header, reading, transfer_syntax, unreadable
 from data_prep.source import Passed, Scan, Volume, find, optional_import, regex, subject_of
-from kdrecon.data import natural
 from kdrecon.errors import InputError
+from kdrecon.storage.files import natural
 
 TIMES = ("TriggerTime", "NominalCardiacTriggerDelayTime", "TemporalPositionIdentifier", "TemporalPositionIndex")
 SAME_PLACE = 0.05  # mm

@@ -14,9 +14,9 @@ import typer
 
 from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
 from data_prep.steps import centred
-from kdrecon import hdf5
 from kdrecon.errors import InputError, first_line
-from kdrecon.fourier import fft2, ifft2
+from kdrecon.physics.fourier import fft2, ifft2
+from kdrecon.storage import hdf5
 
 Raw = Annotated[bool, typer.Option("--raw", help="keep the measured k-space of the coils beside the images")]
 SPACES = (

@@ -11,8 +11,8 @@ import numpy as np
 import typer
 
 from data_prep.source import Passed, Scan, Volume, extension, find, subject_of
-from kdrecon.data import natural
 from kdrecon.errors import InputError
+from kdrecon.storage.files import natural
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 

@@ -22,11 +22,12 @@ from data_prep import sheet, steps, survey
 from data_prep.check import check
 from data_prep.source import Scan, Source, each_once
 from data_prep.workplace import CannotWrite, cannot_write, check_target, workplace
-from kdrecon import hdf5
-from kdrecon.checkpoints import as_text
-from kdrecon.data import FORMAT_VERSION, SPLITS, natural, write_volume
+from kdrecon.data.splits import SPLITS
+from kdrecon.data.volumes import FORMAT_VERSION, write_volume
 from kdrecon.errors import InputError, first_line, shown
-from kdrecon.places import plain_name
+from kdrecon.storage import hdf5
+from kdrecon.storage.files import as_text, natural
+from kdrecon.storage.places import plain_name
 
 COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
 COUNTS = ("slices", "small_slices", "empty_slices", "signed_slices", "negative_voxels", "outside_voxels")

@@ -19,7 +19,7 @@ import nibabel
 import numpy as np
 
 from data_prep.steps import centred
-from kdrecon.data import write_volume
+from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError, first_line
 
 SIZE = 240
@@ -90,11 +90,11 @@ def build(source: Path | None, out: Path) -> None:
             "source": f"{slab.package.name}: {slab.package.scan}",
             "levels": np.array(slab.levels),
             "voxel_size_mm": np.ones(3),
-            "format_version": 1,  # keeps the generated masks under which the networks in kdrecon/ready were trained
+            "format_version": 1,  # keeps the generated masks under which the networks in kdrecon/weights were trained
         }
         write_volume(out / "sample" / slab.split / "1.h5", images, attributes, level=9)
         name = slab.package.name.split("-")[0]
-        (out / f"LICENCE-{name}.txt").write_bytes(licence)
+        (out / "sample" / f"LICENCE-{name}.txt").write_bytes(licence)
         rows.append([slab.split, 1, slab.subject, len(images), slab.split_by, slab.package.name])
         print(f"sample {slab.split}: {len(images)} slices of {slab.subject}")
     with open(out / "sample" / "manifest.csv", "w", encoding="utf-8", newline="") as file:

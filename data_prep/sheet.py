@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.steps import choose_mask, is_ratio
-from kdrecon import hdf5
-from kdrecon.data import SPLITS
+from kdrecon.data.splits import SPLITS
+from kdrecon.storage import hdf5
 
 COLUMNS = 8
 SHOWN = {"train": 24, "validation": 16, "test": 16}

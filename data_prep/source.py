@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from kdrecon.data import natural
 from kdrecon.errors import InputError
-from kdrecon.records import normal
+from kdrecon.storage.files import natural
+from kdrecon.storage.records import normal
 
 POINTERS = {b"/annex/objects/": "datalad get", b"version https://git-lfs.": "git lfs pull"}
 

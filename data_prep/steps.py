@@ -9,10 +9,10 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from kdrecon.data import FORMAT_VERSION, SPLITS
+from kdrecon.data.splits import SPLITS
+from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError
-from kdrecon.records import normal, read_table
-from kdrecon.sampling import (
+from kdrecon.physics.sampling import (
     ACCELERATIONS,
     FAMILY,
     MASK_TYPES,
@@ -22,6 +22,7 @@ from kdrecon.sampling import (
     published_mask,
     undersample,
 )
+from kdrecon.storage.records import normal, read_table
 
 
 def fill_outside(images: np.ndarray) -> tuple[np.ndarray, int]:
@@ -149,7 +150,7 @@ def choose_mask(
 ) -> tuple[Tensor, str, bool]:
     """The mask (H, W) of a data set, what to call it, and whether it has to be stored to be found again on reading.
 
-    Published line masks where they fit, generated ones otherwise, as in :func:`kdrecon.sampling.mask_for`; any other
+    Published line masks where they fit, generated ones otherwise, as in :func:`kdrecon.physics.sampling.mask_for`; any other
     factor, such as "3x" or "1x" (everything is sampled), and Gaussian masks are generated and stored.
     """
     if mask_type not in MASK_TYPES:

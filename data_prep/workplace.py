@@ -12,11 +12,11 @@ from pathlib import Path
 from filelock import Timeout
 from tqdm.auto import tqdm
 
-from kdrecon import hdf5
-from kdrecon.checkpoints import acquired, left_over
-from kdrecon.data import SPLITS
+from kdrecon.data.splits import SPLITS
 from kdrecon.errors import InputError, first_line
-from kdrecon.records import read_table
+from kdrecon.storage import hdf5
+from kdrecon.storage.files import acquired, left_over
+from kdrecon.storage.records import read_table
 
 BESIDE = ("plan", "lock", "summary.txt", "contact_sheet.png", "manifest.csv")  # what there is besides volumes
 MANIFEST = dict.fromkeys(("split", "volume", "subject", "slices", "split_by", "source"), str)  # by these ours is known
@@ -216,7 +216,7 @@ def _listed(folder: Path) -> set[tuple[str, str]]:
 
 
 def _written_here(path: Path) -> bool:
-    """Whether a file bears the mark of :func:`kdrecon.data.write_volume`."""
+    """Whether a file bears the mark of :func:`kdrecon.data.volumes.write_volume`."""
     try:
         with hdf5.opened(path) as file:
             return "format_version" in file.attributes

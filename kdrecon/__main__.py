@@ -1,11 +1,11 @@
 """python -m kdrecon, and the command kdrecon."""
 
-from kdrecon import console
+from kdrecon.app import console
 
 
 def start() -> None:
     console.in_utf8()
-    from kdrecon.cli import main
+    from kdrecon.app.cli import main
 
     main()
 

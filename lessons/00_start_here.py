@@ -37,9 +37,9 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from kdrecon import checks, plots
-from kdrecon.experiments import environment
 from kdrecon.models import count_parameters, dc_cnn
+from kdrecon.runs import environment
+from kdrecon.teaching import checks, plots
 from kdrecon.training import resolve_precision
 
 # %% tags=["parameters"]
@@ -60,7 +60,7 @@ preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
@@ -173,7 +173,7 @@ plt.show()
 # That is little. It is enough to see every effect of this course at work on real anatomy, and the test
 # subject is honest in that no network has seen it. It is not enough to say how well a method generalises:
 # that takes many people, and the data sets of the paper have them.
-# [Where the images come from](../data_prep/samples/PROVENANCE.md) says it in detail.
+# [Where the images come from](../kdrecon/data/sample/PROVENANCE.md) says it in detail.
 #
 # Both packages publish **magnitude images**, so k-space is computed here by a Fourier transform instead of
 # being measured. Notebook 01 shows what that flatters.

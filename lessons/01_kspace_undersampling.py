@@ -37,10 +37,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdrecon import checks, evaluation, metrics, plots, widgets
-from kdrecon.fourier import centred_fft2, fft2, ifft2
-from kdrecon.sampling import acceleration_factor, mirror, undersample
-from kdrecon.sampling import gaussian_mask, line_mask, published_mask
+from kdrecon import metrics, results
+from kdrecon.physics import (
+    acceleration_factor,
+    centred_fft2,
+    fft2,
+    gaussian_mask,
+    ifft2,
+    line_mask,
+    mirror,
+    published_mask,
+    undersample,
+)
+from kdrecon.teaching import checks, plots, widgets
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -60,7 +69,7 @@ preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
@@ -450,10 +459,10 @@ checks.known_share(my_known_share)
 
 # %%
 baseline = {"zero-filled": lab.zero_filled()}
-scores = {name: evaluation.evaluate(lab, network) for name, network in baseline.items()}
+scores = {name: results.evaluate(lab, network) for name, network in baseline.items()}
 split = f"{lab.evaluation_split} split, {len(lab.test)} slices"
 print(f"{split}; the data range is each slice's target maximum")
-evaluation.quality_table(baseline, scores, reference="zero-filled").iloc[:, 1:-1]
+results.quality_table(baseline, scores, reference="zero-filled").iloc[:, 1:-1]
 
 # %% [markdown]
 # Every network of this course has to beat that row.

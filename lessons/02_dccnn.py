@@ -38,11 +38,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdrecon import checks, evaluation, metrics, plots, widgets
-from kdrecon.fidelity import DataFidelity
-from kdrecon.fourier import fft2, ifft2
+from kdrecon import metrics, results
 from kdrecon.models import count_parameters, dc_cnn
-from kdrecon.sampling import mirror
+from kdrecon.physics import DataFidelity, fft2, ifft2, mirror
+from kdrecon.teaching import checks, plots, widgets
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -62,7 +61,7 @@ preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
@@ -412,8 +411,8 @@ widgets.cascade_stepper(models, batch)
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "student": student}
-scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
-evaluation.quality_table(networks, scores)
+scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
+results.quality_table(networks, scores)
 
 # %%
 with torch.no_grad():

@@ -39,13 +39,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from kdrecon import checks, evaluation, plots, widgets
+from kdrecon import results
 from kdrecon.distillation import FORMS, METHODS
 from kdrecon.distillation.features import attention_map
-from kdrecon.laboratory import weights_hash
 from kdrecon.models import count_parameters
-from kdrecon.objectives import distil
-from kdrecon.training import gradient_norms
+from kdrecon.runs import weights_hash
+from kdrecon.teaching import checks, plots, widgets
+from kdrecon.training import distil, gradient_norms
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -65,7 +65,7 @@ preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
@@ -478,7 +478,7 @@ for key in [key for key in methods if forms[key].taps] or ["at"]:  # IKD has no 
     norms = gradient_norms(objective, batch)
     gradients = {f"gradient_{name}": norm for name, norm in norms.items()}
     weight = {"w": forms[key].weight}
-    start[evaluation.method_name(key)] = weight | terms | gradients
+    start[results.method_name(key)] = weight | terms | gradients
 start = pd.DataFrame(start).T
 plots.start_bars(start)
 plt.show()
@@ -505,7 +505,7 @@ start[["w", "gradient ratio"]].map("{:.2g}".format)
 # number of epochs as the plain student. Only the second loss term differs.
 
 # %%
-distilled = {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
+distilled = {f"Std-KD {results.method_name(key)}": lab.distilled(key) for key in methods}
 
 # %%
 curves = {"student": student.history}
@@ -537,8 +537,8 @@ plt.show()
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "student": student, **distilled}
-scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
-evaluation.quality_table(networks, scores, reference="student")
+scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
+results.quality_table(networks, scores, reference="student")
 
 # %%
 equal = [name for name, n in distilled.items() if n.experiment.epochs == student.experiment.epochs]

@@ -37,9 +37,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from kdrecon import checks, evaluation, metrics, plots
-from kdrecon.models import dc_cnn
-from kdrecon.sft import SFT, sft_loss
+from kdrecon import metrics, results
+from kdrecon.models import SFT, dc_cnn, sft_loss
+from kdrecon.teaching import checks, plots
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -59,7 +59,7 @@ preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
@@ -401,8 +401,8 @@ plt.show()
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": lab.teacher(), "SFT teacher": friendly}
-scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
-evaluation.quality_table(networks, scores, reference="teacher")
+scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
+results.quality_table(networks, scores, reference="teacher")
 
 # %%
 epochs_of = {name: networks[name].experiment.epochs for name in ("teacher", "SFT teacher")}
@@ -458,7 +458,7 @@ paths = [" ".join(teacher_blocks[:i] + student_blocks[i:]) for i in (n, *range(1
 blocks = dict(zip(psnr, paths))
 
 for name, network in {"teacher": lab.teacher(), "student": lab.student()}.items():
-    psnr[name] = f"{evaluation.evaluate(lab, network).psnr.mean():.2f}"
+    psnr[name] = f"{results.evaluate(lab, network).psnr.mean():.2f}"
     blocks[name] = f"{network.model.name}, trained alone, {network.experiment.epochs} epochs"
 pd.DataFrame({"blocks": blocks, "mean PSNR (dB)": psnr})
 

@@ -41,9 +41,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from kdrecon import checks, evaluation, metrics, plots
-from kdrecon.laboratory import start_from_sft
-from kdrecon.objectives import distil
+from kdrecon import metrics, results
+from kdrecon.runs import start_from_sft
+from kdrecon.teaching import checks, plots
+from kdrecon.training import distil
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -63,7 +64,7 @@ preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
@@ -166,7 +167,7 @@ candidates = {
 }
 psnr = {}
 for name, model in candidates.items():
-    images = evaluation.reconstruct(model, lab.validation)
+    images = results.reconstruct(model, lab.validation)
     psnr[name] = metrics.psnr(target, images).mean()
 pd.Series(psnr, name="mean PSNR on the validation split (dB)").map("{:.2f}".format).to_frame()
 
@@ -191,7 +192,7 @@ for teacher_name, frozen in (("standard teacher", teacher), ("SFT teacher", frie
         with torch.no_grad():
             terms = objective(batch).terms
         cells[teacher_name, start_name] = {name: float(term) for name, term in terms.items()}
-print(f"loss terms at the first step, method {evaluation.method_name(method)}")
+print(f"loss terms at the first step, method {results.method_name(method)}")
 pd.DataFrame(cells).T.map("{:.4f}".format)
 
 # %% [markdown]
@@ -206,7 +207,7 @@ pd.DataFrame(cells).T.map("{:.4f}".format)
 
 # %%
 friendly_students = {
-    f"SFT-KD {evaluation.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
+    f"SFT-KD {results.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
 }
 
 # %%
@@ -225,18 +226,18 @@ plt.show()
 # The Std-KD students come from 03, or are trained now.
 
 # %%
-standard_students = {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
+standard_students = {f"Std-KD {results.method_name(key)}": lab.distilled(key) for key in methods}
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "SFT teacher": friendly}
 networks |= {"student": student, **standard_students, **friendly_students}
-scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
-print(evaluation.epochs_note(networks))
-evaluation.quality_table(networks, scores, reference="student")
+scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
+print(results.epochs_note(networks))
+results.quality_table(networks, scores, reference="student")
 
 # %%
 mean = {name: table.psnr.mean() for name, table in scores.items()}
-names = [evaluation.method_name(key) for key in methods]
+names = [results.method_name(key) for key in methods]
 standard = {name: mean[f"Std-KD {name}"] for name in names}
 sft = {name: mean[f"SFT-KD {name}"] for name in names}
 undistilled = {name: mean[name] for name in ("student", "teacher", "SFT teacher")}
@@ -330,9 +331,9 @@ cells = {
 }
 
 # %%
-psnr = {cell: evaluation.evaluate(lab, network).psnr.mean() for cell, network in cells.items()}
+psnr = {cell: results.evaluate(lab, network).psnr.mean() for cell, network in cells.items()}
 two_by_two = pd.Series(psnr).rename_axis(["teacher", "start"]).unstack().loc[["standard", "sft"]]
-print(f"{evaluation.method_name(method)}, mean PSNR (dB); the plain student: {mean['student']:.2f}")
+print(f"{results.method_name(method)}, mean PSNR (dB); the plain student: {mean['student']:.2f}")
 of_teacher = (two_by_two.loc["sft"] - two_by_two.loc["standard"]).mean()
 of_start = (two_by_two["sft"] - two_by_two["random"]).mean()
 print(f"effect of the teacher {of_teacher:+.2f} dB, of the start {of_start:+.2f} dB")

@@ -42,10 +42,9 @@ import torch
 from scipy import ndimage
 from scipy.stats import ttest_1samp
 
-from kdrecon import checks, evaluation, metrics, plots, widgets
-from kdrecon.cost import inference_cost
-from kdrecon.report import formatted
-from kdrecon.statistics import compare, estimate, seed_spread
+from kdrecon import metrics, results
+from kdrecon.results import compare, estimate, formatted, inference_cost, seed_spread
+from kdrecon.teaching import checks, plots, widgets
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -65,7 +64,7 @@ preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
 switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
@@ -84,18 +83,18 @@ networks = {
     "student": lab.student(),
     "SFT teacher": lab.sft_teacher(),
 }
-networks |= {f"Std-KD {evaluation.method_name(key)}": lab.distilled(key) for key in methods}
+networks |= {f"Std-KD {results.method_name(key)}": lab.distilled(key) for key in methods}
 networks |= {
-    f"SFT-KD {evaluation.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
+    f"SFT-KD {results.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
 }
 
 # %%
 run_folder = lab.parameters.run_folder
-scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
+scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
 subjects = len(set(lab.test.subject))
 split = f"{lab.evaluation_split} split: {len(lab.test)} slices of {subjects} subject(s)"
 print(f"{len(networks)} networks, {split}")
-print(evaluation.epochs_note(networks))
+print(results.epochs_note(networks))
 
 # %% [markdown]
 # ## One pair of images, many "PSNRs"
@@ -263,8 +262,8 @@ print("PSNR and SSIM of all networks follow from the stored reconstructions")
 # Does that mean that no difference between networks counts?
 
 # %%
-print(evaluation.epochs_note(networks))
-evaluation.quality_table(networks, scores, reference="student")
+print(results.epochs_note(networks))
+results.quality_table(networks, scores, reference="student")
 
 # %% [markdown]
 # No: all networks see the *same* slices, so the difference slice by slice may vary much less than the
@@ -291,7 +290,7 @@ plt.show()
 # The pairs in numbers:
 
 # %%
-name = f"SFT-KD {evaluation.method_name(methods[0])}"
+name = f"SFT-KD {results.method_name(methods[0])}"
 alone = scores["student"].psnr
 difference = scores[name].psnr - alone
 print(f"PSNR of the student: {alone.mean():.2f} ± {alone.std():.2f} dB over slices")
@@ -396,7 +395,7 @@ checks.subject_gain(my_subject_gain)
 
 # %%
 row = int(scores["student"].psnr.argsort().iloc[len(lab.test) // 2])
-method = evaluation.method_name(methods[0])
+method = results.method_name(methods[0])
 names = ["zero-filled", "teacher", "student", f"Std-KD {method}", f"SFT-KD {method}"]
 batch = lab.test.batch(torch.tensor([row]))
 with torch.no_grad():
@@ -427,7 +426,7 @@ for name in names:
 some = lab.test.subset(6)
 target = some.x[:, 0].cpu().numpy()
 reconstructions = {
-    name: evaluation.reconstruct(network.model, some) for name, network in networks.items()
+    name: results.reconstruct(network.model, some) for name, network in networks.items()
 }
 widgets.reconstruction_figure(target, reconstructions, "student")
 plt.show()
@@ -469,10 +468,10 @@ rows = {
 }
 rows |= {(*cell, method): network for cell, network in cells.items()}
 steps = {row: lab.student_steps(network) for row, network in rows.items()}
-control_psnr = evaluation.evaluate(lab, control).psnr.mean()
+control_psnr = results.evaluate(lab, control).psnr.mean()
 table = {}
 for row, network in rows.items():
-    values, history = evaluation.evaluate(lab, network).psnr, network.history
+    values, history = results.evaluate(lab, network).psnr, network.history
     best = history.epoch[history.validation_l1.idxmin()]
     table[row] = {
         "steps trained": steps[row],
@@ -544,8 +543,8 @@ plt.show()
 # rows as the report shows them, on their side.
 
 # %%
-summary = evaluation.write_summary(run_folder)
-found = evaluation.summary(run_folder, per_seed=True)
+summary = results.write_summary(run_folder)
+found = results.summary(run_folder, per_seed=True)
 found = found.set_index(["model", "teacher", "method"]).sort_index()
 for name, network in networks.items():
     e = network.experiment

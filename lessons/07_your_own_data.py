@@ -45,9 +45,10 @@ from IPython.display import Image
 from data_prep.check import check
 from data_prep.nifti import Nifti, read_nifti
 from data_prep.pipeline import Options, prepare
-from kdrecon import data, evaluation, plots
-from kdrecon.experiments import Parameters
-from kdrecon.records import read_table
+from kdrecon import data, results
+from kdrecon.runs import Parameters
+from kdrecon.storage import read_table
+from kdrecon.teaching import plots
 
 # %% tags=["parameters"]
 dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
@@ -216,7 +217,7 @@ pd.DataFrame({"attribute of the file": kept})
 # From here on everything is as in the other notebooks: the name of the data set and the folder it lies in.
 
 # %%
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs import Laboratory
 
 lab = Laboratory(
     dataset="own", acceleration=acceleration, resolution=min(resolution, 240),
@@ -228,13 +229,13 @@ student = lab.student()
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "student": student}
-scores = {name: evaluation.evaluate(lab, network) for name, network in networks.items()}
-evaluation.quality_table(networks, scores, reference="zero-filled")
+scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
+results.quality_table(networks, scores, reference="zero-filled")
 
 # %%
 i = len(lab.test) // 2
 shown = {
-    name: evaluation.reconstruct(network.model, lab.test)[i] for name, network in networks.items()
+    name: results.reconstruct(network.model, lab.test)[i] for name, network in networks.items()
 }
 plots.comparison(lab.test.x[i, 0].cpu().numpy(), shown)
 plt.show()

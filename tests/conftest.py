@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdrecon.experiments import project_root
+from kdrecon.storage.places import project_root
 
 TINY = project_root() / "params" / "tiny.yaml"
 

@@ -33,9 +33,11 @@ import trees
 
 import data_prep.__main__
 from data_prep.nifti import Nifti
-from kdrecon import batch, cli, data, evaluation
-from kdrecon.laboratory import Laboratory, open_network, weights_hash
-from kdrecon.training import Training
+from kdrecon import data, results
+from kdrecon.app import batch, cli
+from kdrecon.data.splits import SPLITS
+from kdrecon.runs.laboratory import Laboratory, open_network, weights_hash
+from kdrecon.training.loop import Training
 
 SECONDS = 30  # until a command counts as hanging
 MEMORY = 2 * 2**30  # bytes that a command may take on top of what this process has
@@ -328,7 +330,7 @@ def prepared(root: Path) -> None:
 
 
 def read_and_check(inside: Path, out: Path) -> None:
-    for split in data.SPLITS:
+    for split in SPLITS:
         data.load_split("own", split, "4x", 0, str(inside / "datasets"))
     run_command(data_prep.__main__.main, "check", "IN/datasets/own")(inside, out)
 
@@ -342,7 +344,7 @@ def trained(root: Path) -> None:
     """A run with the baseline and a student, evaluated."""
     lab = laboratory(root / "run")
     for network in (lab.zero_filled(), lab.student()):
-        evaluation.evaluate(lab, network)
+        results.evaluate(lab, network)
     (root / "run" / "params.yaml").write_text("epochs: 1\nseed: 0\n", encoding="utf-8")
     batch.report(root / "run")
 

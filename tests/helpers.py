@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from kdrecon.data import Slices
+from kdrecon.data.slices import Slices
 from kdrecon.distillation import METHODS, TAPS
-from kdrecon.models import dc_cnn
-from kdrecon.objectives import Loss, Objective, StudentFriendly, Supervised, distil
-from kdrecon.sampling import line_mask, undersample
-from kdrecon.sft import SFT
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.models.sft import SFT
+from kdrecon.physics.sampling import line_mask, undersample
+from kdrecon.training.objectives import Loss, Objective, StudentFriendly, Supervised, distil
 
 SIZES = [(8, 8), (9, 7), (12, 15)]
 # Of a D3 block, the one weight without a gradient: it adds to DC alone, and data fidelity takes that back where DC is

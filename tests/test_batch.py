@@ -10,7 +10,9 @@ import yaml
 from conftest import TINY, kdrecon
 from filelock import FileLock
 
-from kdrecon import batch, cli, data
+from kdrecon import data
+from kdrecon.app import batch, cli
+from kdrecon.data.splits import SPLITS
 from kdrecon.errors import InputError
 
 METHODS = ["at", "cc", "fitnets", "fsp", "sp"]
@@ -190,7 +192,7 @@ def test_bad_data_is_refused_before_anything_starts(case, tmp_path, monkeypatch,
         arrays, message = {"mask_4x": np.ones((9, 48), bool)}, r"mask_4x is of size (9, 48), volfs of (48, 48)"
     folder.mkdir(parents=True)
     if case != "empty folder":
-        for split in data.SPLITS:
+        for split in SPLITS:
             data.write_volume(folder / split / "1.h5", images, {}, **arrays)
     if case == "no volfs":
         with h5py.File(folder / "train" / "1.h5", "a") as file:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from kdrecon.experiments import project_root
-from kdrecon.pages import mathml
+from kdrecon.app.pages import mathml
+from kdrecon.storage.places import project_root
 
 BOOK = project_root() / "book"
 

@@ -13,11 +13,12 @@ from helpers import objective, slices, weights
 
 import data_prep
 import kdrecon
-from kdrecon.checkpoints import read_checkpoint, save_checkpoint
 from kdrecon.errors import InputError
-from kdrecon.laboratory import Laboratory, load_network, weights_hash
-from kdrecon.models import dc_cnn
-from kdrecon.training import Recipe, Training, fit
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.runs.laboratory import Laboratory, load_network, weights_hash
+from kdrecon.storage.checkpoints import read_checkpoint, save_checkpoint
+from kdrecon.training.loop import Training, fit
+from kdrecon.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=2, precision="fp32")

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from kdrecon import checks
-from kdrecon.experiments import project_root
-from kdrecon.fourier import fft2, ifft2
-from kdrecon.sampling import line_mask
-from kdrecon.verdict import Verdict
+from kdrecon.physics.fourier import fft2, ifft2
+from kdrecon.physics.sampling import line_mask
+from kdrecon.storage.places import project_root
+from kdrecon.teaching import checks
+from kdrecon.teaching.verdict import Verdict
 
 NAMES = [name for name, value in vars(checks).items() if hasattr(value, "__wrapped__")]
 

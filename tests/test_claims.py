@@ -6,12 +6,12 @@ import torch
 from scipy import ndimage
 
 from kdrecon import metrics
-from kdrecon.data import load_split
-from kdrecon.experiments import project_root
-from kdrecon.fourier import fft2, ifft2
-from kdrecon.laboratory import Laboratory
-from kdrecon.published import published
-from kdrecon.sampling import mirror, undersample
+from kdrecon.data.splits import load_split
+from kdrecon.physics.fourier import fft2, ifft2
+from kdrecon.physics.sampling import mirror, undersample
+from kdrecon.results.published import published
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.storage.places import project_root
 
 
 def text(name: str) -> str:

@@ -9,9 +9,12 @@ import pytest
 from bs4 import BeautifulSoup
 from test_statistics import people
 
-from kdrecon import batch, cli, comparisons, evaluation
+from kdrecon import results
+from kdrecon.app import batch, cli
 from kdrecon.errors import InputError
-from kdrecon.statistics import holm
+from kdrecon.results import comparisons
+from kdrecon.results.statistics import holm
+from kdrecon.storage.files import write_table
 
 SETTINGS = {
     "dataset": "heart", "acceleration": "4x", "resolution": 150, "epochs": 12, "batch_size": 4, "lr": 1e-3, "seed": 0,
@@ -104,7 +107,7 @@ def test_the_p_values_of_one_kind_of_reference_and_metric_are_one_family(tmp_pat
 
 def test_the_summary_has_a_row_a_configuration_with_the_spread_over_seeds(tmp_path):
     write_run(tmp_path, seeds=(0, 1, 2))
-    table, single = evaluation.summary(tmp_path), evaluation.summary(tmp_path, per_seed=True)
+    table, single = results.summary(tmp_path), results.summary(tmp_path, per_seed=True)
     assert len(table) == 7 and len(single) == 19 and set(single.seed) == {"0", "1", "2"}
     student = table[(table.model == "student") & (table.method == "") & (table.epochs == 12)].iloc[0]
     means = single[(single.model == "student") & (single.method == "") & (single.epochs == 12)].psnr
@@ -126,7 +129,7 @@ def test_networks_are_grouped_by_every_setting_but_the_seed(tmp_path):
         "SFT-KD AT, switch_of_tomorrow on": [0],
         "SFT-KD AT, fidelity hermitian": [5],
     }
-    assert len(evaluation.summary(tmp_path)) == 6
+    assert len(results.summary(tmp_path)) == 6
 
 
 def test_a_record_with_the_newer_settings_at_their_defaults_is_the_same_configuration(tmp_path):
@@ -251,7 +254,7 @@ def test_a_network_whose_files_are_damaged_is_left_out_and_named(case, tmp_path,
     assert re.search(message, left_out) and str(folder) in left_out and "\n" not in left_out
     assert left_out in capsys.readouterr().err
     assert html.escape(left_out) in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "student" in set(evaluation.summary(tmp_path).model) and len(evaluation.summary(tmp_path)) == 3
+    assert "student" in set(results.summary(tmp_path).model) and len(results.summary(tmp_path)) == 3
 
 
 def test_another_reference_can_be_chosen(tmp_path):
@@ -340,11 +343,11 @@ def test_the_page_shows_markup_of_records_and_file_names_as_text(tmp_path):
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@sum", "\t=1"])
 def test_no_table_holds_a_formula(text, tmp_path):
     table = pd.DataFrame({"subject": [text, "a=b"], "psnr": [-1.5, 2.0]})
-    evaluation.write_table(table, tmp_path / "table.csv")
+    write_table(table, tmp_path / "table.csv")
     found = pd.read_csv(tmp_path / "table.csv")
     assert found.subject.tolist() == [f"'{text}", "a=b"] and found.psnr.tolist() == [-1.5, 2.0]
 
 
 def test_a_table_shows_the_bytes_of_a_name_that_is_not_utf8(tmp_path):
-    evaluation.write_table(pd.DataFrame({"subject": ["L\udce4ufe"]}), tmp_path / "table.csv")
+    write_table(pd.DataFrame({"subject": ["L\udce4ufe"]}), tmp_path / "table.csv")
     assert pd.read_csv(tmp_path / "table.csv").subject.tolist() == [r"L\udce4ufe"]

@@ -8,9 +8,11 @@ import torch
 import trees
 
 from kdrecon import data
+from kdrecon.data.splits import BYTES_PER_PIXEL
+from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError
-from kdrecon.places import READY
-from kdrecon.sampling import mask_for, undersample
+from kdrecon.physics.sampling import mask_for, undersample
+from kdrecon.storage.places import SHIPPED
 
 
 def volume(n=3, size=(16, 16), seed=0) -> np.ndarray:
@@ -32,7 +34,7 @@ def test_written_and_read_again(tmp_path):
     path = write(tmp_path, "train", images=images)
     read, attributes = data.read_volume(path)
     np.testing.assert_array_equal(read, images / images.max())
-    assert attributes["subject"] == "a" and attributes["format_version"] == data.FORMAT_VERSION
+    assert attributes["subject"] == "a" and attributes["format_version"] == FORMAT_VERSION
     with h5py.File(path) as file:
         assert file["volfs"].shape == (16, 16, 3)
 
@@ -85,7 +87,7 @@ def test_files_written_before_the_density_changed_keep_their_masks(tmp_path, res
 
 def test_the_sample_keeps_the_mask_of_the_networks_that_ship():
     train, validation = (data.load_split("sample", split, "4x", 120) for split in ("train", "validation"))
-    for record in READY.glob("*.json"):
+    for record in SHIPPED.glob("*.json"):
         trained_on = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]
         assert trained_on == f"{train.fingerprint} {validation.fingerprint}"
 
@@ -153,7 +155,7 @@ def test_streamed_slices_equal_those_in_memory(tmp_path, resolution):
 
 def test_what_fits_stays_in_memory(tmp_path):
     write(tmp_path, "train", images=volume(5))
-    size = 5 * 16 * 16 * data.BYTES_PER_PIXEL
+    size = 5 * 16 * 16 * BYTES_PER_PIXEL
     assert [load(tmp_path, limit=limit).storage for limit in (size, size - 1)] == ["memory", "files"]
 
 

@@ -15,10 +15,11 @@ from data_prep.__main__ import main
 from data_prep.check import check
 from data_prep.nifti import Nifti
 from data_prep.pipeline import Options, prepare
-from kdrecon.data import SPLITS, write_volume
+from kdrecon.data.splits import SPLITS
+from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
-from kdrecon.experiments import project_root
-from kdrecon.sampling import mask_for, undersample
+from kdrecon.physics.sampling import mask_for, undersample
+from kdrecon.storage.places import project_root
 
 H, W = 40, 48
 one_thread = pytest.fixture(autouse=True)(trees.one_thread)
@@ -208,7 +209,7 @@ def test_a_data_set_of_format_version_1_is_measured_with_its_own_masks(tmp_path)
 
 
 def test_the_embedded_sample_has_no_faults():
-    assert check(project_root() / "data_prep" / "samples" / "sample").faults == []
+    assert check(project_root() / "kdrecon" / "data" / "sample").faults == []
 
 
 @pytest.mark.parametrize("case", FAULTS)

@@ -22,13 +22,14 @@ from data_prep.pipeline import Options, prepare
 from data_prep.source import Scan, each_once
 from data_prep.sunnybrook import Sunnybrook
 from kdrecon import data
+from kdrecon.data.splits import SPLITS
 from kdrecon.errors import InputError
-from kdrecon.experiments import project_root
-from kdrecon.fourier import ifft2
-from kdrecon.sampling import published_mask
+from kdrecon.physics.fourier import ifft2
+from kdrecon.physics.sampling import published_mask
+from kdrecon.storage.places import project_root
 
 one_thread = pytest.fixture(autouse=True)(trees.one_thread)
-SAMPLES = project_root() / "data_prep" / "samples"
+SAMPLE = project_root() / "kdrecon" / "data" / "sample"
 REAL_SUNNYBROOK = Path(os.environ.get("KDRECON_SUNNYBROOK", project_root().parent / "shared" / "data" / "sunnybrook"))
 
 
@@ -58,28 +59,28 @@ ONE = Options(jobs=1, split="3,1,1", name="own")
 
 
 def test_the_embedded_sample():
-    manifest = pd.read_csv(SAMPLES / "sample" / "manifest.csv", index_col="split")
+    manifest = pd.read_csv(SAMPLE / "manifest.csv", index_col="split")
     levels = {}
     for split, (count, subject) in {
         "train": (48, "pycortex-S1"),
         "validation": (8, "pycortex-S1"),
         "test": (20, "Colin27"),
     }.items():
-        with h5py.File(SAMPLES / "sample" / split / "1.h5") as file:
+        with h5py.File(SAMPLE / split / "1.h5") as file:
             assert file["volfs"].shape == (240, 240, count) and file["volfs"].dtype == np.uint8
             assert file.attrs["subject"] == subject == manifest.subject[split]
             assert manifest.slices[split] == count == len(file.attrs["levels"])
             levels[split] = file.attrs["levels"]
     assert levels["train"].min() - levels["validation"].max() > 5
-    data.check_manifest(SAMPLES / "sample")
+    data.check_manifest(SAMPLE)
 
 
 def test_the_embedded_sample_is_small_and_carries_its_licences():
-    files = [path for path in SAMPLES.rglob("*") if path.is_file()]
+    files = [path for path in SAMPLE.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 5 * 2**20
-    assert "BSD" in (SAMPLES / "LICENCE-mricron.txt").read_text(encoding="utf-8")
-    assert "Redistribution" in (SAMPLES / "LICENCE-pycortex.txt").read_text(encoding="utf-8")
-    provenance = (SAMPLES / "PROVENANCE.md").read_text(encoding="utf-8")
+    assert "BSD" in (SAMPLE / "LICENCE-mricron.txt").read_text(encoding="utf-8")
+    assert "Redistribution" in (SAMPLE / "LICENCE-pycortex.txt").read_text(encoding="utf-8")
+    provenance = (SAMPLE / "PROVENANCE.md").read_text(encoding="utf-8")
     assert all(p.name in provenance and p.sha256 in provenance for p in (sample.PYCORTEX, sample.MRICRON))
 
 
@@ -91,7 +92,7 @@ def test_the_sample_is_rebuilt_byte_for_byte(tmp_path):
     built = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
     assert len(built) == 6
     for path in built:
-        assert (tmp_path / path).read_bytes() == (SAMPLES / path).read_bytes(), path
+        assert (tmp_path / path).read_bytes() == (SAMPLE.parent / path).read_bytes(), path
 
 
 def test_a_missing_or_wrong_package_is_refused(tmp_path):
@@ -300,7 +301,7 @@ def test_nan_outside_the_field_of_view_becomes_zero_and_is_counted(tmp_path):
 
 @pytest.mark.parametrize("bits", [8, 5])
 def test_a_real_image_of_few_grey_values_is_no_segmentation(bits):
-    with h5py.File(SAMPLES / "sample" / "train" / "1.h5") as file:
+    with h5py.File(SAMPLE / "train" / "1.h5") as file:
         images = np.moveaxis(file["volfs"][:], 2, 0)
     assert not steps.is_label_map((images >> (8 - bits)).astype(np.float32))
 
@@ -345,7 +346,7 @@ def test_the_split_is_by_subject_and_depends_on_the_seed():
     subjects = [f"p{i}" for i in range(30)]
     one, again, other = (steps.split_subjects(subjects, {}, "20,4,6", seed) for seed in (0, 0, 1))
     assert one == again != other
-    assert [list(one.values()).count(part) for part in data.SPLITS] == [20, 4, 6]
+    assert [list(one.values()).count(part) for part in SPLITS] == [20, 4, 6]
 
 
 @pytest.mark.parametrize(
@@ -354,7 +355,7 @@ def test_the_split_is_by_subject_and_depends_on_the_seed():
 )
 def test_a_ratio_leaves_no_part_empty(n, ratio, counts):
     assigned = steps.split_subjects([f"p{i}" for i in range(n)], {}, ratio, 0)
-    assert [list(assigned.values()).count(part) for part in data.SPLITS] == counts
+    assert [list(assigned.values()).count(part) for part in SPLITS] == counts
 
 
 def test_a_list_is_read_as_excel_and_macos_write_it(tmp_path):

@@ -7,8 +7,8 @@ from helpers import flat, maps, method
 
 from kdrecon.distillation import METHODS, get_method, select, tap_layers
 from kdrecon.errors import InputError
-from kdrecon.models import dc_cnn
-from kdrecon.sampling import line_mask, undersample
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.physics.sampling import line_mask, undersample
 
 KEYS = [key for key, kind in METHODS.items() if kind.taps]
 ZERO_AT_EQUALITY = ["at", "fitnets", "cc", "fsp", "sp", "kl", "pkt", "kdsvd", "nst", "rkd"]

@@ -8,9 +8,10 @@ from helpers import slices, weights
 
 from kdrecon.distillation import METHODS
 from kdrecon.errors import InputError
-from kdrecon.models import dc_cnn
-from kdrecon.objectives import Distillation, Interactive, distil
-from kdrecon.training import Recipe, fit
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.training.loop import fit
+from kdrecon.training.objectives import Distillation, Interactive, distil
+from kdrecon.training.recipe import Recipe
 
 
 def interactive(seed=0) -> Interactive:

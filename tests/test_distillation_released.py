@@ -9,8 +9,8 @@ from helpers import objective, random_image, slices
 
 from kdrecon.distillation import METHODS, RELEASED, get_method
 from kdrecon.errors import InputError
-from kdrecon.models import dc_cnn
-from kdrecon.objectives import Distillation
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.training.objectives import Distillation
 
 KEYS = list(RELEASED)
 

@@ -5,8 +5,9 @@ import torch
 from helpers import LAST_BIAS, maps, method, objective, slices, weights
 
 from kdrecon.distillation import METHODS
-from kdrecon.models import dc_cnn
-from kdrecon.training import Recipe, fit
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.training.loop import fit
+from kdrecon.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=4, precision="fp32")  # five slices: the last batch of an epoch is one slice
 

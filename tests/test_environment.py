@@ -6,7 +6,7 @@ from importlib import metadata
 import yaml
 from packaging.requirements import Requirement
 
-from kdrecon.experiments import project_root
+from kdrecon.storage.places import project_root
 
 PIP_NAMES = {"pytorch": "torch"}
 

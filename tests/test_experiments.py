@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from kdrecon.errors import InputError
-from kdrecon.experiments import LONGEST, Experiment, Parameters, environment, project_root
-from kdrecon.presets import PRESETS, Switches
+from kdrecon.runs.experiment import LONGEST, Experiment, environment
+from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.switches import PRESETS, Switches
+from kdrecon.storage.places import project_root
 
 TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
 

@@ -18,11 +18,15 @@ from helpers import objective, slices, weights
 from tensorboard.summary.writer.record_writer import RecordWriter
 from test_batch import notebook
 
-from kdrecon import batch, data
-from kdrecon.checkpoints import alone_in, save_checkpoint, write_text
+from kdrecon import data
+from kdrecon.app import batch
+from kdrecon.data.splits import dataset_folder
 from kdrecon.errors import InputError
-from kdrecon.laboratory import Laboratory, weights_hash
-from kdrecon.training import Recipe, Training, fit
+from kdrecon.runs.laboratory import Laboratory, weights_hash
+from kdrecon.storage.checkpoints import save_checkpoint
+from kdrecon.storage.files import alone_in, write_text
+from kdrecon.training.loop import Training, fit
+from kdrecon.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=2, precision="fp32")
 
@@ -263,7 +267,7 @@ def test_an_output_folder_that_cannot_be_made(tmp_path):
 
 
 def test_data_files_that_vanish_after_reading_do_not_matter(tmp_path):
-    shutil.copytree(data.dataset_folder("sample"), tmp_path / "data" / "sample")
+    shutil.copytree(dataset_folder("sample"), tmp_path / "data" / "sample")
     lab = Laboratory(run_root=str(tmp_path / "run"), data_root=str(tmp_path / "data"), **SMALL)
     shutil.rmtree(tmp_path / "data")
     assert lab.student().history.validation_l1.notna().all()
@@ -296,10 +300,10 @@ import sys
 from dataclasses import replace
 import threading
 from pathlib import Path
-from kdrecon import evaluation
-from kdrecon.laboratory import Laboratory
-from kdrecon.report import write_report
-from kdrecon.training import Training
+from kdrecon import results
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.results.report import write_report
+from kdrecon.training.loop import Training
 folder, last, moments = sys.argv[1], int(sys.argv[2]), 0
 
 
@@ -329,8 +333,8 @@ sys.addaudithook(audit)
 lab = Laboratory(run_root=folder, resolution=32, epochs=2, batch_size=8, ready=False, device="cpu")
 print("started", flush=True)
 for network in (lab.zero_filled(), lab.student(), lab.distilled("at")):
-    evaluation.evaluate(lab, network)
-write_report(Path(folder), evaluation.write_summary(folder))
+    results.evaluate(lab, network)
+write_report(Path(folder), results.write_summary(folder))
 print("moments:", moments)
 """
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from helpers import assert_adjoint, assert_idempotent, random_complex, random_image
 
-from kdrecon.fidelity import DataFidelity
-from kdrecon.fourier import fft2, ifft2
-from kdrecon.sampling import gaussian_mask, line_mask, mirror
+from kdrecon.physics.fidelity import DataFidelity
+from kdrecon.physics.fourier import fft2, ifft2
+from kdrecon.physics.sampling import gaussian_mask, line_mask, mirror
 
 SHAPES = [(24, 20), (25, 21), (24, 21)]
 MASKS = {

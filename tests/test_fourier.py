@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import SIZES, assert_adjoint, random_complex, random_image
 
-from kdrecon import fourier
+from kdrecon.physics import fourier
 
 
 @pytest.mark.parametrize("shape", SIZES)

@@ -13,9 +13,12 @@ import torch
 from data_prep.check import check
 from data_prep.kspace import FastMRI
 from data_prep.source import Scan
-from kdrecon import data, evaluation, hdf5, scoring
+from kdrecon import data
+from kdrecon.data import volumes
 from kdrecon.errors import InputError
-from kdrecon.sampling import mask_for, undersample
+from kdrecon.physics.sampling import mask_for, undersample
+from kdrecon.results import evaluation, scoring
+from kdrecon.storage import hdf5
 
 IMAGES = np.random.default_rng(0).uniform(0.1, 7, (3, 16, 16)).astype(np.float32)
 MASK = mask_for("heart", "4x", (16, 16))
@@ -202,7 +205,7 @@ NO_IMAGES = {"2-D": IMAGES[0], "complex": IMAGES + 1j, "NaN": IMAGES * np.nan, "
 def test_results_that_are_no_images_are_refused(images, tmp_path):
     with h5py.File(tmp_path / "1.h5", "w") as file:
         file["target"], file["reconstruction"] = IMAGES, images
-    refused(lambda: list(evaluation._read_results(tmp_path)), tmp_path / "1.h5")
+    refused(lambda: list(evaluation.read_results(tmp_path)), tmp_path / "1.h5")
     refused(lambda: scoring.score_folders(tmp_path, tmp_path), tmp_path / "1.h5")
 
 
@@ -217,7 +220,7 @@ def test_streaming_never_reads_a_whole_volume(resolution, tmp_path, monkeypatch)
         return values
 
     monkeypatch.setattr(hdf5.Array, "__getitem__", counted)
-    monkeypatch.setattr(data, "PIECE", 2 * 4 * 16 * 16)
+    monkeypatch.setattr(volumes, "PIECE", 2 * 4 * 16 * 16)
     streamed = load(tmp_path, resolution=resolution, limit=0)
     torch.testing.assert_close(streamed.x, memory.x)
     assert streamed.fingerprint == memory.fingerprint and max(sizes) == 2 * 16 * 16

@@ -10,11 +10,13 @@ import pytest
 import torch
 from test_released import released_name, released_state
 
-from kdrecon import cli, evaluation, importing, released
+from kdrecon import results
+from kdrecon.app import cli
 from kdrecon.errors import InputError
-from kdrecon.laboratory import Laboratory, open_network, read_record
-from kdrecon.models import dc_cnn
-from kdrecon.sft import SFT
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.models.sft import SFT
+from kdrecon.released import importing, weights
+from kdrecon.runs.laboratory import Laboratory, open_network, read_record
 
 ARGUMENTS = {
     "seed": 42, "batch_size": 4, "num_epochs": 150, "lr": 0.001, "lr_step_size": 40, "device": "cuda",
@@ -45,7 +47,7 @@ def write_checkpoint(path, depths, prefix="", legacy=False, arguments=None, **co
 @pytest.mark.parametrize("kind", KINDS)
 def test_role_and_architecture_are_those_of_the_tensors(kind, prefix, legacy, tmp_path):
     name, role, depths = KINDS[kind]
-    found = released.read_checkpoint(write_checkpoint(tmp_path / "best_model.pt", depths, prefix, legacy))
+    found = weights.read_checkpoint(write_checkpoint(tmp_path / "best_model.pt", depths, prefix, legacy))
     network = found.network.teacher if isinstance(found.network, SFT) else found.network
     assert (network.name, found.role, found.epoch) == (name, role, 137) and found.validation_l1 == pytest.approx(0.015)
     assert found.arguments["exp_dir"] == "exp/cardiac/acc_4x" and found.arguments["student_pretrained"] is True
@@ -56,7 +58,7 @@ def test_a_file_written_with_an_older_numpy_is_read(tmp_path):
     old = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert old != path.read_bytes()
     path.write_bytes(old)
-    assert released.read_checkpoint(path).validation_l1 == pytest.approx(0.015)
+    assert weights.read_checkpoint(path).validation_l1 == pytest.approx(0.015)
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student", "sft"])
@@ -126,10 +128,10 @@ def test_a_hostile_file_is_refused_and_nothing_in_it_runs(tmp_path, monkeypatch)
     for place, attack in [(p, a) for p in ("args", "exp_dir", "model", "epoch") for a in attacks]:
         path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, **{place: attack})
         with pytest.raises(InputError, match="which does not belong in a checkpoint: .* nothing of it was executed"):
-            released.read_checkpoint(path)
+            weights.read_checkpoint(path)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(attacks[0], protocol=2))
     with pytest.raises(InputError):
-        released.read_checkpoint(tmp_path / "plain.pt")
+        weights.read_checkpoint(tmp_path / "plain.pt")
     assert not (tmp_path / "ran").exists()
 
 
@@ -239,7 +241,7 @@ ODD = {
 def test_odd_content_is_one_line_and_builds_nothing(case, legacy, tmp_path, monkeypatch):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, legacy=legacy and case != "meta", **ODD[case])
     monkeypatch.setattr(
-        released, "dc_cnn", lambda name: dc_cnn(name) if name == "D3C5" else pytest.fail(f"built {name}")
+        weights, "dc_cnn", lambda name: dc_cnn(name) if name == "D3C5" else pytest.fail(f"built {name}")
     )
     with pytest.raises(InputError) as caught:
         importing.import_checkpoint(path, tmp_path / "run")
@@ -262,14 +264,14 @@ def test_what_is_no_checkpoint_is_refused(content, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match="expected a released best_model.pt"):
-        released.read_checkpoint(path)
+        weights.read_checkpoint(path)
 
 
 def test_an_imported_network_is_scored_and_stands_in_the_table(tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"dataset_type": "sample"})
     folder = importing.import_checkpoint(path, tmp_path / "run", resolution=32)
     lab = Laboratory(resolution=32, run_root=str(tmp_path / "run"), ready=False, device="cpu")
-    evaluation.evaluate(lab, open_network(folder))
-    table = evaluation.summary(tmp_path / "run")
+    results.evaluate(lab, open_network(folder))
+    table = results.summary(tmp_path / "run")
     assert table.origin.tolist() == ["released"] and table.network.tolist() == ["D3C5"] and np.isfinite(table.psnr[0])
     assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["evaluation"]["split"] == "test"

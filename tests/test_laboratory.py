@@ -8,12 +8,15 @@ import pytest
 import torch
 from filelock import FileLock
 
-from kdrecon import evaluation, laboratory, metrics
-from kdrecon.checkpoints import alone_in
+from kdrecon import metrics, results
 from kdrecon.errors import InputError
-from kdrecon.laboratory import Laboratory, start_from_sft, weights_hash
-from kdrecon.models import dc_cnn
-from kdrecon.report import write_report
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.results import evaluation
+from kdrecon.results.evaluation import damaged
+from kdrecon.results.report import write_report
+from kdrecon.runs import laboratory
+from kdrecon.runs.laboratory import Laboratory, start_from_sft, weights_hash
+from kdrecon.storage.files import alone_in
 
 TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
 
@@ -54,9 +57,9 @@ def test_networks_with_nearly_all_switches_together_are_found_again_and_stand_in
     networks = [lab.distilled("at", "sft") for lab in labs]
     assert networks[0].folder != networks[1].folder and all(len(n.folder.name) < 130 for n in networks)
     for lab, network in zip(labs, networks):
-        evaluation.evaluate(lab, network)
+        results.evaluate(lab, network)
         assert Laboratory(**lab.parameters.__dict__).distilled("at", "sft").origin == "loaded"
-    table = evaluation.write_summary(tmp_path / "run")
+    table = results.write_summary(tmp_path / "run")
     assert table.alpha.tolist() == [0.25, 0.5] and write_report(tmp_path / "run", table).exists()
 
 
@@ -103,8 +106,8 @@ def test_all_cells_of_teacher_and_init_have_their_own_folder(lab):
 
 def test_zero_filled_and_the_table(lab):
     for network in (lab.zero_filled(), lab.teacher(), lab.student(), lab.sft_teacher()):
-        evaluation.evaluate(lab, network)
-    table = evaluation.write_summary(lab.parameters.run_folder)
+        results.evaluate(lab, network)
+    table = results.write_summary(lab.parameters.run_folder)
     assert table.model.tolist()[:4] == ["zero_filled", "teacher", "student", "sft_teacher"]
     assert np.isfinite(table.select_dtypes("number")).all(axis=None)
     np.testing.assert_array_equal(pd.read_csv(lab.parameters.run_folder / "summary.csv").psnr, table.psnr)
@@ -116,8 +119,8 @@ def test_the_precision_that_is_asked_for_is_taken_and_told(tmp_path):
     for precision in ("fp32", "bf16"):
         lab = Laboratory(run_root=str(tmp_path), precision=precision, **TINY)
         lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
-        tables[precision] = evaluation.evaluate(lab, lab.student()).psnr
-    table = evaluation.summary(tmp_path).set_index("precision")
+        tables[precision] = results.evaluate(lab, lab.student()).psnr
+    table = results.summary(tmp_path).set_index("precision")
     assert table.index.tolist() == ["bf16", "fp32"] and set(table.layout) == {"channels_last"}
     assert table.psnr.bf16 == tables["bf16"].mean() != tables["fp32"].mean() == table.psnr.fp32
     page = write_report(tmp_path, table.reset_index()).read_text(encoding="utf-8")
@@ -126,7 +129,7 @@ def test_the_precision_that_is_asked_for_is_taken_and_told(tmp_path):
 
 def test_figures_follow_from_the_results(lab):
     network = lab.student()
-    table = evaluation.evaluate(lab, network)
+    table = results.evaluate(lab, network)
     values = []
     for path in sorted((network.folder / "results").glob("*.h5")):
         with h5py.File(path) as file:
@@ -139,21 +142,21 @@ def test_figures_follow_from_the_results(lab):
 
 def test_evaluation_is_read_back_while_weights_and_data_are_the_same(lab, monkeypatch):
     network = lab.student()
-    first = evaluation.evaluate(lab, network)
+    first = results.evaluate(lab, network)
     monkeypatch.setattr(evaluation, "reconstruct", None)
-    pd.testing.assert_frame_equal(evaluation.evaluate(lab, network), first)
+    pd.testing.assert_frame_equal(results.evaluate(lab, network), first)
     network.model.blocks[0].convs[0].bias.data += 1
     with pytest.raises(TypeError):
-        evaluation.evaluate(lab, network)
+        results.evaluate(lab, network)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"volume,slice\n1,0\n", b"\x00"])
 def test_a_lost_table_is_evaluated_anew(content, lab):
     network = lab.zero_filled()
-    first, path = evaluation.evaluate(lab, network), network.folder / "metrics.csv"
+    first, path = results.evaluate(lab, network), network.folder / "metrics.csv"
     path.unlink() if content is None else path.write_bytes(content)
-    pd.testing.assert_frame_equal(evaluation.evaluate(lab, network), first)
-    assert evaluation.damaged(lab.parameters.run_folder) == []
+    pd.testing.assert_frame_equal(results.evaluate(lab, network), first)
+    assert damaged(lab.parameters.run_folder) == []
 
 
 def test_a_lost_log_is_written_anew_and_nothing_is_trained(lab):
@@ -166,7 +169,7 @@ def test_a_lost_log_is_written_anew_and_nothing_is_trained(lab):
 
 
 def test_two_evaluations_of_one_network_do_not_meet(tmp_path, monkeypatch):
-    lab, reconstruct = small_laboratory(tmp_path), evaluation.reconstruct
+    lab, reconstruct = small_laboratory(tmp_path), results.reconstruct
     network, calls = lab.zero_filled(), []
 
     def alone(*args):
@@ -177,7 +180,7 @@ def test_two_evaluations_of_one_network_do_not_meet(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluation, "reconstruct", alone)
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: evaluation.evaluate(lab, network), range(2))
+        first, second = pool.map(lambda _: results.evaluate(lab, network), range(2))
     pd.testing.assert_frame_equal(first, second)
     assert calls == [1]  # the other one has waited, and read what the first one wrote
 
@@ -186,7 +189,7 @@ def test_an_evaluation_that_another_process_keeps_is_given_up(lab, monkeypatch):
     monkeypatch.setattr(evaluation, "PATIENCE", 0.1)
     network = lab.distilled("at")
     with FileLock(network.folder / ".lock"), pytest.raises(InputError, match="another process is at work in"):
-        evaluation.evaluate(lab, network)
+        results.evaluate(lab, network)
 
 
 def test_a_folder_of_another_configuration_is_refused(lab):

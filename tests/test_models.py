@@ -3,11 +3,12 @@ import torch
 from helpers import random_image
 from torch.nn import functional as F
 
-from kdrecon.cost import inference_cost
 from kdrecon.distillation import TAPS, select, tap_layers
 from kdrecon.errors import InputError
-from kdrecon.models import CNNBlock, UNetBlock, count_parameters, dc_cnn
-from kdrecon.sampling import line_mask, undersample
+from kdrecon.models.blocks import CNNBlock, UNetBlock
+from kdrecon.models.dccnn import count_parameters, dc_cnn
+from kdrecon.physics.sampling import line_mask, undersample
+from kdrecon.results.cost import inference_cost
 
 
 def example(shape=(17, 15)):

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from conftest import TINY
 
-from kdrecon import batch
-from kdrecon.experiments import Parameters, project_root
+from kdrecon.app import batch
+from kdrecon.runs.parameters import Parameters
+from kdrecon.storage.places import project_root
 
 NOTEBOOKS = batch.choose_notebooks(batch.NOTEBOOKS)
 SOLUTIONS = batch.choose_notebooks(batch.NOTEBOOKS / "solutions")
@@ -150,7 +151,7 @@ def test_the_handout_works_and_holds_no_solutions(tmp_path):
     for page in folder.glob("docs/*.md"):
         for link in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
-    code = "import kdrecon.laboratory as l; print(l.__file__, l.Laboratory(resolution=48).mask.shape)"
+    code = "import kdrecon.runs.laboratory as l; print(l.__file__, l.Laboratory(resolution=48).mask.shape)"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith(str(folder)) and "[48, 48]" in done.stdout, done.stderr
 

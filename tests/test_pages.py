@@ -8,8 +8,8 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from kdrecon import pages
-from kdrecon.places import PACKAGES
+from kdrecon.app import pages
+from kdrecon.storage.places import PACKAGES
 
 MARKDOWN = """Inline $x_u = \\mathrm{Re}\\, F^{-1} y$, and
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
-from kdrecon import batch, cli, console, places
-from kdrecon.experiments import Parameters, project_root
+from kdrecon.app import batch, cli, console
+from kdrecon.runs.parameters import Parameters
+from kdrecon.storage import places
+from kdrecon.storage.places import project_root
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +47,8 @@ def test_the_installed_library_works_on_the_sample_and_writes_where_it_was_start
     code = """
 from pathlib import Path
 from data_prep.__main__ import app
-from kdrecon.experiments import environment, project_root
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs.experiment import environment; from kdrecon.storage.places import project_root
+from kdrecon.runs.laboratory import Laboratory
 laboratory = Laboratory(resolution=48)
 print(laboratory.zero_filled().folder.is_relative_to(Path.cwd() / "runs" / "lab"))
 print(project_root() == Path.cwd(), environment()["git"])
@@ -57,7 +59,7 @@ print(project_root() == Path.cwd(), environment()["git"])
 
 
 def test_the_installed_library_finds_the_checkout_it_is_started_in(installed):
-    code = "from kdrecon.places import checkout; print(checkout())"
+    code = "from kdrecon.storage.places import checkout; print(checkout())"
     assert installed("-c", code, cwd=project_root() / "docs").stdout.strip() == str(project_root())
 
 
@@ -87,7 +89,7 @@ def test_parameters_expand_the_home_folder(home):
 
 
 def test_paths_are_utf8_in_a_locale_from_before_it():
-    code = "import sys; from kdrecon import console; console.in_utf8(); print(ascii(sys.argv[1]))"
+    code = "import sys; from kdrecon.app import console; console.in_utf8(); print(ascii(sys.argv[1]))"
     old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", code, "Läufe λ"], capture_output=True, text=True, env=os.environ | old)
     assert done.stdout.strip() == ascii("Läufe λ"), done.stderr
@@ -96,7 +98,7 @@ def test_paths_are_utf8_in_a_locale_from_before_it():
 def test_a_signal_within_a_task_ends_in_one_line():
     code = """
 import asyncio, signal
-from kdrecon import console
+from kdrecon.app import console
 async def raised():
     signal.raise_signal(signal.SIGTERM)
 async def command():

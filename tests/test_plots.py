@@ -11,7 +11,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 
-from kdrecon import evaluation, metrics, plots  # noqa: E402
+from kdrecon import (
+    metrics,  # noqa: E402
+    results,  # noqa: E402
+)
+from kdrecon.teaching import plots  # noqa: E402
 
 RNG = np.random.default_rng(0)
 METRICS = ("psnr", "ssim", "nmse", "mse", "hfn", "vif")
@@ -135,7 +139,7 @@ def test_quality_table_compares_equal_epochs_only():
         "Std-KD AT": network(12),
     }
     tables = {name: scores(psnr) for name, psnr in zip(networks, (20.0, 33.0, 30.0, 30.25))}
-    table = evaluation.quality_table(networks, tables, reference="student")
+    table = results.quality_table(networks, tables, reference="student")
     assert list(table["PSNR minus student (dB)"]) == ["-10.00", "other epochs", "", "+0.25"]
     assert table.loc["student", "PSNR (dB)"] == "31.50 ± 1.29"
     assert list(table["epochs"]) == ["-", "150", "12", "12"]
@@ -143,11 +147,11 @@ def test_quality_table_compares_equal_epochs_only():
 
 def test_epochs_note():
     equal = {"zero-filled": network(0), "teacher": network(12), "student": network(12)}
-    assert evaluation.epochs_note(equal) == "All networks: 12 epochs."
-    note = evaluation.epochs_note(equal | {"SFT teacher": network(150)})
+    assert results.epochs_note(equal) == "All networks: 12 epochs."
+    note = results.epochs_note(equal | {"SFT teacher": network(150)})
     assert "only rows with equal epochs compare" in note
     assert "150 epochs: SFT teacher" in note
 
 
 def test_method_names():
-    assert [evaluation.method_name(key) for key in ("at", "fitnets")] == ["AT", "FitNets"]
+    assert [results.method_name(key) for key in ("at", "fitnets")] == ["AT", "FitNets"]

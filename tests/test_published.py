@@ -1,9 +1,10 @@
 import pytest
 from test_comparisons import SFT_AT, SFT_TEACHER, STD_AT, TEACHER, ZERO_FILLED, write_network
 
-from kdrecon import batch, evaluation
+from kdrecon import results
+from kdrecon.app import batch
 from kdrecon.distillation import METHODS
-from kdrecon.published import beside_published, published
+from kdrecon.results.published import beside_published, published
 
 PAPER = {"dataset": "cardiac", "epochs": 150, "batch_size": 4, "lr": 1e-3}
 KD_MRI = PAPER | {"lr": 1e-4, "residual": True}
@@ -35,7 +36,7 @@ def test_reproduced_attempted_and_not_attempted(tmp_path):
     for settings in (TEACHER, STD_AT, SFT_AT):
         write_network(tmp_path, **PAPER | settings)
     write_network(tmp_path, **PAPER | SFT_TEACHER | {"epochs": 14, "resolution": 120})
-    table = beside_published(evaluation.summary(tmp_path))
+    table = beside_published(results.summary(tmp_path))
     assert set(table.acceleration) == {"4x"} and set(table.dataset) == {"cardiac"} and len(table) == 14 + 4
     paper = table[table.source == "gayathri2023, Table 1"]
     assert cell(paper, model="zero_filled").status == "reproduced"
@@ -50,7 +51,7 @@ def test_variants_of_the_method_are_not_taken_for_it(tmp_path):
     write_network(tmp_path, **PAPER | STD_AT | {"kd_form": "released", "schedule": "two_stage"})
     write_network(tmp_path, **KD_MRI | STD_AT | {"schedule": "two_stage", "alpha": 0.5})
     write_network(tmp_path, **KD_MRI | TEACHER)
-    table = beside_published(evaluation.summary(tmp_path))
+    table = beside_published(results.summary(tmp_path))
     assert set(table[table.source == "gayathri2023, Table 1"].status) == {"not attempted"}
     kd_mri = table[table.source == "murugesan2020"]
     assert [cell(kd_mri, method="at").status, cell(kd_mri, model="teacher").status] == ["reproduced"] * 2
@@ -59,13 +60,13 @@ def test_variants_of_the_method_are_not_taken_for_it(tmp_path):
 def test_a_heterogeneous_teacher_is_another_cell(tmp_path):
     brain = PAPER | {"dataset": "mrbrain", "resolution": 240}
     write_network(tmp_path, **brain | STD_AT | {"teacher_network": "DC-UNet"})
-    table = beside_published(evaluation.summary(tmp_path))
+    table = beside_published(results.summary(tmp_path))
     assert table[table.status == "reproduced"].source.tolist() == ["gayathri2023, Table 6"]
 
 
 def test_nothing_is_put_beside_data_that_no_paper_reports(tmp_path):
     write_network(tmp_path, dataset="sample")
-    assert beside_published(evaluation.summary(tmp_path)).empty
+    assert beside_published(results.summary(tmp_path)).empty
     batch.report(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "No paper reports figures for sample 4x" in page and "cardiac 8x" in page

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kdrecon.errors import InputError
-from kdrecon.records import read_json, read_table, read_yaml
+from kdrecon.storage.records import read_json, read_table, read_yaml
 
 HERE = {"subject": str, "split": str}
 PLAIN = "subject,split\nJürgen,train\nb,test\n"

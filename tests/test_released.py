@@ -10,10 +10,10 @@ from helpers import random_complex, random_image
 from torch.nn import functional as F
 
 from kdrecon.errors import InputError
-from kdrecon.models import count_parameters, dc_cnn
-from kdrecon.released import load_weights
-from kdrecon.sampling import gaussian_mask, line_mask, published_mask, undersample
-from kdrecon.sft import SFT, sft_loss
+from kdrecon.models.dccnn import count_parameters, dc_cnn
+from kdrecon.models.sft import SFT, sft_loss
+from kdrecon.physics.sampling import gaussian_mask, line_mask, published_mask, undersample
+from kdrecon.released.weights import load_weights
 
 N = 5
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-11}

@@ -5,8 +5,8 @@ from helpers import SIZES, random_image
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdrecon import sampling
 from kdrecon.errors import InputError
+from kdrecon.physics import sampling
 
 PUBLISHED = {
     ("cardiac", "4x"): ((150, 150), 0, 37), ("cardiac", "5x"): ((150, 150), 0, 30), ("cardiac", "8x"): ((150, 150), 0, 18),

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import trees
 
-from kdrecon import batch, cli, evaluation, metrics, scoring
-from kdrecon.data import write_volume
+from kdrecon import metrics, results
+from kdrecon.app import batch, cli
+from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
-from kdrecon.laboratory import Laboratory
-from kdrecon.report import write_report
+from kdrecon.results import scoring
+from kdrecon.results.report import write_report
+from kdrecon.runs.laboratory import Laboratory
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def run(tmp_path_factory):
     """The zero-filled baseline of the sample, evaluated by kdrecon: laboratory, its folder and its table."""
     lab = Laboratory(run_root=str(tmp_path_factory.mktemp("run")), resolution=64, ready=False, device="cpu")
     network = lab.zero_filled()
-    return lab, network.folder, evaluation.evaluate(lab, network)
+    return lab, network.folder, results.evaluate(lab, network)
 
 
 def write(folder, name, **arrays):
@@ -51,13 +53,13 @@ def test_hidden_files_are_neither_scored_nor_shown(run, tmp_path):
     for name in ("figures/map.png", "notebooks/00_start_here.html"):
         (copy / name).parent.mkdir()
         (copy / name).write_bytes(b"shown")
-    plain = write_report(copy, evaluation.summary(copy)).read_text(encoding="utf-8")
-    whole = evaluation.volume_wise(copy)
+    plain = write_report(copy, results.summary(copy)).read_text(encoding="utf-8")
+    whole = results.volume_wise(copy)
     trees.litter(copy)
-    results = copy / folder.relative_to(lab.parameters.run_root) / "results"
-    pd.testing.assert_frame_equal(scoring.score_folders(results, results), table)
-    pd.testing.assert_frame_equal(evaluation.volume_wise(copy), whole)
-    assert write_report(copy, evaluation.summary(copy)).read_text(encoding="utf-8") == plain
+    place = copy / folder.relative_to(lab.parameters.run_root) / "results"
+    pd.testing.assert_frame_equal(scoring.score_folders(place, place), table)
+    pd.testing.assert_frame_equal(results.volume_wise(copy), whole)
+    assert write_report(copy, results.summary(copy)).read_text(encoding="utf-8") == plain
 
 
 def test_a_table_does_not_overwrite_a_volume(run, monkeypatch, capsys):
@@ -85,7 +87,7 @@ def test_volume_wise_by_hand(run, tmp_path, monkeypatch, capsys):
     assert len(found) == 1 and found.psnr[0] == pytest.approx(10 * np.log10(x.max() ** 2 / np.mean((x - p) ** 2)))
     assert found.nmse[0] == pytest.approx(((x - p) ** 2).sum() / (x**2).sum())
     assert found.ssim[0] == pytest.approx(np.mean([metrics.ssim(a, b, x.max()) for a, b in zip(x, p)]))
-    whole = evaluation.volume_wise(lab.parameters.run_folder)
+    whole = results.volume_wise(lab.parameters.run_folder)
     assert whole.psnr.tolist() == pytest.approx(found.psnr.tolist()) and abs(found.psnr[0] - table.psnr.mean()) > 0.1
     assert called(monkeypatch, folder / "results", folder / "results", "--volume-wise") == 0
     assert "1 volumes" in capsys.readouterr().out
@@ -120,7 +122,7 @@ def test_results_that_cannot_be_read_are_left_out_and_named(damage, run, tmp_pat
     assert str(path.parent) in message and "; delete metrics.csv beside it and run again" in message
     assert "Volume-wise" not in (out / "report.html").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="delete metrics.csv beside it"):
-        evaluation.volume_wise(out)
+        results.volume_wise(out)
 
 
 IMAGES = np.random.default_rng(0).random((3, 24, 24)).astype(np.float32)

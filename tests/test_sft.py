@@ -2,9 +2,9 @@ import pytest
 import torch
 from helpers import random_image
 
-from kdrecon.models import dc_cnn
-from kdrecon.sampling import line_mask, undersample
-from kdrecon.sft import SFT, sft_loss
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.models.sft import SFT, sft_loss
+from kdrecon.physics.sampling import line_mask, undersample
 
 MASK = line_mask((16, 14), "4x")
 X = random_image(3, 1, 16, 14, dtype=torch.float32)

@@ -8,15 +8,18 @@ import pytest
 import torch
 from helpers import random_image
 
-from kdrecon import batch, evaluation, plots, widgets
-from kdrecon.data import load_split, write_volume
+from kdrecon import results
+from kdrecon.app import batch
+from kdrecon.data.splits import load_split
+from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
-from kdrecon.experiments import Experiment, resolution_of, sides
-from kdrecon.fidelity import DataFidelity
-from kdrecon.laboratory import Laboratory
-from kdrecon.models import dc_cnn
-from kdrecon.sampling import published_mask
-from kdrecon.sft import SFT, sft_loss
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.models.sft import SFT, sft_loss
+from kdrecon.physics.fidelity import DataFidelity
+from kdrecon.physics.sampling import published_mask
+from kdrecon.runs.experiment import Experiment, resolution_of, sides
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.teaching import plots, widgets
 
 TALL, WIDE, KNEE = (64, 48), (48, 64), (640, 368)
 TINY = {"epochs": 1, "batch_size": 4, "lr": 1e-3, "methods": ["at"], "device": "cpu", "resolution": 0, "ready": False}
@@ -38,13 +41,13 @@ def test_networks_of_images_that_are_not_square(shape, tmp_path):
     lab = Laboratory(dataset="heart", **place, **TINY, switches=small)
     networks = {"zero": lab.zero_filled(), "student": lab.student(), "SFT-KD": lab.distilled("at", "sft")}
     for network in networks.values():
-        evaluation.evaluate(lab, network)
+        results.evaluate(lab, network)
     size = f"{shape[0]}x{shape[1]}"
     assert lab.student().experiment.resolution == size and f"_resolution-{size}_" in lab.student().folder.name
     assert f"{shape[0]} x {shape[1]}" in (lab.student().folder / "report.txt").read_text(encoding="utf-8")
     assert batch.report(tmp_path / "run") == []
     assert f"4x, {shape[0]} x {shape[1]}, test split" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert set(evaluation.summary(tmp_path / "run").resolution) == {size}
+    assert set(results.summary(tmp_path / "run").resolution) == {size}
 
 
 @pytest.mark.parametrize("limit", [None, 0])
@@ -70,7 +73,7 @@ def test_the_knee_from_file_to_figure(tmp_path):
         plain = torch.fft.ifft2(torch.where(one.mask, one.y.to(k.dtype), k), norm="ortho").real
         torch.testing.assert_close(fast.double(), plain, atol=1e-5, rtol=0)
     target, zero_filled = slices.x[:, 0].numpy(), slices.x_u[:, 0].numpy()
-    assert np.isfinite(evaluation.score(target[:1], zero_filled[:1])).all(axis=None)
+    assert np.isfinite(results.score(target[:1], zero_filled[:1])).all(axis=None)
     for figure in (
         plots.comparison(target[0], {"zero-filled": zero_filled[0]}),
         widgets.brush_figure(slices.x[0, 0]),

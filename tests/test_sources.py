@@ -23,7 +23,7 @@ from data_prep.registry import SOURCES
 from data_prep.source import Scan
 from kdrecon import data
 from kdrecon.errors import InputError
-from kdrecon.fourier import ifft2
+from kdrecon.physics.fourier import ifft2
 
 one_thread = pytest.fixture(autouse=True)(trees.one_thread)
 

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from kdrecon import statistics
 from kdrecon.errors import InputError
-from kdrecon.statistics import Spread, compare, estimate, holm, seed_spread, subject_means
+from kdrecon.results import statistics
+from kdrecon.results.statistics import Spread, compare, estimate, holm, seed_spread, subject_means
 
 
 def people(n: int, slices: int, effect: float = 0.0, between: float = 1.0, within: float = 0.1, seed: int = 0):

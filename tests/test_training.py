@@ -11,9 +11,12 @@ import torch
 from helpers import LAST_BIAS, objective, slices, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from kdrecon import checkpoints, logs, metrics, training
+from kdrecon import metrics, training
 from kdrecon.errors import InputError
-from kdrecon.training import Recipe, fit
+from kdrecon.storage import checkpoints
+from kdrecon.training import logs, loop
+from kdrecon.training.loop import fit
+from kdrecon.training.recipe import Recipe
 
 KINDS = ["supervised", "sft", "at", "fitnets", "cc", "fsp", "sp", "drawing"]
 RECIPE = Recipe(epochs=2, batch_size=4, lr=1e-3, seed=0, precision="fp32")
@@ -53,10 +56,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(kind, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return real_validate(*args)
 
-    monkeypatch.setattr(training, "validate", validate_twice)
+    monkeypatch.setattr(loop, "validate", validate_twice)
     with pytest.raises(KeyboardInterrupt):
         fit_in(tmp_path / "cut", interrupted, train, recipe, validation)
-    monkeypatch.setattr(training, "validate", real_validate)
+    monkeypatch.setattr(loop, "validate", real_validate)
     resumed = objective(kind)
     resumed_history = fit_in(tmp_path / "cut", resumed, train, recipe, validation)
     assert torch.equal(weights(whole.network), weights(resumed.network))
@@ -68,7 +71,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(kind, tmp_path, monkeypatc
 
 def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
     values = iter([0.5, 0.2, 0.9])
-    monkeypatch.setattr(training, "validate", lambda *_: ({"validation_l1": next(values)}, [np.ones((2, 8, 8))]))
+    monkeypatch.setattr(loop, "validate", lambda *_: ({"validation_l1": next(values)}, [np.ones((2, 8, 8))]))
     fit_in(tmp_path, objective("supervised"), slices(), Recipe(epochs=3, precision="fp32"))
     best = torch.load(tmp_path / "best_model.pt", weights_only=True)
     assert best["epoch"] == 2 and best["validation_l1"] == 0.2

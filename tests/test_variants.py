@@ -8,14 +8,16 @@ import torch
 from helpers import slices
 from torch.nn import functional as F
 
-from kdrecon import data, evaluation, laboratory
+from kdrecon import results
+from kdrecon.data import load_split
 from kdrecon.distillation import FORMS, RELEASED
-from kdrecon.fourier import fft2
-from kdrecon.laboratory import Laboratory, weights_hash
-from kdrecon.models import count_parameters, dc_cnn
-from kdrecon.objectives import distil
-from kdrecon.presets import PRESETS, Switches
-from kdrecon.training import gradient_norms
+from kdrecon.models.dccnn import count_parameters, dc_cnn
+from kdrecon.physics.fourier import fft2
+from kdrecon.runs import laboratory
+from kdrecon.runs.laboratory import Laboratory, weights_hash
+from kdrecon.runs.switches import PRESETS, Switches
+from kdrecon.training.loop import gradient_norms
+from kdrecon.training.objectives import distil
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def make(tmp_path_factory):
         return lab
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load_split", functools.cache(data.load_split))
+        patch.setattr("kdrecon.runs.laboratory.load_split", functools.cache(load_split))
         yield laboratory
 
 
@@ -76,7 +78,7 @@ def test_mask_type(make):
     for lab, lines in ((line, True), (gaussian, False)):
         assert all(torch.equal(s.mask, lab.mask) for s in (lab.train, lab.validation, lab.test))
         assert torch.equal(lab.mask, lab.mask[:, :1].expand_as(lab.mask)) == lines
-        evaluation.evaluate(lab, lab.zero_filled())
+        results.evaluate(lab, lab.zero_filled())
     assert line.zero_filled().folder != gaussian.zero_filled().folder
     assert abs(int(line.mask.sum()) - int(gaussian.mask.sum())) <= 32
 
@@ -221,8 +223,8 @@ def test_presets(make, preset, switches):
 def test_every_network_of_a_preset_trains_and_stands_in_the_summary(make):
     lab = make("kd_mri", fidelity="hermitian", student_network="D2C5")
     for network in (lab.teacher(), lab.distilled("at"), lab.distilled("at", "sft")):
-        evaluation.evaluate(lab, network)
-    table = evaluation.summary(lab.parameters.run_folder)
+        results.evaluate(lab, network)
+    table = results.summary(lab.parameters.run_folder)
     students = table[(table.method == "at") & (table.network == "D2C5") & (table.fidelity == "hermitian")]
     assert students.teacher.tolist() == ["standard", "sft"]
     assert (students.alpha == 0.5).all() and students.residual.all() and (students.schedule == "two_stage").all()
@@ -248,12 +250,10 @@ def test_the_control_takes_as_many_steps_as_the_distilled_student(make):
 def test_the_gradient_ratio_of_a_distilled_student_stands_in_record_and_summary(make):
     lab = make()
     network = lab.distilled("at")
-    evaluation.evaluate(lab, network)
+    results.evaluate(lab, network)
     norms = gradient_norms(untrained(lab, "student", "standard", "at"), lab.train.batch(torch.tensor([0])))
-    table = evaluation.summary(lab.parameters.run_folder).set_index(
-        ["model", "teacher", "method", "kd_form", "schedule"]
-    )
+    table = results.summary(lab.parameters.run_folder).set_index(["model", "teacher", "method", "kd_form", "schedule"])
     ratio = table.loc[[("student", "standard", "at", "paper", "joint")]].gradient_ratio.iloc[0]
-    record = evaluation.read_record(network.folder)["gradient_norms"]
+    record = laboratory.read_record(network.folder)["gradient_norms"]
     assert record.keys() == norms.keys() == {"reconstruction", "distillation"}
     assert ratio == record["distillation"] / record["reconstruction"] > 0

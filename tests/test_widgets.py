@@ -13,12 +13,19 @@ import torch  # noqa: E402
 from helpers import slices  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from kdrecon import evaluation, metrics, widgets  # noqa: E402
-from kdrecon.data import load_split  # noqa: E402
+from kdrecon import (
+    metrics,  # noqa: E402
+    results,  # noqa: E402
+)
+from kdrecon.data.splits import load_split  # noqa: E402
 from kdrecon.distillation import METHODS, select  # noqa: E402
-from kdrecon.fourier import fft2  # noqa: E402
-from kdrecon.models import dc_cnn  # noqa: E402
-from kdrecon.sampling import line_mask, undersample  # noqa: E402
+from kdrecon.models.dccnn import dc_cnn  # noqa: E402
+from kdrecon.physics.fourier import fft2  # noqa: E402
+from kdrecon.physics.sampling import (
+    line_mask,  # noqa: E402
+    undersample,  # noqa: E402
+)
+from kdrecon.teaching import widgets  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +48,7 @@ def networks():
 @pytest.fixture(scope="module")
 def explorers(some, networks):
     x, others = some.x[1, 0], {name: networks[name] for name in ("student", "Std-KD AT")}
-    reconstructions = {name: evaluation.reconstruct(model, some) for name, model in networks.items()}
+    reconstructions = {name: results.reconstruct(model, some) for name, model in networks.items()}
     return {
         "undersampling": widgets.undersampling_explorer(x),
         "brush": widgets.kspace_brush(x),

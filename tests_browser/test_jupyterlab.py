@@ -18,10 +18,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from kdrecon.experiments import project_root
+from kdrecon.storage.places import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("[0-9]*.ipynb"))
-READY = json.loads(next((project_root() / "kdrecon" / "ready").glob("*.json")).read_text(encoding="utf-8"))["config"]
+READY = json.loads(next((project_root() / "kdrecon" / "weights").glob("*.json")).read_text(encoding="utf-8"))["config"]
 PARAMETERS = {
     "resolution": READY["resolution"], "acceleration": READY["acceleration"],
     "epochs": 1, "batch_size": 8, "methods": ["at"], "device": "cpu", "ready": True,
@@ -31,7 +31,7 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 PAGE = 3000  # pixels of a screenshot's height
 
 TRAINING = """
-from kdrecon.laboratory import Laboratory
+from kdrecon.runs.laboratory import Laboratory
 lab = Laboratory(epochs=20, resolution=64, device="cpu", ready=False, run_root="{run_root}")
 lab.student();
 """

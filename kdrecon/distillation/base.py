@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrecon.errors import InputError
-from kdrecon.models import Tap
+from kdrecon.models.blocks import Tap
 
 
 class Layer(NamedTuple):
@@ -29,8 +29,8 @@ class Method(nn.Module):
     """A distillation loss between feature maps of student and teacher: a mean over cascades.
 
     L_KD = 1/K sum_k loss(s_k, t_k). The maps s, t are (B, C, H, W). The division by the standard deviation of the
-    teacher's map is not done here but before, by :class:`kdrecon.objectives.Distillation`. Half-precision maps become
-    float32, also under autocast, and the teacher's maps are detached.
+    teacher's map is not done here but before, by :class:`kdrecon.training.objectives.Distillation`. Half-precision maps
+    become float32, also under autocast, and the teacher's maps are detached.
 
     A new method is a subclass with :meth:`loss` and an entry in :data:`kdrecon.distillation.METHODS`. Parameters of its
     own are trained with the student, or in :meth:`prepare` and then frozen; they never become part of the student.

@@ -1,0 +1,1 @@
+"""The command line, batch runs, and executed notebooks as pages."""

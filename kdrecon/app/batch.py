@@ -1,0 +1,197 @@
+"""Batch runs: papermill executes the notebooks in order with one set of parameters."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+
+from kdrecon.app.pages import page
+from kdrecon.errors import InputError, shown
+from kdrecon.results import comparisons, tables
+from kdrecon.results.evaluation import damaged
+from kdrecon.results.report import write_report
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.parameters import Parameters
+from kdrecon.storage.files import alone_in, write_json, write_table, write_text
+from kdrecon.storage.places import project_root
+from kdrecon.storage.records import read_json, read_text, read_yaml
+
+NOTEBOOKS = project_root() / "notebooks"
+
+
+class NotebookFailed(Exception):
+    """A notebook stopped with an error; it is kept as far as it came."""
+
+
+def read_parameters(path: Path, assignments: list[str]) -> Parameters:
+    """Parameters from a YAML file and "name=value" assignments, which win over it.
+
+    Raises:
+        InputError: no such file, not a mapping of names to values, an assignment without "=", or a parameter that
+            :meth:`kdrecon.runs.parameters.Parameters.from_mapping` refuses.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
+    values = read_yaml(read_text(path, "save it anew"), str(path))
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
+        )
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError(f"-p {shown(assignment)}: expected name=value, such as -p epochs=20")
+        values[name] = "" if value == "" else read_yaml(value, f"-p {shown(assignment)}")
+    return Parameters.from_mapping(values)
+
+
+def choose_notebooks(folder: Path, first: str = "", only: str = "") -> list[Path]:
+    """The notebooks of a folder in order, from the number ``first`` on, or the one numbered ``only``."""
+    notebooks = sorted(folder.glob("[0-9]*.ipynb"))
+    numbers = [path.name[:2] for path in notebooks]
+    for option, number in (("--from", first), ("--only", only)):
+        if number and number not in numbers:
+            raise InputError(f"{option} {number}: expected the number of a notebook, one of {', '.join(numbers)}")
+    return [p for p, n in zip(notebooks, numbers) if n >= first and only in ("", n)]
+
+
+def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
+    """Execute notebooks with the parameters; results go to {out}, finished work is not done again.
+
+    {out}/notebooks/ receives the executed notebooks as .ipynb and .html, {out}/experiments/ the networks,
+    {out}/summary.csv a row a model, {out}/comparisons.csv the paired comparisons and {out}/report.html a page with
+    everything. A notebook is skipped when it has already run with the same source and parameters; networks that an
+    interrupted one trained are found again. Where a network of the run cannot be read, all notebooks run again.
+
+    Returns:
+        as :func:`report`.
+
+    Raises:
+        InputError: the data cannot be used, or another run is at work in the folder. Nothing is written then.
+        NotebookFailed: a notebook stopped with an error; it is kept, and a rerun continues there.
+    """
+    out = out.resolve()
+    data_root = parameters.data_root and str(Path(parameters.data_root).resolve())
+    for folder in (str(out), data_root):
+        if folder != folder.encode("utf-8", "ignore").decode("utf-8"):
+            raise InputError(f"{folder}: expected a name in UTF-8, as notebooks are; rename it or choose another")
+    parameters = replace(parameters, run_root=str(out), data_root=data_root)
+    if any((out / "notebooks").resolve() == notebook.parent.resolve() for notebook in notebooks):
+        raise InputError(
+            f"{out} holds the notebooks that are to be executed: expected another folder; choose another --out"
+        )
+    Laboratory(**asdict(parameters))
+    with alone_in(out), _this_python():
+        (out / "notebooks").mkdir(exist_ok=True)
+        write_text(out / "params.yaml", yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
+        if faults := damaged(out):
+            print(f"the notebooks run again, because {faults[0]}", file=sys.stderr)
+            (out / "notebooks" / "finished.json").unlink(missing_ok=True)
+        for number, notebook in enumerate(notebooks, 1):
+            progress = f"[{number}/{len(notebooks)}] {notebook.stem}"
+            started = time.perf_counter()
+            state = "done" if _execute(notebook, out / "notebooks", asdict(parameters)) else "already done"
+            print(f"{progress}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
+        left_out = report(out) if any(out.glob("experiments/*/acc_*/*/metrics.csv")) else []
+    written = [path for path in (out / "report.html", out / "notebooks") if path.exists()]
+    print(f"results: {_friendly(written[0])}")
+    return left_out
+
+
+def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool = False) -> list[str]:
+    """Write summary.csv, comparisons.csv and report.html of a run anew from the experiments and notebooks in it.
+
+    What cannot be read is left out and named, on the page too.
+
+    Args:
+        out: folder of the run.
+        against: a further reference of the comparisons, see :func:`kdrecon.results.comparisons.comparisons`.
+        volume_wise: write {out}/volume_wise.csv and its section of the page, too.
+
+    Returns:
+        a message for each file that was left out.
+    """
+    left_out = damaged(out)
+    volumes = tables.volume_wise(out, left_out) if volume_wise else None
+    compared = comparisons.write_comparisons(out, against)
+    if volumes is not None and len(volumes):
+        write_table(volumes, out / "volume_wise.csv")
+    write_report(out, tables.write_summary(out), compared, volumes, left_out)
+    for message in left_out:
+        print(f"left out: {message}", file=sys.stderr)
+    return left_out
+
+
+def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
+    """Execute one notebook unless it has run before; whether it was executed now."""
+    executed, record_path = folder / notebook.name, folder / "finished.json"
+    finished = read_json(record_path)
+    fingerprint = hashlib.sha256(notebook.read_bytes() + json.dumps(parameters).encode()).hexdigest()
+    if finished.get(notebook.stem) == fingerprint and executed.exists():
+        return False
+    try:
+        papermill.execute_notebook(
+            _verbatim(notebook), _verbatim(executed), parameters, kernel_name="python3", cwd=folder,
+            progress_bar=False, log_output=False,
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        message, _, _ = str(error.evalue).partition("\n")
+        failure = f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {message})"
+    except DeadKernelError:
+        failure = f"the kernel of {notebook.stem} died, which is often a lack of memory"
+    else:
+        failure = ""
+    finally:
+        if executed.exists():
+            write_text(executed.with_suffix(".html"), page(nbformat.read(executed, as_version=4), notebook.stem))
+    write_json(record_path, finished | {notebook.stem: f"failed: {failure}" if failure else fingerprint})
+    if failure:
+        raise NotebookFailed(
+            f"{failure}; it is kept as {_friendly(executed)}; run the same command again to continue from there"
+        )
+    return True
+
+
+def _verbatim(path: Path) -> str:
+    """The path as papermill takes it, which fills in what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+@contextlib.contextmanager
+def _this_python() -> Iterator[None]:
+    """Kernels called python3 are this interpreter, whatever kernels are installed; they draw no progress bars."""
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Path(folder) / "kernels" / "python3"
+        kernel.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+        write_json(kernel / "kernel.json", {"argv": argv, "display_name": "Python 3", "language": "python"})
+        search = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
+        changed = {
+            "JUPYTER_PATH": search,
+            "TQDM_DISABLE": "1",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        before = {name: os.environ.get(name) for name in changed}
+        os.environ.update(changed)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _friendly(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

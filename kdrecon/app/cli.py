@@ -1,0 +1,163 @@
+"""The command line: kdrecon run, report, import-released, score, info."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from kdrecon.app import console
+from kdrecon.errors import InputError, shown
+from kdrecon.runs.experiment import environment
+from kdrecon.runs.parameters import Parameters
+from kdrecon.storage.places import checkout
+
+app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
+
+
+@app.command()
+def run(
+    params: Annotated[Path | None, typer.Option(help="YAML file of parameters; params/quick.yaml by default")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the run; runs/NAME of the parameter file by default")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="overrides the file")
+    ] = None,
+    first: Annotated[str, typer.Option("--from", metavar="NN", help="begin with this notebook")] = "",
+    only: Annotated[str, typer.Option("--only", metavar="NN", help="run this notebook alone")] = "",
+) -> None:
+    """Execute the notebooks in order through papermill: networks, executed notebooks, table and report."""
+    from kdrecon.app import batch
+
+    root = checkout()
+    params = params or root / "params" / "quick.yaml"
+    parameters = batch.read_parameters(params, assignments or [])
+    if parameters.run_root:
+        raise InputError(f"run_root = {shown(parameters.run_root)}: expected it empty here; name the folder with --out")
+    notebooks = batch.choose_notebooks(batch.NOTEBOOKS, first, only)
+    try:
+        left_out = batch.run(parameters, out or root / "runs" / params.stem, notebooks)
+    except batch.NotebookFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    raise typer.Exit(bool(left_out))
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="folder of a run")],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="compare with the network that has this in summary.csv, too"),
+    ] = None,
+    volume_wise: Annotated[
+        bool, typer.Option("--volume-wise", help="write volume_wise.csv and its section, too")
+    ] = False,
+) -> None:
+    """Write summary.csv, comparisons.csv and report.html of a run anew."""
+    from kdrecon.app import batch
+
+    left_out = batch.report(run, _assigned("--against", against or []), volume_wise)
+    print(run / "report.html")
+    raise typer.Exit(bool(left_out))
+
+
+@app.command("import-released")
+def import_released(
+    path: Annotated[Path, typer.Argument(help="best_model.pt of the released code")],
+    out: Annotated[Path, typer.Option(help="folder of the run that receives the network")],
+    dataset: Annotated[str, typer.Option(help="such as cardiac; by default what the file says")] = "",
+    acceleration: Annotated[str, typer.Option(help="such as 4x; by default what the file says")] = "",
+    resolution: Annotated[int, typer.Option(help="side of square images; 0 is the data set's usual size")] = 0,
+    method: Annotated[str, typer.Option(help="of a distilled student: how")] = "",
+    teacher: Annotated[str, typer.Option(help="of a distilled student: standard or sft")] = "",
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="score it at once on the data set")] = False,
+    data_root: Annotated[str, typer.Option(help="folder of prepared data sets, for --evaluate")] = "",
+) -> None:
+    """Read a checkpoint of the released code, safely, into an experiment folder of a run."""
+    from kdrecon import results
+    from kdrecon.released.importing import import_checkpoint
+    from kdrecon.runs.laboratory import Laboratory, open_network
+
+    folder = import_checkpoint(path, out.resolve(), dataset, acceleration, resolution, method, teacher)
+    network = open_network(folder)
+    e = network.experiment
+    print(f"{e.model} {e.model_type}, {e.dataset} {e.acceleration}: {folder}")
+    if evaluate:
+        data_root = data_root and str(Path(data_root).resolve())
+        resolution = e.resolution if isinstance(e.resolution, int) else 0
+        lab = Laboratory(
+            dataset=e.dataset, acceleration=e.acceleration, resolution=resolution, data_root=data_root,
+            run_root=str(out.resolve()), ready=False, switches={"mask_type": e.switches.mask_type},
+        )  # fmt: skip
+        results.evaluate(lab, open_network(folder, lab.device))
+        print((folder / "report.txt").read_text(encoding="utf-8"), end="")
+
+
+@app.command()
+def score(
+    targets: Annotated[Path, typer.Argument(help="folder of .h5 files with volfs or target")],
+    reconstructions: Annotated[Path, typer.Argument(help="folder of .h5 files of the same names with reconstruction")],
+    out: Annotated[Path | None, typer.Option(help="CSV file for the table, such as metrics.csv")] = None,
+    volume_wise: Annotated[bool, typer.Option("--volume-wise", help="a row a volume instead of a slice")] = False,
+) -> None:
+    """Score reconstructions that were made elsewhere, slice by slice."""
+    from kdrecon.results.scoring import score_folders
+    from kdrecon.storage.files import write_table
+
+    if out and out.suffix.lower() != ".csv":
+        raise InputError(f"--out {out}: expected a CSV file, such as metrics.csv; other files are not overwritten")
+    table = score_folders(targets, reconstructions, volume_wise)
+    unit = "volume" if volume_wise else "slice"
+    if out:
+        write_table(table, out)
+    figures = table.drop(columns=["volume", "slice", "subject"], errors="ignore")
+    print(f"{len(table)} {unit}s of {table.subject.nunique()} subject(s); the range is each {unit}'s target maximum")
+    print(figures.agg(["mean", "std"]).T.to_string(float_format="{:.5g}".format))
+
+
+@app.command()
+def info(
+    cost: Annotated[bool, typer.Option("--cost", help="also measure their speed, in less than a minute")] = False,
+    size: Annotated[int, typer.Option(help="side of the images for --cost")] = 150,
+) -> None:
+    """Versions, device and precision, and the sizes of the networks."""
+    from kdrecon.models.dccnn import count_parameters, dc_cnn
+    from kdrecon.results.cost import inference_cost
+    from kdrecon.training.recipe import resolve_precision
+
+    device = Parameters().torch_device
+    for name, value in {**environment(), "device": device.type, "precision": resolve_precision("auto", device)}.items():
+        print(f"{name:14s} {value}")
+    networks = {name: dc_cnn(name) for name in ("D5C5", "D4C5", "D3C5", "D2C5")}
+    for name, network in networks.items():
+        print(f"{name:14s} {count_parameters(network):,} parameters")
+    for place in {"cpu", device.type} if cost else ():
+        print(f"\n{place}, {torch.get_num_threads()} CPU threads, {size} x {size}:")
+        table = inference_cost(networks, (size, size), torch.device(place))
+        print(table.to_string(index=False, float_format="{:.2f}".format))
+
+
+@app.command()
+def ready(
+    epochs: Annotated[int, typer.Option(help="epochs of each training")] = 60,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Train the networks that ship with the repository anew: kdrecon/weights/."""
+    from kdrecon.runs.shipped import build
+
+    build(epochs, device)
+
+
+def _assigned(option: str, assignments: list[str]) -> dict[str, str]:
+    """Values by name from NAME=VALUE texts."""
+    for assignment in assignments:
+        if "=" not in assignment:
+            raise InputError(f"{option} {assignment!r}: expected name=value, such as {option} model=sft_teacher")
+    return dict(assignment.split("=", 1) for assignment in assignments)
+
+
+def main() -> None:
+    console.run(app)

@@ -1,0 +1,5 @@
+"""The networks: DC-CNN, DC-UNet, and student-friendly training of a teacher with branches."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

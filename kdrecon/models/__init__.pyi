@@ -1,0 +1,11 @@
+from .architectures import network_shape as network_shape
+from .blocks import CNNBlock as CNNBlock
+from .blocks import Tap as Tap
+from .blocks import UNetBlock as UNetBlock
+from .dccnn import DCCNN as DCCNN
+from .dccnn import ZeroFilled as ZeroFilled
+from .dccnn import count_parameters as count_parameters
+from .dccnn import dc_cnn as dc_cnn
+from .sft import SFT as SFT
+from .sft import SFTLoss as SFTLoss
+from .sft import sft_loss as sft_loss

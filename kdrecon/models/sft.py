@@ -1,0 +1,110 @@
+"""Student-friendly training (SFT) of a teacher: it learns together with unfolded student branches."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdrecon.models.dccnn import DCCNN
+
+IMITATIONS = ("paper", "released")
+TERMS = ("all", "without_student", "without_imitation")
+
+
+class SFTLoss(NamedTuple):
+    """The three terms of the SFT loss and their sum, scalars."""
+
+    teacher: Tensor
+    student: Tensor
+    imitation: Tensor
+    total: Tensor
+
+
+class SFT(nn.Module):
+    """Teacher blocks T1..TN with student branches: branch i leaves after T_i and runs through S_{i+1}..S_N.
+
+    At cascade k all live branches pass the same student block S_k, so they travel as one batch, and the teacher's
+    output joins them after each cascade: N - 1 student block calls instead of N (N - 1) / 2. S1 takes no part.
+
+    Args:
+        teacher: the DC-CNN that is trained to be student-friendly, N cascades.
+        student: the DC-CNN whose blocks form the branches, as many cascades and the same data fidelity.
+
+    Raises:
+        ValueError: the numbers of cascades differ or are below 2, or the data-fidelity modes differ.
+
+    Source: SFT-KD-Recon, section 3 and Fig. 2.
+    """
+
+    def __init__(self, teacher: DCCNN, student: DCCNN):
+        super().__init__()
+        if not len(teacher.blocks) == len(student.blocks) >= 2:
+            raise ValueError(
+                f"teacher has {len(teacher.blocks)} cascades, student {len(student.blocks)}: "
+                "expected equal numbers of at least 2"
+            )
+        if teacher.fidelity.mode != student.fidelity.mode:
+            raise ValueError(
+                f"data fidelity {teacher.fidelity.mode!r} of the teacher, {student.fidelity.mode!r} of the student: "
+                "expected the same mode"
+            )
+        self.teacher, self.student = teacher, student
+
+    def forward(self, x_u: Tensor, y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstructions of the teacher and of all branches.
+
+        Args:
+            x_u: zero-filled images (B, 1, H, W), float32.
+            y: measured k-space (B, 1, H, W), complex64.
+            mask: (H, W), bool.
+
+        Returns:
+            x_teacher (B, 1, H, W) and x_branches (N - 1, B, 1, H, W), branch 1 (the longest) first.
+        """
+        measurement = self.teacher.fidelity.measure(y, mask)
+        n, batch = len(self.teacher.blocks), len(x_u)
+        x_teacher, _ = self.teacher.cascade(0, x_u, measurement)
+        branches = x_teacher
+        for k in range(1, n):
+            live = len(branches) // batch
+            shared = measurement._replace(image=measurement.image.repeat(live, 1, 1, 1))
+            branches, _ = self.student.cascade(k, branches, shared)
+            x_teacher, _ = self.teacher.cascade(k, x_teacher, measurement)
+            if k < n - 1:
+                branches = torch.cat([branches, x_teacher])
+        return x_teacher, branches.unflatten(0, (n - 1, batch))
+
+
+def sft_loss(x: Tensor, x_teacher: Tensor, x_branches: Tensor, imitation: str = "paper", terms: str = "all") -> SFTLoss:
+    """L_SFT = L_T + L_S + L_imit, each |.|_1 a mean over pixels and batch, with unit weights.
+
+    L_T = |x - x_T|_1, L_S = mean over branches of |x - x_S,i|_1, L_imit = mean over branches of |x_T - x_S,i|_1.
+    Nothing is detached: the imitation term moves teacher and branches towards each other.
+
+    Args:
+        x: fully sampled images (B, 1, H, W).
+        x_teacher: (B, 1, H, W).
+        x_branches: (N - 1, B, 1, H, W).
+        imitation: "paper"; or "released", where the mean is divided once more by the number of elements B H W, as
+            the released code does, which leaves the term without influence.
+        terms: "all"; for an ablation "without_student" or "without_imitation", where that term is zero.
+
+    Returns:
+        the terms teacher, student, imitation and their total.
+
+    Raises:
+        ValueError: unknown imitation form or terms.
+
+    Source: SFT-KD-Recon, eqs. 3 to 5; their sum stands in Algorithm 1.
+    """
+    if imitation not in IMITATIONS:
+        raise ValueError(f"imitation {imitation!r} is unknown: expected 'paper' or 'released'")
+    if terms not in TERMS:
+        raise ValueError(f"terms {terms!r} are unknown: expected one of {', '.join(TERMS)}")
+    teacher = F.l1_loss(x_teacher, x)
+    student = (x_branches - x).abs().mean() * (terms != "without_student")
+    imit = (x_branches - x_teacher).abs().mean() * (terms != "without_imitation")
+    if imitation == "released":
+        imit = imit / x.numel()
+    return SFTLoss(teacher, student, imit, teacher + student + imit)

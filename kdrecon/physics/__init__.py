@@ -1,0 +1,5 @@
+"""The physics of the measurement: Fourier transform, sampling, data fidelity."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .fidelity import DataFidelity as DataFidelity
+from .fidelity import Measurement as Measurement
+from .fourier import centred_fft2 as centred_fft2
+from .fourier import crop_kspace as crop_kspace
+from .fourier import fft2 as fft2
+from .fourier import ifft2 as ifft2
+from .sampling import acceleration_factor as acceleration_factor
+from .sampling import gaussian_mask as gaussian_mask
+from .sampling import line_mask as line_mask
+from .sampling import mask_for as mask_for
+from .sampling import mirror as mirror
+from .sampling import published_mask as published_mask
+from .sampling import undersample as undersample

@@ -1,0 +1,2 @@
+from .importing import import_checkpoint as import_checkpoint
+from .weights import load_weights as load_weights

@@ -1,0 +1,122 @@
+"""Released checkpoints as experiments of a run, so that evaluation, tables and comparisons find them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from kdrecon.distillation import get_method
+from kdrecon.errors import InputError, shown
+from kdrecon.models.dccnn import count_parameters
+from kdrecon.models.sft import SFT
+from kdrecon.released.weights import Checkpoint, read_checkpoint
+from kdrecon.runs.experiment import RESOLUTION, TEACHERS, Experiment, environment
+from kdrecon.runs.laboratory import read_record
+from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.switches import Switches
+from kdrecon.storage.checkpoints import read_weights, save_checkpoint
+from kdrecon.storage.files import write_json
+from kdrecon.storage.places import NAME
+
+
+def import_checkpoint(
+    path: Path,
+    run_root: Path,
+    dataset: str = "",
+    acceleration: str = "",
+    resolution: int = 0,
+    method: str = "",
+    teacher: str = "",
+) -> Path:
+    """Write a released best_model.pt into a run, in our form: an experiment folder with best_model.pt and config.json.
+
+    Args:
+        path: the released file, see :func:`kdrecon.released.weights.read_checkpoint`.
+        run_root: folder of a run; the experiment goes to experiments/{dataset}/acc_{acceleration}/..._released.
+        dataset, acceleration: such as "cardiac" and "4x"; "" takes what the file's command line says.
+        resolution: side of the square images it is for; 0 takes the data set's usual size.
+        method, teacher: of a distilled student, which the file does not tell: key of
+            :data:`kdrecon.distillation.METHODS`, and "standard" or "sft".
+
+    Returns:
+        the experiment folder. It is never overwritten by another network.
+
+    Raises:
+        InputError: an unusable file (see there); data set or acceleration that are in doubt; a distilled student without
+            method and teacher, or those for another network; a folder that holds another network. Nothing is written.
+    """
+    found = read_checkpoint(path)
+    place = _place(found.arguments, path, dataset, acceleration)
+    experiment = _experiment(found, path, place, resolution or RESOLUTION.get(place[0], 0), method, teacher)
+    folder = experiment.folder(run_root)
+    folder = folder.with_name(f"{folder.name}_released")
+    evaluated = found.network.teacher if isinstance(found.network, SFT) else found.network
+    record = {
+        "config": experiment.record(),
+        "finished": True,
+        "origin": "released",
+        "parameters": count_parameters(evaluated),
+        "precision": "fp32",
+        "layout": "contiguous",
+        "best_epoch": found.epoch,
+        "validation_l1": found.validation_l1,
+        "released": {"file": path.name, "arguments": found.arguments},
+        "environment": environment(),
+    }
+    state = {"model": found.network.state_dict(), "epoch": found.epoch, "validation_l1": found.validation_l1}
+    if (present := folder / "best_model.pt").exists():
+        before = read_weights(present, state["model"])
+        if any(not torch.equal(before[name], value) for name, value in state["model"].items()):
+            raise InputError(
+                f"{folder} holds another network: expected a new folder; choose another --out, or delete it"
+            )
+        if read_record(folder).get("finished"):
+            return folder
+    save_checkpoint(state | {"config": record["config"]}, folder / "best_model.pt")
+    write_json(folder / "config.json", record)
+    return folder
+
+
+def _place(arguments: dict, path: Path, dataset: str, acceleration: str) -> tuple[str, str]:
+    """Data set and acceleration as the user gives them, else as the command line in the file says."""
+    values = {
+        "dataset": dataset or arguments.get("dataset_type"),
+        "acceleration": acceleration or arguments.get("acceleration_factor"),
+    }
+    for name, value in values.items():
+        if not isinstance(value, str) or not NAME.fullmatch(value):
+            raise InputError(f"{path} says {name} {shown(value)}: expected one name; give --{name}")
+    return values["dataset"], values["acceleration"]
+
+
+def _experiment(
+    found: Checkpoint, path: Path, place: tuple[str, str], resolution: int | str, method: str, teacher: str
+) -> Experiment:
+    """What the experiment is: the tensors and the command line tell, and for a distilled student the user."""
+    arguments, network = found.arguments, found.network
+    mask_type = "gaussian" if arguments.get("mask_type") == "gaussian" else "line"
+    switches = Switches.of("as_released", {"mask_type": mask_type})
+    if found.role != "student" and (method or teacher):
+        raise InputError(f"{path} holds a {found.role}: expected neither --method nor --teacher")
+    if ("teacher_checkpoint" in arguments or method or teacher) and not (method and teacher):
+        raise InputError(f"{path} holds a distilled student: expected --method and --teacher, which it does not tell")
+    if method:
+        get_method(method)
+    if teacher not in ("", *TEACHERS):
+        raise InputError(f"teacher {teacher!r} is unknown: expected one of {', '.join(TEACHERS)}")
+    if isinstance(network, SFT):
+        network, switches = network.teacher, replace(switches, student_network=network.student.name)
+    init = "sft" if teacher == "sft" else "random"
+    recipe = {"epochs": "num_epochs", "batch_size": "batch_size", "lr": "lr", "seed": "seed"}
+    told = {name: arguments[theirs] for name, theirs in recipe.items() if arguments.get(theirs) is not None}
+    known = {"epochs": 150, "batch_size": 4, "lr": 1e-3, "seed": 42} | told
+    try:
+        p = Parameters.from_mapping(
+            {"dataset": place[0], "acceleration": place[1], "resolution": resolution, "methods": ["at"], **known}
+        )
+    except InputError as error:
+        raise InputError(f"{path} does not tell how it was trained: {error}") from None
+    return Experiment(
+        p.dataset, p.acceleration, p.resolution, p.epochs, p.batch_size, p.lr, p.seed,
+        network.name, found.role, teacher, method, init, switches=switches.acting_on(found.role, teacher, init),
+    )  # fmt: skip

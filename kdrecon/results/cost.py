@@ -1,0 +1,86 @@
+"""What a network costs when it is used: parameters, multiply-adds, memory, time a slice."""
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdrecon.models.dccnn import count_parameters
+from kdrecon.physics.sampling import line_mask, undersample
+from kdrecon.training.recipe import resolve_precision
+
+
+@torch.no_grad()
+def inference_cost(
+    models: dict[str, nn.Module],
+    shape: tuple[int, int],
+    device: torch.device,
+    batches: Sequence[int] = (1, 16),
+    repeats: int = 3,
+) -> pd.DataFrame:
+    """Size and speed of reconstruction networks, measured now, on random images.
+
+    Multiply-adds are those of convolutions and matrix products. Memory is that of the weights and of the largest
+    input and output of a convolution together, which must be there at once; the library's own buffers come on top.
+    Times are medians after a first call, with the feature maps channels-last; they include data fidelity and belong
+    to this machine. bf16 is measured where the hardware has it; this project's figures of quality are all computed in
+    fp32.
+
+    Args:
+        models: name -> network with the call model(x_u, y, mask).
+        shape: (H, W) of a slice.
+        device: where to measure.
+        batches: numbers of slices in a call.
+        repeats: calls that are timed.
+
+    Returns:
+        a row a network, precision and batch: parameters, multiply-adds of a slice in units of 10^9, memory of a call in
+        MiB, ms per slice, slices per second.
+    """
+    precisions = ["fp32"] + (["bf16"] if resolve_precision("auto", device) == "bf16" else [])
+    mask, rows = line_mask(shape, "4x").to(device), []
+    inputs = {n: (*undersample(torch.rand(n, 1, *shape).to(device), mask), mask) for n in batches}
+    for name, model in models.items():
+        model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).eval()
+        with FlopCounterMode(display=False) as counter:
+            model(*inputs[batches[0]])
+        size = {
+            "network": name,
+            "parameters": count_parameters(model),
+            "multiply-adds (G)": counter.get_total_flops() / 2e9 / batches[0],
+        }
+        for precision in precisions:
+            for n in batches:
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    memory = _mebibytes(model, inputs[n])
+                    times = [_seconds(model, inputs[n]) for _ in range(repeats)]
+                speed = n / statistics.median(times)
+                timed = {"precision": precision, "batch": n, "memory (MiB)": memory}
+                rows.append(size | timed | {"ms per slice": 1000 / speed, "slices per second": speed})
+    return pd.DataFrame(rows)
+
+
+def _mebibytes(model: nn.Module, inputs: tuple) -> float:
+    weights, maps = sum(p.nbytes for p in model.parameters()), []
+
+    def note(_, given, output):
+        maps.append(given[0].nbytes + output.nbytes)
+
+    hooks = [part.register_forward_hook(note) for part in model.modules() if isinstance(part, nn.Conv2d)]
+    model(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return (weights + max(maps)) / 2**20
+
+
+def _seconds(model: nn.Module, inputs: tuple) -> float:
+    began = time.perf_counter()
+    model(*inputs)
+    if inputs[0].is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - began

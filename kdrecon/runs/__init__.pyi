@@ -1,0 +1,10 @@
+from .experiment import Experiment as Experiment
+from .experiment import environment as environment
+from .laboratory import Laboratory as Laboratory
+from .laboratory import Network as Network
+from .laboratory import open_network as open_network
+from .laboratory import start_from_sft as start_from_sft
+from .laboratory import weights_hash as weights_hash
+from .parameters import Parameters as Parameters
+from .switches import PRESETS as PRESETS
+from .switches import Switches as Switches

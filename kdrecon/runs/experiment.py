@@ -1,0 +1,165 @@
+"""One network of a run: what identifies it, and where it lies on disk."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from dataclasses import MISSING, asdict, dataclass, fields
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from kdrecon import __version__
+from kdrecon.errors import InputError, shown
+from kdrecon.runs.parameters import typed
+from kdrecon.runs.switches import Switches
+from kdrecon.storage.places import NAME, PACKAGES, is_checkout
+from kdrecon.training.recipe import Recipe
+
+RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150, "knee": "640x368"}
+ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
+TEACHERS = ("standard", "sft")
+INITS = ("random", "sft")
+LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
+
+
+def resolution_of(shape: tuple[int, int]) -> int | str:
+    """How records and folder names write the size (H, W) of images: N for N x N, else "HxW"."""
+    height, width = shape
+    return height if height == width else f"{height}x{width}"
+
+
+def sides(resolution: int | str) -> tuple[int, int]:
+    """The size (H, W) that a record's resolution means: the inverse of :func:`resolution_of`."""
+    height, _, width = str(resolution).partition("x")
+    return int(height), int(width or height)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One network of a run: what identifies it, and its folder.
+
+    Attributes:
+        resolution: N of N x N images; "HxW", such as "640x368", of others.
+        model: architecture, such as "D3C5"; "zero_filled" for the baseline.
+        role: "zero_filled", "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
+        teacher: for a distilled student "standard" or "sft", else "".
+        method: key of the distillation method, else "".
+        init: first weights of the network: "random" or "sft" (the student blocks of the SFT training).
+        teacher_origin: "" where the teacher was trained in this run, "ready" where it came with the repository.
+        precision: that was asked for; what "auto" came to on the machine stands beside it in config.json.
+        switches: those that make a difference to this network.
+    """
+
+    dataset: str
+    acceleration: str
+    resolution: int | str
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+    model: str
+    role: str
+    teacher: str = ""
+    method: str = ""
+    init: str = "random"
+    teacher_origin: str = ""
+    precision: str = "auto"
+    switches: Switches = Switches()
+
+    @classmethod
+    def from_record(cls, config: dict) -> "Experiment":
+        """The experiment of a run record; what an older record does not know has its default, the paper's.
+
+        Raises:
+            InputError: it lacks a value or has one of another type.
+        """
+        if not isinstance(config, dict) or any(isinstance(value, dict | list) for value in config.values()):
+            raise InputError(f"config = {shown(config)}: expected names and single values")
+        known = {f.name: f for f in fields(cls) if f.name != "switches"}
+        if missing := [name for name, f in known.items() if f.default is MISSING and name not in config]:
+            raise InputError(f"config without {missing[0]}: expected it")
+        own = {name: typed(name, config[name], f.type) for name, f in known.items() if name in config}
+        if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})?", str(own["resolution"])):
+            raise InputError(f"resolution = {shown(own['resolution'])}: expected a number, or two such as 640x368")
+        if own["role"] not in ROLES:
+            raise InputError(f"role = {shown(own['role'])}: expected one of {', '.join(ROLES)}")
+        switches = {f.name: config[f.name] for f in fields(Switches) if f.name in config}
+        return cls(**own, switches=Switches.checked(switches))
+
+    @property
+    def model_type(self) -> str:
+        """Name of the kind of training: teacher, sft, student, kd-at, sftkd-at, ..."""
+        if self.method:
+            return f"{'sftkd' if self.teacher == 'sft' else 'kd'}-{self.method}"
+        return {"sft_teacher": "sft"}.get(self.role, self.role)
+
+    @property
+    def title(self) -> str:
+        """Name for messages: architecture and kind of training, with the first weights where they are not the usual ones."""
+        usual = "sft" if self.teacher == "sft" else "random"
+        start = "" if self.init == usual else f", {'SFT' if self.init == 'sft' else 'random'} start"
+        return f"{self.model} {self.model_type}{start}"
+
+    def folder(self, run_root: Path) -> Path:
+        """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed.
+
+        A longer name than some systems bear ends in a digest of the whole one; config.json in the folder tells everything.
+
+        Raises:
+            InputError: a value that is no part of a plain name, so that the folder could lie elsewhere.
+        """
+        paper = {
+            "resolution": RESOLUTION.get(self.dataset),
+            **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr", "precision")},
+            "init": "sft" if self.teacher == "sft" else "random",
+            "teacher_origin": "",
+        }
+        name, seed = f"{self.model}_{self.model_type}", f"_seed-{self.seed}"
+        changed = {key: getattr(self, key) for key, value in paper.items() if getattr(self, key) != value}
+        if self.role == "zero_filled":
+            name, seed, changed = "zero_filled", "", {"resolution": self.resolution}
+        changed |= self.switches.changed()
+        name += "".join(f"_{key}-{'true' if value is True else value}" for key, value in changed.items())
+        parts = str(self.dataset), f"acc_{self.acceleration}", f"{name}{seed}"
+        if wrong := [part for part in parts if not NAME.fullmatch(part)]:
+            raise InputError(
+                f"experiment folder {shown(wrong[0])}: expected a plain name; correct what the record says"
+            )
+        folder = run_root.joinpath("experiments", *parts)
+        if len(folder.name) > LONGEST and not os.path.isdir(folder):  # older versions wrote all that the system bore
+            digest = "_" + hashlib.sha256(folder.name.encode()).hexdigest()[:10]
+            folder = folder.with_name(name[: LONGEST - len(digest + seed)] + digest + seed)
+        return folder
+
+    def record(self) -> dict:
+        """The identifying values with all switches as one dict, for config.json and the checkpoints."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "switches"}
+        switches = asdict(self.switches)
+        del switches["student_init"]  # init says it
+        return own | switches
+
+
+def environment() -> dict[str, str]:
+    """Versions, processor and git revision behind a run: everything that made it besides its parameters."""
+    packages = ("numpy", "h5py", "scikit-image")
+    git = "unknown"
+    if is_checkout(PACKAGES):  # an installed copy may lie in a repository that is not its own
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+            done = subprocess.run(
+                command, cwd=PACKAGES, capture_output=True, text=True, encoding="utf-8", timeout=10, check=True
+            )
+            git = done.stdout.strip()
+    return {
+        "kdrecon": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,  # names the build, CPU or CUDA, too
+        **{name: metadata.version(name) for name in packages},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": str(torch.get_num_threads()),
+        "git": git,
+    }

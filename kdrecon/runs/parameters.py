@@ -1,0 +1,157 @@
+"""The parameters of a run."""
+
+import os
+import types
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from kdrecon.distillation import METHODS, get_method
+from kdrecon.errors import InputError, shown
+from kdrecon.runs.switches import Switches
+from kdrecon.storage.places import plain_name, project_root
+from kdrecon.training.recipe import Recipe, resolve_precision
+
+RANGES = {"resolution": (0, 2**31), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**64)}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a run: those of every notebook's parameters cell, with their quick-mode defaults.
+
+    Attributes:
+        dataset: "sample" (embedded) or the name of a folder in data_root.
+        acceleration: "4x", "5x" or "8x".
+        resolution: N crops k-space so that every image is N x N, also where the stored one is not square (its pixels are
+            not square then); 0 keeps the stored H x W.
+        epochs: epochs of each training; the learning-rate schedule shrinks with them.
+        batch_size: slices a step.
+        lr: initial learning rate of Adam.
+        methods: distillation methods, keys of :data:`kdrecon.distillation.METHODS`.
+        seed: of weights and data order.
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
+        data_root: folder of the prepared data sets, absolute, below ~ or seen from the repository; "" is the embedded
+            sample, or datasets/ for other names.
+        run_root: folder that receives experiments/, absolute, below ~ or seen from the repository; "" is runs/lab.
+        precision: of the convolutions in training, "auto" (bf16 where the hardware has it), "fp32" or "bf16"; see
+            :func:`kdrecon.training.recipe.resolve_precision`. Every evaluation is in fp32.
+        ready: open on the networks that ship with the repository where they fit, instead of training them.
+        preset: named set of switches, key of :data:`kdrecon.runs.switches.PRESETS`.
+        switches: switches of :class:`kdrecon.runs.switches.Switches` on top of the preset, name -> value.
+    """
+
+    dataset: str = "sample"
+    acceleration: str = "4x"
+    resolution: int = 120
+    epochs: int = 14
+    batch_size: int = 3
+    lr: float = 3e-3
+    methods: list[str] = field(default_factory=lambda: ["at", "fitnets", "cc", "fsp", "sp"])
+    seed: int = 0
+    device: str = "auto"
+    data_root: str = ""
+    run_root: str = ""
+    ready: bool = True
+    precision: str = "auto"
+    preset: str = "paper"
+    switches: dict = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, values: dict) -> "Parameters":
+        """Parameters from names and values, as a YAML file or a command line gives them.
+
+        Raises:
+            InputError: an unknown name, or a value of another type or outside its range.
+        """
+        known = {f.name: f.type for f in fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError(f"unknown parameter {shown(unknown[0])}: expected one of {', '.join(known)}")
+        own = {name: typed(name, _from_text(value, known[name]), known[name]) for name, value in values.items()}
+        own |= {name: os.path.expanduser(own[name]) for name in ("data_root", "run_root") if name in own}
+        return cls(**own).check()
+
+    def check(self) -> "Parameters":
+        """Return self, or raise InputError for a value outside its range."""
+        for name, (low, high) in RANGES.items():
+            if not low <= (value := getattr(self, name)) < high:
+                wanted = f"of at least {low}" if value < low else f"below 2^{high.bit_length() - 1}"
+                raise InputError(f"{name} = {shown(value)}: expected an integer {wanted}")
+        if not 0 < self.lr < 1:
+            raise InputError(f"lr = {self.lr}: expected a number between 0 and 1, such as 1.0e-3")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"device {shown(self.device)}: expected 'auto', 'cpu' or 'cuda'")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
+        resolve_precision(self.precision, self.torch_device)
+        plain_name("dataset", self.dataset, "sample")
+        plain_name("acceleration", self.acceleration, "4x")
+        if not self.methods:
+            raise InputError(f"methods = []: expected at least one of {', '.join(METHODS)}")
+        chosen = self.chosen
+        for key in self.methods:
+            method = get_method(key, chosen.kd_form)
+            if method.min_batch > self.batch_size:
+                raise InputError(
+                    f"batch_size = {self.batch_size} with method {key!r}: it compares the samples of a batch and "
+                    f"needs at least {method.min_batch}; raise batch_size or drop the method"
+                )
+            if not method.taps and (chosen.schedule != "joint" or chosen.alpha):
+                raise InputError(
+                    f"method {key!r} has a single loss term: expected schedule 'joint' and alpha 0, found "
+                    f"{chosen.schedule!r} and {chosen.alpha}; drop the method or the switches"
+                )
+        if len(set(self.methods)) < len(self.methods):
+            raise InputError(f"methods {shown(self.methods)}: expected each method once")
+        return self
+
+    @property
+    def chosen(self) -> Switches:
+        """The switches of the preset and those on top of it."""
+        return Switches.of(self.preset, self.switches)
+
+    @property
+    def torch_device(self) -> torch.device:
+        available = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(available if self.device == "auto" else self.device)
+
+    @property
+    def run_folder(self) -> Path:
+        return project_root() / (self.run_root or "runs/lab")
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(self.epochs, self.batch_size, self.lr, self.seed, self.precision)
+
+
+def typed(name: str, value, expected):
+    """The value, where it is of the expected type; an integer will do for a number.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    if expected is float and type(value) is int:
+        value = float(value) if abs(value) < 2**64 else float("inf")
+    if isinstance(expected, types.GenericAlias):
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    else:
+        fits = type(value) in (get_args(expected) or (expected,))
+    if not fits:
+        wanted = {
+            str: "text", int: "an integer", float: "a number", int | str: "an integer or text", bool: "true or false",
+            dict: "names and values, such as {fidelity: hermitian}",
+        }.get(expected, "a list of names")  # fmt: skip
+        extra = f", such as [{', '.join(METHODS)}]" if isinstance(expected, types.GenericAlias) else ""
+        raise InputError(f"{name} = {shown(value)}: expected {wanted}{extra}")
+    return value
+
+
+def _from_text(value, expected):
+    """What YAML leaves as text or empty though a number or a mapping is meant: 1e-3, and nothing after "switches:"."""
+    if expected is dict and value is None:
+        return {}
+    try:
+        return float(value) if expected is float and isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -1,0 +1,144 @@
+"""The switches of a run, and the named sets of them that papers and their code stand for."""
+
+from dataclasses import dataclass, fields, replace
+
+from kdrecon.distillation import FORMS
+from kdrecon.errors import InputError, shown
+from kdrecon.models.architectures import network_shape
+from kdrecon.models.sft import IMITATIONS, TERMS
+from kdrecon.physics.fidelity import MODES
+from kdrecon.physics.sampling import MASK_TYPES
+
+CHOICES = {
+    "fidelity": MODES,
+    "mask_type": MASK_TYPES,
+    "imitation": IMITATIONS,
+    "sft_terms": TERMS,
+    "student_init": ("matched", "random", "sft"),
+    "kd_form": tuple(FORMS),
+    "schedule": ("joint", "two_stage"),
+}
+PRESETS = {
+    "paper": {},
+    "as_released": {"imitation": "released", "kd_form": "released", "schedule": "two_stage"},
+    "kd_mri": {"residual": True, "schedule": "two_stage", "alpha": 0.5},
+}
+EVERY_NETWORK = ("fidelity", "residual", "mask_type")
+SFT_TRAINING = ("imitation", "sft_terms")
+DISTILLATION = ("teacher_network", "kd_form", "schedule", "alpha")
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Where a run may leave the paper; the defaults are the paper.
+
+    Attributes:
+        teacher_network: architecture of the teachers: "D5C5", another DdCc, or "DC-UNet" (:func:`kdrecon.models.dc_cnn`).
+        student_network: architecture of the students and of the branches of the SFT training: "D3C5", "D4C5", "D2C5", ...
+        fidelity: "real", as in the released code (the paper writes of complex images), or "hermitian"
+            (:class:`kdrecon.physics.fidelity.DataFidelity`).
+        residual: residual connection round each CNN block (:class:`kdrecon.models.blocks.CNNBlock`).
+        mask_type: "line" or "gaussian" (:func:`kdrecon.physics.sampling.mask_for`).
+        imitation: "paper" or "released", form of the third SFT term (:func:`kdrecon.models.sft.sft_loss`).
+        sft_terms: "all", "without_student" or "without_imitation": which terms the SFT loss adds up.
+        student_init: first weights of a distilled student: "random"; "sft", blocks S2 to SN of the SFT training;
+            "matched", the paper's choice: random below the standard teacher, sft below the SFT teacher. The released code
+            also has a stage between the two trainings, "studentSFTN", not built here: the student goes on from the SFT
+            blocks alone, with L1, for 150 epochs, and its distillation starts from the result.
+        kd_form: "paper" or "released", form of the distillation losses (:func:`kdrecon.distillation.get_method`).
+        schedule: "joint", all terms of a distillation together; "two_stage", w L_KD alone, then the other terms alone, each
+            for as many epochs as a joint training has, with an optimiser and a learning-rate schedule of its own. The
+            second stage goes on from the last weights of the first; the released code takes those with the lowest
+            L_KD on the validation slices. Paper and scripts take 150 epochs a stage.
+        alpha: weight of the imitation between the outputs of teacher and distilled student, 0 to 1
+            (:class:`kdrecon.training.objectives.Distillation`). KD-MRI's alpha weighs the reconstruction: equal at 0.5.
+
+    "kd_mri" is KD-MRI's text. Its released code departs from it: Adam at 1e-3 with StepLR instead of 1e-4, the best epoch
+    by MSE, attention normalised over the batch, alpha without use. kd_form "released", alpha 0 and lr 1e-3 come near.
+
+    Source: SFT-KD-Recon; KD-MRI; the code released with them.
+    """
+
+    teacher_network: str = "D5C5"
+    student_network: str = "D3C5"
+    fidelity: str = "real"
+    residual: bool = False
+    mask_type: str = "line"
+    imitation: str = "paper"
+    sft_terms: str = "all"
+    student_init: str = "matched"
+    kd_form: str = "paper"
+    schedule: str = "joint"
+    alpha: float = 0.0
+
+    @classmethod
+    def of(cls, preset: str, changes: dict | None = None) -> "Switches":
+        """The switches of a preset with changes on top of it, as a parameter file gives them.
+
+        Raises:
+            InputError: unknown preset or switch, or a value that the switch does not take.
+        """
+        if preset not in PRESETS:
+            raise InputError(f"preset {shown(preset)} is unknown: expected one of {', '.join(PRESETS)}")
+        switches = cls.checked(PRESETS[preset] | (changes or {}))
+        (_, cascades), (_, student_cascades) = map(network_shape, (switches.teacher_network, switches.student_network))
+        if cascades != student_cascades or cascades < 2:
+            raise InputError(
+                f"teacher_network {switches.teacher_network!r} with student_network {switches.student_network!r}: "
+                "expected as many cascades, at least 2"
+            )
+        return switches
+
+    @classmethod
+    def checked(cls, values: dict) -> "Switches":
+        """The switches of the given values, all others at their default.
+
+        Raises:
+            InputError: unknown switch, or a value that it does not take.
+        """
+        known = {field.name: field.default for field in fields(cls)}
+        if unknown := [name for name in values if name not in known]:
+            raise InputError(f"switch {shown(unknown[0])} is unknown: expected one of {', '.join(known)}")
+        return cls(**{name: _value(name, value, known[name]) for name, value in values.items()})
+
+    def acting_on(self, role: str, teacher: str = "", init: str = "random") -> "Switches":
+        """These switches as far as they make a difference to one network, all others at their default.
+
+        Networks that do not depend on a switch are thus the same network, in the same folder, whatever its value.
+
+        Args:
+            role, teacher, init: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
+        """
+        names = ("mask_type",) if role == "zero_filled" else EVERY_NETWORK
+        if role == "sft_teacher":
+            names += ("student_network", *SFT_TRAINING)
+        if "sft" in (teacher, init):
+            names += SFT_TRAINING
+        if teacher:
+            names += DISTILLATION
+        return replace(Switches(), **{name: getattr(self, name) for name in names})
+
+    def changed(self) -> dict:
+        """The switches that differ from the paper."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+def _value(name: str, value, default):
+    """The value in the switch's type, or InputError."""
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise InputError(f"switch {name} = {shown(value)}: expected one of {', '.join(CHOICES[name])}")
+    elif isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise InputError(f"switch {name} = {shown(value)}: expected true or false")
+    elif isinstance(default, float):
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = -1
+        if isinstance(value, bool) or not 0 <= number <= 1:
+            raise InputError(f"switch {name} = {shown(value)}: expected a number from 0 to 1")
+        return number
+    else:
+        network_shape(value)
+    return value

@@ -1,0 +1,5 @@
+"""Files that are read and written: atomic, checked, never executed."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

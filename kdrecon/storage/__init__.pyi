@@ -1,0 +1,17 @@
+from .checkpoints import misfits as misfits
+from .checkpoints import read_checkpoint as read_checkpoint
+from .checkpoints import read_weights as read_weights
+from .checkpoints import save_checkpoint as save_checkpoint
+from .files import alone_in as alone_in
+from .files import replacing as replacing
+from .files import stop_requested as stop_requested
+from .files import visible as visible
+from .files import write_json as write_json
+from .files import write_text as write_text
+from .places import checkout as checkout
+from .places import plain_name as plain_name
+from .places import project_root as project_root
+from .records import read_json as read_json
+from .records import read_table as read_table
+from .records import read_text as read_text
+from .records import read_yaml as read_yaml

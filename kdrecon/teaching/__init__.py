@@ -1,0 +1,1 @@
+"""What the lessons show and ask: figures, widgets, live curves, exercise checks."""

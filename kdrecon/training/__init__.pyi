@@ -1,0 +1,12 @@
+from .loop import fit as fit
+from .loop import gradient_norms as gradient_norms
+from .loop import validate as validate
+from .objectives import Distillation as Distillation
+from .objectives import Interactive as Interactive
+from .objectives import Loss as Loss
+from .objectives import Objective as Objective
+from .objectives import StudentFriendly as StudentFriendly
+from .objectives import Supervised as Supervised
+from .objectives import distil as distil
+from .recipe import Recipe as Recipe
+from .recipe import resolve_precision as resolve_precision

@@ -1,0 +1,219 @@
+"""What a training run minimises: one class per kind of training, all with the same two calls."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdrecon.data.slices import Batch
+from kdrecon.distillation import get_method, select, tap_layers
+from kdrecon.errors import InputError
+from kdrecon.models.dccnn import DCCNN
+from kdrecon.models.sft import SFT, sft_loss
+
+
+class Loss(NamedTuple):
+    """The scalar to minimise and its named terms, which add up to it."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """Base of all objectives.
+
+    Attributes:
+        network: the module whose weights are the result of the training.
+        evaluated: the DC-CNN whose validation L1 chooses the best epoch.
+    """
+
+    network: nn.Module
+    evaluated: DCCNN
+
+    def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
+        """Called once, before the first step.
+
+        Args:
+            batch: the first training batch.
+            epoch: the batches of one pass over the training slices, for what is trained before the network; read once.
+        """
+
+    def forward(self, batch: Batch) -> Loss:
+        """The loss on a batch; what it draws, it draws from torch's generators, whose state is saved."""
+        raise NotImplementedError
+
+
+class Supervised(Objective):
+    """A network trained alone: L = |x - x_rec|_1, mean over pixels and batch."""
+
+    def __init__(self, model: DCCNN):
+        super().__init__()
+        self.network = self.evaluated = model
+
+    def forward(self, batch: Batch) -> Loss:
+        loss = F.l1_loss(self.network(batch.x_u, batch.y, batch.mask), batch.x)
+        return Loss(loss, {"reconstruction": loss})
+
+
+class StudentFriendly(Objective):
+    """Teacher and student branches trained together: L_T + L_S + L_imit (see :func:`kdrecon.models.sft.sft_loss`).
+
+    The best epoch is chosen by the teacher's validation L1 alone.
+    """
+
+    def __init__(self, sft: SFT, imitation: str = "paper", terms: str = "all"):
+        super().__init__()
+        self.network, self.evaluated, self.imitation, self.terms = sft, sft.teacher, imitation, terms
+
+    def forward(self, batch: Batch) -> Loss:
+        loss = sft_loss(batch.x, *self.network(batch.x_u, batch.y, batch.mask), self.imitation, self.terms)
+        return Loss(loss.total, {"teacher": loss.teacher, "student": loss.student, "imitation": loss.imitation})
+
+
+class Distillation(Objective):
+    """A student that learns from the image and from a frozen teacher.
+
+    L = (1 - alpha) |x - x_S|_1 + alpha |x_T - x_S|_1 + w L_KD, each |.|_1 a mean over pixels and batch.
+
+    L_KD compares feature maps of teacher and student, both divided by sigma_k, the standard deviation of the
+    teacher's map in cascade k on the first training batch (at least 1e-6). The teacher gets no gradient and builds no graph.
+
+    Args:
+        student: the network to train.
+        teacher: the frozen network, as many cascades.
+        method: key of :data:`kdrecon.distillation.METHODS`.
+        kd_form: "paper" or "released", see :func:`kdrecon.distillation.get_method`; the released forms are not scaled.
+        alpha: weight of the imitation of the teacher's output, 0 to 1. SFT-KD-Recon: 0; KD-MRI: 0.5, where alpha
+            weighs the reconstruction.
+        stage: "joint" for all terms together; "features" for w L_KD alone, "reconstruction" for all but that.
+
+    Raises:
+        InputError: no such method or form, or a method without feature maps.
+        ValueError: the numbers of cascades differ, or the stage is unknown.
+    """
+
+    STAGES = ("joint", "features", "reconstruction")
+
+    def __init__(
+        self, student: DCCNN, teacher: DCCNN, method: str,
+        kd_form: str = "paper", alpha: float = 0.0, stage: str = "joint",
+    ):  # fmt: skip
+        super().__init__()
+        if stage not in self.STAGES:
+            raise ValueError(f"stage {stage!r} is unknown: expected one of {', '.join(self.STAGES)}")
+        self.network = self.evaluated = student
+        self.teacher = _frozen(teacher, student)
+        self.alpha, self.stage = alpha, stage
+        self.method = get_method(method, kd_form)(cascades=len(student.blocks))
+        if not self.method.taps:
+            raise InputError(
+                f"method {method!r} compares no feature maps: expected kdrecon.training.objectives.distil to build it"
+            )
+        self.register_buffer("sigma", torch.ones(len(student.blocks), len(tap_layers(self.method.taps, student.depth))))
+
+    def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
+        if self.stage == "reconstruction":
+            return
+        if self.method.scaled:
+            maps = self.teacher_maps(batch)
+            deviations = [[float(tap.float().std()) for tap in cascade] for cascade in maps]
+            self.sigma.copy_(torch.tensor(deviations).clamp(min=1e-6))
+        self.method.prepare(self._scaled(self.teacher_maps(b)) for b in epoch or [batch])
+
+    def forward(self, batch: Batch) -> Loss:
+        if self.stage != "reconstruction" or self.alpha:
+            with torch.no_grad():
+                x_teacher, teacher_maps = self._reconstruct(self.teacher, batch)
+        x_student, maps = self._reconstruct(self.network, batch)
+        terms = {}
+        if self.stage != "features":
+            terms["reconstruction"] = (1 - self.alpha) * F.l1_loss(x_student, batch.x)
+            if self.alpha:
+                terms["imitation"] = self.alpha * F.l1_loss(x_student, x_teacher)
+        if self.stage != "reconstruction":
+            terms["distillation"] = self.method.weight * self.method(self._scaled(maps), self._scaled(teacher_maps))
+        return Loss(sum(terms.values()), terms)
+
+    @torch.no_grad()
+    def teacher_maps(self, batch: Batch) -> list[list[Tensor]]:
+        """The teacher's compared maps, lists over cascades and layers, without a graph."""
+        return self._reconstruct(self.teacher, batch)[1]
+
+    def _reconstruct(self, model: DCCNN, batch: Batch) -> tuple[Tensor, list[list[Tensor]]]:
+        layers = [j - 1 for j in tap_layers(self.method.taps, model.depth)]
+        x, taps = model(batch.x_u, batch.y, batch.mask, taps=layers)
+        return x, select(self.method.taps, taps)
+
+    def _scaled(self, maps: list[list[Tensor]]) -> list:
+        scaled = [[tap.float() / sigma for tap, sigma in zip(*pair)] for pair in zip(maps, self.sigma)]
+        return [tuple(cascade) if len(cascade) > 1 else cascade[0] for cascade in scaled]
+
+
+class Interactive(Objective):
+    """A student whose cascades practise among those of a frozen teacher (IKD): L = |x - x_rec|_1.
+
+    x_rec is the output of a network drawn anew at each step: every cascade is the student's or the teacher's with
+    probability 1/2, drawn again where none is the student's. Gradients pass through the teacher's cascades to the
+    student's before them; a student cascade that was not drawn does not move. Evaluated are the student's cascades alone.
+
+    Args:
+        student: the network to train.
+        teacher: the frozen network, as many cascades and the same data fidelity.
+
+    Raises:
+        ValueError: the numbers of cascades or the data-fidelity modes differ.
+
+    Source: Fu et al. 2020 (arXiv 2007.01476), where blocks of a classifier are swapped.
+    """
+
+    def __init__(self, student: DCCNN, teacher: DCCNN):
+        super().__init__()
+        self.network = self.evaluated = student
+        self.teacher = _frozen(teacher, student)
+
+    def draw(self) -> list[bool]:
+        """For each cascade whether it is the student's; at least one is."""
+        own = torch.zeros(len(self.network.blocks), dtype=torch.bool)
+        while not own.any():
+            own = torch.rand(len(own)) < 0.5
+        return own.tolist()
+
+    def forward(self, batch: Batch) -> Loss:
+        measurement = self.network.fidelity.measure(batch.y, batch.mask)
+        x = batch.x_u
+        for k, own in enumerate(self.draw()):
+            x, _ = (self.network if own else self.teacher).cascade(k, x, measurement)
+        loss = F.l1_loss(x, batch.x)
+        return Loss(loss, {"reconstruction": loss})
+
+
+def distil(student: DCCNN, teacher: DCCNN, method: str, **switches) -> Objective:
+    """The objective of a distillation method: :class:`Interactive` for "ikd", else :class:`Distillation`.
+
+    Args:
+        student: the network to train.
+        teacher: the frozen network, as many cascades.
+        method: key of :data:`kdrecon.distillation.METHODS`.
+        **switches: of :class:`Distillation`; "ikd" has one loss term and takes the defaults alone.
+
+    Raises:
+        InputError: no such method or form, or another stage or alpha for "ikd".
+    """
+    if get_method(method, switches.get("kd_form", "paper")).taps:
+        return Distillation(student, teacher, method, **switches)
+    if switches.get("stage", "joint") != "joint" or switches.get("alpha", 0):
+        raise InputError(f"method {method!r} has a single loss term: expected schedule 'joint' and alpha 0")
+    return Interactive(student, teacher)
+
+
+def _frozen(teacher: DCCNN, student: DCCNN) -> DCCNN:
+    """The teacher without gradients, if it fits the student."""
+    for name, values in {
+        "cascades": [len(model.blocks) for model in (student, teacher)],
+        "data fidelity": [model.fidelity.mode for model in (student, teacher)],
+    }.items():
+        if values[0] != values[1]:
+            raise ValueError(f"{name} of the student: {values[0]}, of the teacher: {values[1]}; expected the same")
+    return teacher.requires_grad_(False)

@@ -1,0 +1,66 @@
+"""The architecture: which package may import which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from kdrecon.storage.places import PACKAGES
+
+FLOORS = (  # from the ground up
+    "errors", "metrics", "storage", "physics", "data", "models", "distillation", "training", "runs", "results",
+    "released", "teaching", "app", "__main__",
+)  # fmt: skip
+MODULES = sorted(path.relative_to(PACKAGES) for path in (PACKAGES / "kdrecon").rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of kdrecon that a file imports, anywhere in it."""
+    known, found = {name(module) for module in MODULES}, set()
+    for node in ast.walk(ast.parse((PACKAGES / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            found |= {full if (full := f"{node.module}.{alias.name}") in known else node.module for alias in node.names}
+    return {module for module in found if module.split(".")[0] == "kdrecon"}
+
+
+GRAPH = {name(path): imports(path) for path in MODULES}
+
+
+NOT_YET = {"kdrecon.training.logs": "it draws the live curve itself"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [pytest.param(m, marks=pytest.mark.xfail(reason=NOT_YET[m], strict=True)) if m in NOT_YET else m for m in GRAPH],
+)
+def test_imports_go_down(module):
+    floor = {package: number for number, package in enumerate(FLOORS)}
+    for imported in GRAPH[module] - {"kdrecon"}:
+        above, below = module.split(".")[1], imported.split(".")[1]
+        assert floor[below] <= floor[above], f"{module} imports {imported}, which stands above it"
+
+
+def test_no_module_imports_itself_over_others():
+    def reached(start: str, seen: set[str]) -> set[str]:
+        for module in GRAPH.get(start, set()) - seen:
+            seen.add(module)
+            reached(module, seen)
+        return seen
+
+    assert not [module for module in GRAPH if module in reached(module, set())]
+
+
+def test_the_library_imports_neither_the_preparation_of_data_nor_what_stands_beside_it():
+    beside = {"data_prep", "lessons", "book", "benchmarks", "tests"}
+    for path in MODULES:
+        for node in ast.walk(ast.parse((PACKAGES / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+                assert not beside & {module.split(".")[0] for module in names}, path
