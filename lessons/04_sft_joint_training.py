@@ -60,12 +60,13 @@ switches = {}  # single switches on top of the preset, such as {"fidelity": "her
 
 # %%
 from kdrecon.runs import Laboratory
+from kdrecon.teaching import live
 
 lab = Laboratory(
     dataset=dataset, acceleration=acceleration, resolution=resolution,
     epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
     data_root=data_root, run_root=run_root, ready=ready,
-    precision=precision, preset=preset, switches=switches,
+    precision=precision, preset=preset, switches=switches, listeners=[live.curve],
 )  # fmt: skip
 
 # %% [markdown]

@@ -1,6 +1,8 @@
 """The architecture: which package may import which."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,13 +35,7 @@ def imports(path: Path) -> set[str]:
 GRAPH = {name(path): imports(path) for path in MODULES}
 
 
-NOT_YET = {"kdrecon.training.logs": "it draws the live curve itself"}
-
-
-@pytest.mark.parametrize(
-    "module",
-    [pytest.param(m, marks=pytest.mark.xfail(reason=NOT_YET[m], strict=True)) if m in NOT_YET else m for m in GRAPH],
-)
+@pytest.mark.parametrize("module", GRAPH)
 def test_imports_go_down(module):
     floor = {package: number for number, package in enumerate(FLOORS)}
     for imported in GRAPH[module] - {"kdrecon"}:
@@ -64,3 +60,13 @@ def test_the_library_imports_neither_the_preparation_of_data_nor_what_stands_bes
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
                 assert not beside & {module.split(".")[0] for module in names}, path
+
+
+DRAWING = {"matplotlib", "IPython", "ipywidgets", "tensorboard"}
+
+
+def test_training_does_not_load_what_draws():
+    code = "import sys; from kdrecon.training import *; print(fit.__name__, *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGES, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "fit" in loaded and not DRAWING & loaded

@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from kdrecon import metrics, training
 from kdrecon.errors import InputError
 from kdrecon.storage import checkpoints
-from kdrecon.training import logs, loop
+from kdrecon.teaching import live
+from kdrecon.training import loop
 from kdrecon.training.loop import fit
 from kdrecon.training.recipe import Recipe
 
@@ -176,8 +177,8 @@ def test_a_curve_grows_where_a_notebook_is_watched(variables, curves, tmp_path, 
         monkeypatch.setenv(name, "1")
     shown = []
     handle = SimpleNamespace(update=shown.append)
-    monkeypatch.setattr(logs, "display", lambda first, display_id: shown.append(first) or handle)
-    fit_in(tmp_path, objective("supervised"), slices(2), RECIPE)
+    monkeypatch.setattr(live, "display", lambda first, display_id: shown.append(first) or handle)
+    fit(objective("supervised"), slices(2), slices(2), RECIPE, tmp_path, {}, listeners=[live.curve])
     assert [type(item).__name__ for item in shown] == ["HTML", "Figure", "Figure", "HTML"][:curves]
     assert not plt.get_fignums()
 

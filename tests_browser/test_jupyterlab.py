@@ -31,8 +31,9 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 PAGE = 3000  # pixels of a screenshot's height
 
 TRAINING = """
-from kdrecon.runs.laboratory import Laboratory
-lab = Laboratory(epochs=20, resolution=64, device="cpu", ready=False, run_root="{run_root}")
+from kdrecon.runs import Laboratory
+from kdrecon.teaching import live
+lab = Laboratory(epochs=20, resolution=64, device="cpu", ready=False, run_root="{run_root}", listeners=[live.curve])
 lab.student();
 """
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from kdrecon.storage.checkpoints import differences, read_checkpoint, read_weigh
 from kdrecon.storage.files import write_json
 from kdrecon.storage.places import SHIPPED, project_root
 from kdrecon.storage.records import ANEW, read_json, read_table
+from kdrecon.training.logs import Listener
 from kdrecon.training.loop import CONTINUED, fit
 from kdrecon.training.objectives import Objective, StudentFriendly, Supervised, distil
 from kdrecon.training.recipe import resolve_precision
@@ -66,16 +68,18 @@ class Laboratory:
     Args:
         memory_limit: bytes that a split may take up in memory before it is streamed from its files instead; by default
             a quarter of what there is.
+        listeners: who hears of every epoch of a training, as :func:`kdrecon.teaching.live.curve` does.
         **parameters: see :class:`kdrecon.runs.parameters.Parameters`.
 
     Raises:
         InputError: a parameter, the data or the mask cannot be used.
     """
 
-    def __init__(self, *, memory_limit: int | None = None, **parameters):
+    def __init__(self, *, memory_limit: int | None = None, listeners: Sequence[Listener] = (), **parameters):
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device, self.switches = p.torch_device, p.chosen
         self.memory_limit = default_memory_limit(self.device) if memory_limit is None else memory_limit
+        self.listeners = listeners
         self._networks: dict[Path, Network] = {}
         tested = has_split(p.dataset, "test", p.acceleration, self._data_root, self.switches.mask_type)
         self.evaluation_split = "test" if tested else "validation"
@@ -247,16 +251,14 @@ class Laboratory:
             "environment": environment(),
         }
         write_json(folder / "config.json", record)
-        title = experiment.title
+        title, data = experiment.title, (self.train, self.validation, recipe)
         started, seconds = time.perf_counter(), 0.0
         if experiment.method and experiment.switches.schedule == "two_stage":
             features = self._objective(experiment, "features").to(self.device)
-            history = fit(
-                features, self.train, self.validation, recipe, folder / "features", config, f"{title}, features"
-            )
+            history = fit(features, *data, folder / "features", config, f"{title}, features", self.listeners)
             objective.network.load_state_dict(features.network.state_dict())
             seconds = history.seconds.sum()
-        history = fit(objective, self.train, self.validation, recipe, folder, config, title)
+        history = fit(objective, *data, folder, config, title, self.listeners)
         best = history.loc[history.validation_l1.idxmin()]
         made = read_checkpoint(folder / "best_model.pt")["config"]
         record |= {

@@ -1,21 +1,24 @@
-"""What a training says while it runs: progress bar, log.csv, TensorBoard, and a curve where a notebook is watched."""
+"""What a training says while it runs: progress bar, log.csv, TensorBoard, and whoever else listens."""
 
 import contextlib
-import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, display
-from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
 from kdrecon.errors import first_line
 from kdrecon.storage.files import write_text
-from kdrecon.teaching import plots
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+# Entered with the title when a training begins and left when it ends; what it yields is called after every epoch with
+# the rows of all epochs so far.
+Listener = Callable[[str], contextlib.AbstractContextManager[Callable[[list[dict]], None]]]
 
 PICTURES = 3  # slices of the panel
 PANELS = 5  # panels of a training
@@ -27,13 +30,22 @@ class Log(contextlib.AbstractContextManager):
     Args:
         folder: receives log.csv (a row an epoch) and summary/ (TensorBoard: the same figures as curves, and a panel of
             reconstructions a few times in a training).
-        title: name on the progress bar and over the curve.
+        title: name on the progress bar.
         epochs: how many epochs there will be, of how many slices.
         slices: see epochs.
         history: the rows of the epochs that are done.
+        listeners: who else hears of every epoch.
     """
 
-    def __init__(self, folder: Path, title: str, epochs: int, slices: int, history: list[dict]):
+    def __init__(
+        self,
+        folder: Path,
+        title: str,
+        epochs: int,
+        slices: int,
+        history: list[dict],
+        listeners: Sequence[Listener] = (),
+    ):
         self.folder, self.title, self.epochs = folder, title, epochs
         if history:  # the file may have been lost since
             self._write(history)
@@ -42,7 +54,8 @@ class Log(contextlib.AbstractContextManager):
         self._tensorboard(lambda: self._open(len(history)))
         done = len(history) * slices
         self.bar = tqdm(desc=title, total=epochs * slices, initial=done, unit="slice", leave=False)
-        self.curve = display(HTML(""), display_id=True) if is_watched() else None
+        self._left = contextlib.ExitStack()
+        self._listeners = [self._left.enter_context(listener(title)) for listener in listeners]
 
     def _write(self, history: list[dict]) -> None:
         write_text(self.folder / "log.csv", pd.DataFrame(history).to_csv(index=False))
@@ -63,19 +76,18 @@ class Log(contextlib.AbstractContextManager):
         if self.writer:
             self._tensorboard(lambda: self._add(row, watched))
         self.bar.set_postfix_str(f"validation L1 {row['validation_l1']:.5f}", refresh=False)
-        if self.curve:
-            figure = plots.curves(pd.DataFrame(history), title=self.title)
-            self.curve.update(figure)
-            plt.close(figure)
+        for listener in self._listeners:
+            listener(history)
 
     def __exit__(self, *_) -> None:
         self.bar.close()
-        if self.curve:
-            self.curve.update(HTML(""))
+        self._left.close()
         self._close()
         threading.excepthook = self._excepthook
 
     def _open(self, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         self.writer = SummaryWriter(self.folder / "summary", purge_step=done + 1)
 
     def _add(self, row: dict, watched: list[np.ndarray]) -> None:
@@ -113,8 +125,3 @@ def panel(watched: list[np.ndarray]) -> np.ndarray:
     """
     rows = [np.concatenate([x, p, 5 * np.abs(x - p)], axis=1) for x, p in watched]
     return np.concatenate(rows)[None].clip(0, 1)
-
-
-def is_watched() -> bool:
-    """Whether this is a notebook open in a Jupyter server: neither a script nor a batch run, whose progress bars are off."""
-    return "JPY_SESSION_NAME" in os.environ and "TQDM_DISABLE" not in os.environ

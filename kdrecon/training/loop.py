@@ -5,7 +5,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from kdrecon.data.slices import Batch, Slices
 from kdrecon.errors import InputError, first_line
 from kdrecon.storage.checkpoints import differences, read_checkpoint, save_checkpoint, unlike
 from kdrecon.storage.files import alone_in, stop_requested, write_json
-from kdrecon.training.logs import Log
+from kdrecon.training.logs import Listener, Log
 from kdrecon.training.objectives import Objective
 from kdrecon.training.recipe import LAYOUTS, PRECISIONS, Recipe, resolve_precision
 
@@ -35,6 +35,7 @@ def fit(
     folder: Path,
     config: dict,
     title: str = "training",
+    listeners: Sequence[Listener] = (),
 ) -> pd.DataFrame:
     """Train until recipe.epochs are done, continuing from folder/model.pt where an earlier call was interrupted.
 
@@ -52,6 +53,7 @@ def fit(
         folder: where best_model.pt, model.pt, log.csv and summary/ (TensorBoard) are written.
         config: saved in both checkpoints, with precision, layout and device; a model.pt with another one is refused.
         title: name on the progress bar.
+        listeners: who hears of every epoch, as :func:`kdrecon.teaching.live.curve` does.
 
     Returns:
         the history: a row an epoch with the learning rate, the mean of each loss term, the validation L1 over all
@@ -74,7 +76,7 @@ def fit(
             first = train.batch(order[0])
             objective.prepare(first, (train.batch(indices) for indices in order))
             write_json(folder / "gradient_norms.json", gradient_norms(objective, first))
-        with Log(folder, title, recipe.epochs, len(train), training.history) as log:
+        with Log(folder, title, recipe.epochs, len(train), training.history, listeners) as log:
             log.progress(training.next)
             while len(training.history) < recipe.epochs:
                 try:
