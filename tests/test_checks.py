@@ -9,9 +9,9 @@ from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import line_mask
 from kdrecon.storage.places import project_root
 from kdrecon.teaching import checks
-from kdrecon.teaching.verdict import Verdict
+from kdrecon.teaching.checks.verdict import Verdict
 
-NAMES = [name for name, value in vars(checks).items() if hasattr(value, "__wrapped__")]
+NAMES = checks.__all__
 
 
 def exercises():

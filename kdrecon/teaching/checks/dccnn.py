@@ -1,0 +1,88 @@
+"""Data fidelity, convolutions and cascades: the checks of notebook 02."""
+
+import torch
+from torch import Tensor
+
+from kdrecon.physics.fidelity import DataFidelity
+from kdrecon.physics.fourier import fft2, ifft2
+from kdrecon.physics.sampling import undersample
+from kdrecon.teaching.checks.inputs import measured, network, random
+from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, rule_out, tensor
+
+
+@exercise
+def data_fidelity(answer: object) -> str:
+    """(x_cnn, y, mask, lam) -> x_rec (B, 1, H, W): noisy data fidelity, real part."""
+    x, x_cnn, lam = random(2, 1, 12, 12), random(2, 1, 12, 12, seed=1), 3.0
+    mask = torch.zeros(12, 12, dtype=torch.bool)
+    mask[[0, 1, 3, 8, 11]] = True
+    (_, y), X = undersample(x, mask), fft2(x_cnn)
+    fused = torch.where(mask, (X + lam * y) / (1 + lam), X)
+    got = call(answer, x_cnn, y, mask, lam)
+    rule_out(got, {
+        "the image is still complex: take the real part at the end.": ifft2(fused),
+        "the result is k-space: transform it back with ifft2.": fused,
+        "this is the magnitude. Data fidelity takes the real part: a magnitude would hide a wrong sign.":
+            ifft2(fused).abs(),
+        "lambda sits on the network's proposal. It says how far the measurement is"
+        " trusted: (X + lambda y) / (1 + lambda).":
+            ifft2(torch.where(mask, (lam * X + y) / (1 + lam), X)).real,
+        "lines that were not measured are changed too. Off the mask there is no measurement: keep X there.":
+            ifft2((X + lam * y) / (1 + lam)).real,
+        "the sum is not divided by 1 + lambda: it is a weighted mean, the weights add up to 1.":
+            ifft2(torch.where(mask, X + lam * y, X)).real,
+        "this is the noiseless form: lambda does not occur.": ifft2(torch.where(mask, y, X)).real,
+        "mask and proposal are swapped: the weighted mean belongs on the measured lines.":
+            ifft2(torch.where(mask, X, (X + lam * y) / (1 + lam))).real,
+    })  # fmt: skip
+    want = DataFidelity("real", lam)(x_cnn, y, mask)
+    equal(tensor(got, want), want, "go through it: fft2, a weighted mean on the mask, ifft2, real part")
+    return 'the library\'s DataFidelity("real", lam) gives the same numbers.'
+
+
+@exercise
+def receptive_field(answer: object) -> str:
+    """(d) -> side of the square of pixels that a block of d convolutions of 3 x 3 sees."""
+    got = number(call(answer, 5))
+    rule_out(got, {
+        "the views do not add up to 3 d: the first convolution sees 3 pixels, each further one adds one on either side.": 15,
+        "the views do not multiply: each convolution after the first adds one pixel on either side.": 3**5,
+        "this is the number of pixels: expected the side of the square.": 11**2,
+        "each convolution adds one pixel on *either* side, so two a convolution.": 6,
+        "this is the reach on one side: the whole field has both sides and the pixel itself.": 5,
+    })  # fmt: skip
+    for d in (1, 2, 3, 5, 7):
+        equal(number(call(answer, d)), 2 * d + 1, f"it does not hold for d = {d}")
+    return "a D3 block sees 7 x 7 pixels, a D5 block 11 x 11: aliasing reaches along a whole axis."
+
+
+@exercise
+def cascade(answer: object) -> str:
+    """(model, x_u, y, mask) -> list of the images after each cascade."""
+    model, (x_u, y, mask) = network("D2C3"), measured()
+    with torch.no_grad():
+        got = call(answer, model, x_u, y, mask)
+        want, chain, same, z = [], [], [], x_u
+        measurement = model.fidelity.measure(y, mask)
+        for k, block in enumerate(model.blocks):
+            z, _ = model.cascade(k, z, measurement)
+            want.append(z)
+            chain.append(block(chain[-1] if chain else x_u)[0])
+            same.append(model.fidelity(block(x_u)[0], y, mask))
+        at_end = [*chain[:-1], model.fidelity(chain[-1], y, mask)]
+    if isinstance(got, Tensor):
+        raise NotYet("the function returns one tensor: expected a list with the image after each cascade.")
+    if not isinstance(got, list | tuple) or not all(isinstance(image, Tensor) for image in got):
+        raise NotYet(f"the function returns {kind(got)}: expected a list of images; a block returns (image, taps).")
+    if len(got) != len(want):
+        raise NotYet(f"the list has {len(got)} images: expected {len(want)}, one after each block of model.blocks.")
+    if any(image.shape != x_u.shape for image in got):
+        raise NotYet(f"an image is of {tuple(got[0].shape)}: expected {tuple(x_u.shape)}.")
+    rule_out(torch.stack(list(got)), {
+        "data fidelity is missing: apply model.fidelity(proposal, y, mask) after every block.": torch.stack(chain),
+        "data fidelity comes only at the end: it belongs after every block.": torch.stack(at_end),
+        "every block starts from x_u: each must start from the image that the cascade before it returned.":
+            torch.stack(same),
+    })  # fmt: skip
+    equal(torch.stack(list(got)), torch.stack(want), "each turn: block, data fidelity, append")
+    return "this loop is the whole network: model(x_u, y, mask) returns the last image of your list."

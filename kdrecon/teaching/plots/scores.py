@@ -1,0 +1,102 @@
+"""What networks reach: quality slice by slice, against speed, and with either teacher."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kdrecon.teaching.plots.colours import COLOURS, colour, style
+
+
+def lines(
+    x, curves: dict[str, list], xlabel: str, ylabel: str, xscale: str = "linear", mark_best: bool = False
+) -> Figure:
+    """Curves over one axis, labelled at their right end; mark_best puts a dot on each one's maximum."""
+    with style():
+        figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
+        for (name, values), tone in zip(curves.items(), np.linspace(0, 0.6, len(curves))):
+            ax.plot(x, values, color=str(tone))
+            ax.annotate(name, (x[-1], values[-1]), xytext=(6, 0), textcoords="offset points", va="center")
+            if mark_best:
+                best = int(np.argmax(values))
+                ax.plot(x[best], values[best], "o", color=str(tone))
+        ax.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale)
+    return figure
+
+
+def box_plots(scores: dict[str, pd.DataFrame], reference: str) -> Figure:
+    """PSNR of the slices, a box a network, and beside it the difference to the reference, slice by slice.
+
+    A box has the median, the quartiles, and whiskers to 1.5 interquartile ranges.
+
+    Args:
+        scores: network's name -> a row a slice, as :func:`kdrecon.results.evaluate` returns it, the slices in one order.
+        reference: name of the network that is subtracted.
+    """
+    alone = {name: table.psnr for name, table in scores.items()}
+    paired = {name: psnr - alone[reference] for name, psnr in alone.items()}
+    with style():
+        size = (11.2, 1.2 + 0.32 * len(scores))
+        figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
+        for ax, values in zip(axes, (alone, paired)):
+            boxes = ax.boxplot(
+                list(values.values()), orientation="horizontal", patch_artist=True,
+                widths=0.65, medianprops={"color": "black"}, flierprops={"markersize": 3},
+            )  # fmt: skip
+            for box, name in zip(boxes["boxes"], scores):
+                box.set_facecolor(colour(name))
+        axes[0].set_xlabel("PSNR per slice (dB)")
+        axes[1].axvline(0, color="0.6", lw=1, zorder=0)
+        axes[1].set_xlabel(f"PSNR minus that of the {reference}, slice by slice (dB)")
+        axes[0].set_yticks(range(1, len(scores) + 1), list(scores))
+        axes[0].invert_yaxis()
+        counts = sorted({len(table) for table in scores.values()})
+        figure.suptitle(f"{' or '.join(map(str, counts))} slices of the evaluation split")
+    return figure
+
+
+def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figure:
+    """Mean PSNR of networks against the time that each takes for a slice; networks of a kind share a colour.
+
+    Diamonds are networks that were trained without distillation.
+
+    Args:
+        ms: network's name -> milliseconds a slice.
+        psnr: the same names -> mean PSNR in dB.
+    """
+    with style():
+        figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+        for kind, tone in COLOURS.items():
+            names = [name for name in ms if colour(name) == tone]
+            if names:
+                values = [[table[name] for name in names] for table in (ms, psnr)]
+                distilled = "KD" in kind
+                look = {"marker": "o" if distilled else "D", "edgecolor": "white" if distilled else "black"}
+                ax.scatter(*values, s=60, color=tone, label=kind, zorder=2 if distilled else 3, **look)
+        ax.set(xlabel="time a slice (ms)", ylabel="mean PSNR (dB)", xlim=(0, 1.15 * max(ms.values())))
+        ax.set_title("to the left is faster, up is better")
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def distillation_gains(standard: dict[str, float], friendly: dict[str, float], lines: dict[str, float]) -> Figure:
+    """PSNR of each method with the standard and with the student-friendly teacher, beside other networks.
+
+    Args:
+        standard, friendly: method -> mean PSNR in dB of Std-KD and of SFT-KD.
+        lines: network's name -> mean PSNR in dB, drawn as vertical lines.
+    """
+    with style():
+        figure, ax = plt.subplots(figsize=(8, 1.4 + 0.45 * len(standard)), layout="constrained")
+        for name, value in lines.items():
+            ax.axvline(value, color=colour(name), lw=1.5, ls="--", label=name, zorder=0)
+        for row, method in enumerate(standard):
+            ax.plot([standard[method], friendly[method]], [row, row], color="0.7", lw=2, zorder=1)
+        for name, values in (("Std-KD", standard), ("SFT-KD", friendly)):
+            ax.scatter(list(values.values()), range(len(values)), s=60, color=colour(name), label=name, zorder=2)
+        ax.set_yticks(range(len(standard)), list(standard))
+        ax.invert_yaxis()
+        ax.margins(y=0.15)
+        ax.set(xlabel="mean PSNR (dB)", title="Std-KD and SFT-KD, method by method")
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

@@ -1,0 +1,12 @@
+from .explorer import Explorer as Explorer
+from .kspace import REGIONS as REGIONS
+from .kspace import brush_figure as brush_figure
+from .kspace import kspace_brush as kspace_brush
+from .kspace import undersampling_explorer as undersampling_explorer
+from .kspace import undersampling_figure as undersampling_figure
+from .networks import attention_figure as attention_figure
+from .networks import attention_viewer as attention_viewer
+from .networks import cascade_figure as cascade_figure
+from .networks import cascade_stepper as cascade_stepper
+from .networks import reconstruction_browser as reconstruction_browser
+from .networks import reconstruction_figure as reconstruction_figure
