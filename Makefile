@@ -1,5 +1,5 @@
-# make run: the whole course, headless. make test: everything that CI checks; make test-portable: its arithmetic as the
-# simplest processor does it; make test-browser: that in a browser.
+# make run: the whole course, headless. make check: style, types, notebooks as built; make test: that and the tests;
+# make test-portable: their arithmetic as the simplest processor does it; make test-browser: the notebooks in a browser.
 # make lab: the same notebooks in JupyterLab. make book: a run as a web site.
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -9,15 +9,18 @@ PARAMS ?= params/quick.yaml
 ARITHMETIC := checks data distillation distillation_interactive distillation_released distillation_training \
               distillation_values fidelity fourier metrics models released sampling sft training
 
-.PHONY: run test test-portable test-browser lab book venv notebooks handout ready sample clean
+.PHONY: run check test test-portable test-browser lab book venv notebooks handout ready sample clean
 
 run: venv
 	$(BIN)/kdrecon run --params params/quick.yaml
 
-test: venv
+check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python lessons/build.py --check
+
+test: check
 	$(BIN)/python -X warn_default_encoding -m pytest
 
 test-portable: venv
@@ -55,4 +58,4 @@ sample: venv
 	$(BIN)/python -m data_prep sample
 
 clean:
-	rm -rf $(VENV) runs *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
