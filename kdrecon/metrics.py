@@ -8,9 +8,12 @@ everywhere, or a data range that is not above 0; hfn and vif also for a target w
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
+from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
@@ -18,9 +21,68 @@ VIF_NOISE = 2.0
 SMALLEST = 17  # pixels along each axis that the coarsest window of vif needs
 
 
-def _slicewise(metric: Callable[[np.ndarray, np.ndarray, float], float]) -> Callable:
+Signed = TypeVar("Signed")  # a number or an array of numbers
+
+
+class SliceMetric(Protocol):
+    """How every metric is called."""
+
+    def __call__(
+        self, target: ArrayLike, prediction: ArrayLike, data_range: float | None = None
+    ) -> float | np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as tables, figures and statistics know it.
+
+    Attributes:
+        name: its column.
+        compute: its function.
+        title: how people write it.
+        digits: decimals that tables show.
+        unit: "dB"; "" where it has none.
+        lower_is_better: whether a lower value is a better image.
+    """
+
+    name: str
+    compute: SliceMetric
+    title: str
+    digits: int
+    unit: str = ""
+    lower_is_better: bool = False
+
+    def __call__(self, target: ArrayLike, prediction: ArrayLike, data_range: float | None = None) -> float | np.ndarray:
+        """As its function: (H, W) to a float, (S, H, W) to one a slice (S,)."""
+        return self.compute(target, prediction, data_range)
+
+    @property
+    def heading(self) -> str:
+        """Title and unit: "PSNR (dB)"."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def text(self, value: float, sd: float = np.nan) -> str:
+        """A value as tables show it, "31.52", with its standard deviation "31.52 ± 1.04"; "" for NaN."""
+        spread = "" if np.isnan(sd) else f" ± {sd:.{self.digits}f}"
+        return "" if np.isnan(value) else f"{value:.{self.digits}f}{spread}"
+
+    def signed(self, difference: float) -> str:
+        """A difference as tables show it, "+0.20"; "" for NaN."""
+        return "" if np.isnan(difference) else f"{round(difference, self.digits) + 0.0:+.{self.digits}f}"
+
+    def quantity(self, target: ArrayLike, prediction: ArrayLike) -> str:
+        """Its value for an image (H, W) as figures write it: "31.52 dB", or "SSIM 0.9012" where it has no unit."""
+        value = self.text(self.compute(target, prediction))  # type: ignore[arg-type]
+        return f"{value} {self.unit}" if self.unit else f"{self.title} {value}"
+
+    def gain(self, difference: Signed) -> Signed:
+        """A difference of values, turned so that above 0 is better."""
+        return -difference if self.lower_is_better else difference  # type: ignore[operator]
+
+
+def _slicewise(metric: Callable[[np.ndarray, np.ndarray, float], float]) -> SliceMetric:
     @wraps(metric)
-    def over_slices(target, prediction, data_range: float | None = None) -> float | np.ndarray:
+    def over_slices(target: ArrayLike, prediction: ArrayLike, data_range: float | None = None) -> float | np.ndarray:
         target, prediction = np.asarray(target, np.float64), np.asarray(prediction, np.float64)
         if target.shape != prediction.shape or target.ndim not in (2, 3):
             raise ValueError(
@@ -43,14 +105,14 @@ def _slicewise(metric: Callable[[np.ndarray, np.ndarray, float], float]) -> Call
 
 
 @_slicewise
-def psnr(target, prediction, data_range):
+def psnr(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
     """Peak signal-to-noise ratio, 10 log10(range^2 / MSE), in dB; infinite for equal images."""
     with np.errstate(divide="ignore"):
         return skimage_metrics.peak_signal_noise_ratio(target, prediction, data_range=data_range)
 
 
 @_slicewise
-def ssim(target, prediction, data_range):
+def ssim(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
     """Structural similarity, mean over uniform windows of 7 x 7; 1 for equal images.
 
     The window is scikit-image's default and that of the released code; :func:`ssim_gaussian` has that of the original.
@@ -59,7 +121,7 @@ def ssim(target, prediction, data_range):
 
 
 @_slicewise
-def ssim_gaussian(target, prediction, data_range):
+def ssim_gaussian(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
     """Structural similarity as in its original form: Gaussian windows of 11 x 11, sigma 1.5 pixels; 1 for equal images.
 
     Source: Wang et al. 2004. Its values do not compare with those of :func:`ssim`.
@@ -70,19 +132,19 @@ def ssim_gaussian(target, prediction, data_range):
 
 
 @_slicewise
-def nmse(target, prediction, data_range):
+def nmse(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
     """Normalised mean squared error, |x - p|^2 / |x|^2."""
     return ((target - prediction) ** 2).sum() / (target**2).sum()
 
 
 @_slicewise
-def mse(target, prediction, data_range):
+def mse(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
     """Mean squared error."""
     return skimage_metrics.mean_squared_error(target, prediction)
 
 
 @_slicewise
-def hfn(target, prediction, data_range):
+def hfn(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
     """High-frequency norm error, |L x - L p|^2 / |L x|^2 with the Laplacian L and predictions clipped to [0, 1].
 
     Raises ValueError for a constant target. Source: released code of SFT-KD-Recon.
@@ -93,7 +155,7 @@ def hfn(target, prediction, data_range):
 
 
 @_slicewise
-def vif(target, prediction, data_range):
+def vif(target: np.ndarray, prediction: np.ndarray, data_range: float) -> float:
     """Visual information fidelity in the pixel domain: information the prediction keeps of the target; 1 for equal images.
 
     Over four scales: sum log2(1 + g^2 s_x^2 / (s_v^2 + s_n^2)) / sum log2(1 + s_x^2 / s_n^2), with local gain g and
@@ -130,7 +192,14 @@ def vif(target, prediction, data_range):
     return kept / total
 
 
-METRICS = {"psnr": psnr, "ssim": ssim, "nmse": nmse, "mse": mse, "hfn": hfn, "vif": vif}
+PSNR = Metric("psnr", psnr, "PSNR", digits=2, unit="dB")
+SSIM = Metric("ssim", ssim, "SSIM", digits=4)
+NMSE = Metric("nmse", nmse, "NMSE", digits=4, lower_is_better=True)
+MSE = Metric("mse", mse, "MSE", digits=4, lower_is_better=True)
+HFN = Metric("hfn", hfn, "HFN", digits=4, lower_is_better=True)
+VIF = Metric("vif", vif, "VIF", digits=4)
+METRICS = {metric.name: metric for metric in (PSNR, SSIM, NMSE, MSE, HFN, VIF)}
+PUBLISHED = ("psnr", "ssim")  # what papers report: tables show their spread, too
 
 
 def _check_structure(target: np.ndarray) -> None:

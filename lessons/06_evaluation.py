@@ -198,9 +198,9 @@ plots.comparison(clean, faulty)
 plt.show()
 
 # %%
-measures = {key.upper(): metrics.METRICS[key] for key in ("psnr", "ssim", "hfn", "vif")}
+measures = [metrics.METRICS[key] for key in ("psnr", "ssim", "hfn", "vif")]
 opinions = {
-    fault: {name: f"{measure(clean, image):.3f}" for name, measure in measures.items()}
+    fault: {measure.title: f"{measure(clean, image):.3f}" for measure in measures}
     for fault, image in faulty.items()
 }
 edges = ndimage.laplace

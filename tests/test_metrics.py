@@ -22,6 +22,25 @@ def test_the_registry_is_in_the_order_of_the_tables():
     assert list(METRICS) == ["psnr", "ssim", "nmse", "mse", "hfn", "vif"]
 
 
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_the_worse_image_loses(metric):
+    x, p = pair(48, 41)
+    assert metric.gain(metric(x, x + 2 * (p - x)) - metric(x, p)) < 0
+
+
+@pytest.mark.parametrize(
+    "name, heading, text, spread, signed",
+    [
+        ("psnr", "PSNR (dB)", "31.25", "31.25 ± 1.00", "+0.00"),
+        ("nmse", "NMSE", "31.2500", "31.2500 ± 1.0000", "-0.0040"),
+    ],
+)
+def test_how_tables_write_a_metric(name, heading, text, spread, signed):
+    metric = METRICS[name]
+    assert [metric.heading, metric.text(31.25), metric.text(31.25, 1.0)] == [heading, text, spread]
+    assert metric.signed(-0.004) == signed and metric.text(math.nan, 1.0) == metric.signed(math.nan) == ""
+
+
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("data_range", [None, 1.0, 0.7])
 def test_scikit_image_slice_by_slice(shape, data_range):

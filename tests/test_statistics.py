@@ -4,7 +4,6 @@ import pytest
 from scipy import stats
 
 from kdrecon.errors import InputError
-from kdrecon.results import statistics
 from kdrecon.results.statistics import Spread, compare, estimate, holm, seed_spread, subject_means
 
 
@@ -199,7 +198,3 @@ def test_tables_that_do_not_pair_are_refused():
         compare(tables, "tutor")
     with pytest.raises(InputError, match="metric 'loss' is unknown: expected one of psnr"):
         compare(tables, "student", "loss")
-
-
-def test_lower_is_better_for_errors_alone():
-    assert set(statistics.LOWER_IS_BETTER) == {"nmse", "mse", "hfn"}

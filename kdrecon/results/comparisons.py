@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from kdrecon.errors import InputError
+from kdrecon.metrics import METRICS, PUBLISHED
 from kdrecon.results.evaluation import evaluated
 from kdrecon.results.names import PLACE, identity, network_name, reading_order
-from kdrecon.results.statistics import LOWER_IS_BETTER, judged, mean_over_subjects, pair, spread_over_seeds
+from kdrecon.results.statistics import judged, mean_over_subjects, pair, spread_over_seeds
 from kdrecon.storage.files import write_table
 
 AGAINST = {
@@ -67,7 +68,7 @@ def configurations(run_root: Path) -> list[Configuration]:
 
 
 def comparisons(
-    run_root: Path, against: str | Mapping[str, object] | None = None, metrics: tuple[str, ...] = ("psnr", "ssim")
+    run_root: Path, against: str | Mapping[str, object] | None = None, metrics: tuple[str, ...] = PUBLISHED
 ) -> pd.DataFrame:
     """Each network of a run against the plain student, the longer trained control and Std-KD; a row a comparison.
 
@@ -179,7 +180,7 @@ def _table(
     place: tuple, networks: list[Configuration], references: list[Configuration | None], kind: str, metric: str
 ) -> pd.DataFrame:
     """The comparisons of one place with one kind of reference: one family of tests."""
-    sign, rows, unpaired = -1 if metric in LOWER_IS_BETTER else 1, [], []
+    rows, unpaired = [], []
     spread = spread_over_seeds([network.scores for network in networks], metric)
     for network, reference in zip(networks, references):
         if reference is None:
@@ -189,7 +190,8 @@ def _table(
             "metric": metric,
             "mean": np.mean([mean_over_subjects(table, metric) for table in network.scores.values()]),
         }
-        row["below_student"] = sign * _gap(network, _reference(network, networks, "student"), metric) < 0
+        plain = _reference(network, networks, "student")
+        row["below_student"] = METRICS[metric].gain(_gap(network, plain, metric)) < 0
         for role in ("teacher", "sft_teacher"):
             row[f"gap_{role}"] = _gap(network, _closest(network, [c for c in networks if c["model"] == role]), metric)
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kdrecon.metrics import PUBLISHED
 from kdrecon.runs.experiment import RESOLUTION
 from kdrecon.runs.switches import Switches
 from kdrecon.training.recipe import Recipe
@@ -58,19 +59,17 @@ def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
     for figure in published().to_dict("records"):
         if (figure["dataset"], figure["acceleration"]) in places:
             row = {key: figure[key] for key in ("source", *IDENTIFYING)}
-            row |= {f"published_{name}": figure[name] for name in ("psnr", "ssim")}
+            row |= {f"published_{name}": figure[name] for name in PUBLISHED}
             attempts = [own for own in summary.to_dict("records") if _same(figure, own)]
             for own in attempts:
-                rows.append(
-                    row | {key: own[key] for key in ("psnr", "ssim", "seed")} | {"status": _status(figure, own)}
-                )
+                rows.append(row | {key: own[key] for key in (*PUBLISHED, "seed")} | {"status": _status(figure, own)})
             if not attempts:
                 rows.append(row | {"status": "not attempted"})
     return pd.DataFrame(rows)
 
 
 def _figures(values: list[float]) -> dict[str, float]:
-    return dict(zip(("psnr", "ssim"), values))
+    return dict(zip(PUBLISHED, values))
 
 
 def _paper(figure: dict) -> str:

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from kdrecon.errors import InputError
+from kdrecon.metrics import METRICS, PSNR, PUBLISHED
 from kdrecon.results.comparisons import AGAINST
 from kdrecon.results.names import PLACE, network_name
 from kdrecon.results.published import IDENTIFYING, beside_published, published
+from kdrecon.results.tables import MEANS
 from kdrecon.runs.experiment import sides
 from kdrecon.storage.files import visible, write_text
 from kdrecon.storage.records import read_text
@@ -89,50 +91,43 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
     settings = summary.columns[: summary.columns.get_loc("parameters")]
     described += [name for name in settings if name not in described and trained[name].nunique() > 1]
     table = summary[described].copy()
-    for name, digits in {"psnr": 2, "ssim": 4}.items():
-        pairs = zip(summary[name], summary[f"{name}_sd"])
-        table[name] = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in pairs]
-        if name == "psnr" and "psnr_seed_sd" in summary:
-            table["over seeds"] = ["" if pd.isna(sd) else f"± {sd:.2f}" for sd in summary.psnr_seed_sd]
-    for name in ("nmse", "hfn", "vif"):
-        table[name] = summary[name].map("{:.4f}".format)
-    labels = {
-        "best_epoch": "best epoch",
-        "psnr": "PSNR (dB)",
-        "ssim": "SSIM",
-        "nmse": "NMSE",
-        "hfn": "HFN",
-        "vif": "VIF",
-    }
-    return table.rename(columns=labels)
+    for metric in (METRICS[name] for name in PUBLISHED):
+        table[metric.heading] = list(map(metric.text, summary[metric.name], summary[f"{metric.name}_sd"]))
+        if metric is PSNR and "psnr_seed_sd" in summary:
+            table["over seeds"] = ["" if pd.isna(sd) else f"± {PSNR.text(sd)}" for sd in summary.psnr_seed_sd]
+    for metric in (METRICS[name] for name in MEANS):
+        table[metric.heading] = summary[metric.name].map(metric.text)
+    return table.rename(columns={"best_epoch": "best epoch"})
 
 
 def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
     """Comparisons as people read them: a row a network, differences of one metric with interval, spread and verdict."""
     table = compared[compared.metric == metric]
-    digits = 2 if metric == "psnr" else 4
-
-    def signed(values):
-        return ["" if pd.isna(value) else f"{round(value, digits) + 0.0:+.{digits}f}" for value in values]
-
-    def plain(values, decimals=digits):
-        return ["" if pd.isna(value) else f"{value:.{decimals}f}" for value in values]
-
-    interval = [f"{low} to {high}" if low else "" for low, high in zip(signed(table.low), signed(table.high))]
+    signed, text = METRICS[metric].signed, METRICS[metric].text
+    intervals = zip(table.low, table.high)
     columns = {"network": table.network}
     if table.reference.nunique() > 1:
         columns["reference"] = table.reference
     columns |= {
-        "difference": signed(table.difference),
-        "95 % interval": interval,
-        "SD over seeds": plain(table.seed_sd),
-        "p (Holm)": ["< 0.001" if p < 0.001 else text for p, text in zip(table.p_holm, plain(table.p_holm, 3))],
+        "difference": table.difference.map(signed),
+        "95 % interval": ["" if np.isnan(low) else f"{signed(low)} to {signed(high)}" for low, high in intervals],
+        "SD over seeds": table.seed_sd.map(text),
+        "p (Holm)": table.p_holm.map(_p),
         "verdict": table.verdict,
     }
     if (table.against == "student").all():
         columns["below the plain student"] = ["yes" if below is True else "" for below in table.below_student.tolist()]
-        columns |= {"minus teacher": signed(table.gap_teacher), "minus SFT teacher": signed(table.gap_sft_teacher)}
+        columns |= {
+            "minus teacher": table.gap_teacher.map(signed),
+            "minus SFT teacher": table.gap_sft_teacher.map(signed),
+        }
     return pd.DataFrame(columns)
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _published(summary: pd.DataFrame) -> str:
@@ -150,10 +145,10 @@ def _published(summary: pd.DataFrame) -> str:
     shown = pd.DataFrame({"source": table.source + (", " + table.acceleration if several else "")})
     shown["network"] = [network_name(row, [row]) for row in table[IDENTIFYING].to_dict("records")]
     shown["architecture"] = table.network.replace("zero_filled", "")
-    for name, digits in (("psnr", 2), ("ssim", 4)):
-        for heading, column in ((f"{name.upper()} published", f"published_{name}"), (f"{name.upper()} here", name)):
+    for metric in (METRICS[name] for name in PUBLISHED):
+        for place, column in (("published", f"published_{metric.name}"), ("here", metric.name)):
             values = table[column] if column in table else pd.Series(np.nan, table.index)
-            shown[heading] = ["" if pd.isna(value) else f"{value:.{digits}f}" for value in values]
+            shown[f"{metric.title} {place}"] = values.map(metric.text)
     shown["status"] = table.status
     return (
         f"{title}<p>Means over the papers' validation data, over volumes by their code, though the papers do not say so. "
@@ -166,9 +161,8 @@ def _published(summary: pd.DataFrame) -> str:
 def _volume_wise(volumes: pd.DataFrame) -> str:
     """The section on volume-wise figures, a row a network."""
     table = volumes[["network", "seed", "volumes"]].copy()
-    for name, title, digits in (("psnr", "PSNR (dB)", 2), ("ssim", "SSIM", 4), ("nmse", "NMSE", 4)):
-        pairs = zip(volumes[name], volumes[f"{name}_sd"])
-        table[title] = [f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if pd.notna(sd) else "") for mean, sd in pairs]
+    for metric in (METRICS[name] for name in ("psnr", "ssim", "nmse")):
+        table[metric.heading] = list(map(metric.text, volumes[metric.name], volumes[f"{metric.name}_sd"]))
     return (
         "<h2>Volume-wise figures</h2><p>One error over all voxels of a volume, range its maximum; mean &plusmn; standard "
         'deviation over volumes. They do not compare with the slice-wise figures above.</p><div class="scroll">'

@@ -17,7 +17,6 @@ from kdrecon.metrics import METRICS
 
 LEAST_SUBJECTS = 6
 LEVEL = 0.05
-LOWER_IS_BETTER = ("nmse", "mse", "hfn")
 
 
 class Spread(NamedTuple):
@@ -228,7 +227,7 @@ def judged(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """
     rows = rows.copy()
     rows["p_holm"] = holm(rows.p)
-    gain = rows.difference * (-1 if metric in LOWER_IS_BETTER else 1)
+    gain = METRICS[metric].gain(rows.difference)
     rows["verdict"] = np.where(rows.p_holm < LEVEL, np.where(gain > 0, "better", "worse"), "not shown")
     rows.loc[rows.p.isna(), "verdict"] = "not tested"
     rows["note"] = [_note(row.subjects, row.seeds) for row in rows.itertuples()]

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from kdrecon.errors import InputError
-from kdrecon.metrics import METRICS
+from kdrecon.metrics import METRICS, PSNR, PUBLISHED
 from kdrecon.results.evaluation import evaluated, read_results, volume_score
 from kdrecon.results.names import PLACE, identity, network_name, reading_order
 from kdrecon.runs.laboratory import Network
 from kdrecon.storage.files import write_table
+
+MEANS = ("nmse", "hfn", "vif")  # metrics of which the tables of people show the mean alone; NMSE stands for MSE, too
 
 
 def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
@@ -87,15 +89,14 @@ def quality_table(
     rows = {}
     for name, table in scores.items():
         epochs = networks[name].experiment.epochs
-        gap = f"{round(table.psnr.mean() - scores[reference].psnr.mean(), 2) + 0.0:+.2f}"
+        gap = PSNR.signed(table.psnr.mean() - scores[reference].psnr.mean())
         if 0 < epochs != networks[reference].experiment.epochs > 0:
             gap = "other epochs"
         rows[name] = {
             "epochs": str(epochs or "-"),
-            "PSNR (dB)": f"{table.psnr.mean():.2f} ± {table.psnr.std():.2f}",
-            "SSIM": f"{table.ssim.mean():.4f} ± {table.ssim.std():.4f}",
-            **{key.upper(): f"{table[key].mean():.4f}" for key in ("nmse", "hfn", "vif")},
-            f"PSNR minus {reference} (dB)": "" if name == reference else gap,
+            **{METRICS[key].heading: METRICS[key].text(table[key].mean(), table[key].std()) for key in PUBLISHED},
+            **{METRICS[key].heading: METRICS[key].text(table[key].mean()) for key in MEANS},
+            f"{PSNR.title} minus {reference} ({PSNR.unit})": "" if name == reference else gap,
         }
     return pd.DataFrame(rows).T
 

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kdrecon import metrics
+from kdrecon.metrics import PSNR
 from kdrecon.teaching.plots.colours import bare, style
 
 
@@ -136,7 +136,7 @@ def comparison(
             grey = {"cmap": "gray", "vmin": 0, "vmax": float(target.max())}
             ax[0].imshow(image, **grey)
             ax[0].add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, ec="#F0E442", lw=1.2))
-            ax[0].set_title(name if name == "target" else f"{name}\n{metrics.psnr(target, image):.2f} dB")
+            ax[0].set_title(name if name == "target" else f"{name}\n{PSNR.quantity(target, image)}")
             ax[1].imshow(image[inset], **grey)
             if name != "target":
                 shown = ax[2].imshow(residues[name], cmap="magma", vmin=0, vmax=scale)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from kdrecon.metrics import PSNR
 from kdrecon.teaching.plots.colours import COLOURS, colour, style
 
 
@@ -45,9 +46,9 @@ def box_plots(scores: dict[str, pd.DataFrame], reference: str) -> Figure:
             )  # fmt: skip
             for box, name in zip(boxes["boxes"], scores):
                 box.set_facecolor(colour(name))
-        axes[0].set_xlabel("PSNR per slice (dB)")
+        axes[0].set_xlabel(f"{PSNR.title} per slice ({PSNR.unit})")
         axes[1].axvline(0, color="0.6", lw=1, zorder=0)
-        axes[1].set_xlabel(f"PSNR minus that of the {reference}, slice by slice (dB)")
+        axes[1].set_xlabel(f"{PSNR.title} minus that of the {reference}, slice by slice ({PSNR.unit})")
         axes[0].set_yticks(range(1, len(scores) + 1), list(scores))
         axes[0].invert_yaxis()
         counts = sorted({len(table) for table in scores.values()})
@@ -73,7 +74,7 @@ def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figur
                 distilled = "KD" in kind
                 look = {"marker": "o" if distilled else "D", "edgecolor": "white" if distilled else "black"}
                 ax.scatter(*values, s=60, color=tone, label=kind, zorder=2 if distilled else 3, **look)
-        ax.set(xlabel="time a slice (ms)", ylabel="mean PSNR (dB)", xlim=(0, 1.15 * max(ms.values())))
+        ax.set(xlabel="time a slice (ms)", ylabel=f"mean {PSNR.heading}", xlim=(0, 1.15 * max(ms.values())))
         ax.set_title("to the left is faster, up is better")
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -97,6 +98,6 @@ def distillation_gains(standard: dict[str, float], friendly: dict[str, float], l
         ax.set_yticks(range(len(standard)), list(standard))
         ax.invert_yaxis()
         ax.margins(y=0.15)
-        ax.set(xlabel="mean PSNR (dB)", title="Std-KD and SFT-KD, method by method")
+        ax.set(xlabel=f"mean {PSNR.heading}", title="Std-KD and SFT-KD, method by method")
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from kdrecon import metrics
+from kdrecon.metrics import PSNR
 from kdrecon.physics.fourier import centred_fft2, fft2, ifft2
 from kdrecon.physics.sampling import acceleration_factor, gaussian_mask, line_mask, mirror, undersample
 from kdrecon.teaching import plots
@@ -50,7 +50,7 @@ def _undersampling(x: Tensor) -> Panels:
         return [
             Panel(f"mask, {acceleration_factor(mask):.2f}-fold", np.fft.fftshift(mask.numpy()), (0, 1)),
             Panel("measured k-space", plots.log_magnitude(np.fft.fftshift(y.numpy())), scale, label="log10 |y|"),
-            Panel(f"zero-filled, {metrics.psnr(x, x_u):.2f} dB", x_u.numpy(), (0, top)),
+            Panel(f"zero-filled, {PSNR.quantity(x, x_u)}", x_u.numpy(), (0, top)),
             Panel("error", (x - x_u).abs().numpy(), (0, 0.3 * top), "magma", "|x - x_u|"),
         ]
 
@@ -120,7 +120,7 @@ def _brush(x: Tensor) -> Panels:
         shown = plots.log_magnitude(np.fft.fftshift(kept.numpy()))
         return [
             Panel(f"{share:.2%} of k-space, {energy:.2%} of the energy", shown, scale, label="log10 |X|"),
-            Panel(f"image, {metrics.psnr(x, image):.2f} dB", image.numpy(), span(image), label="intensity"),
+            Panel(f"image, {PSNR.quantity(x, image)}", image.numpy(), span(image), label="intensity"),
             Panel("what is missing", missing.numpy(), span(missing), "magma", "|x - image|"),
         ]
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from kdrecon import metrics
 from kdrecon.data.slices import Batch, Slices
 from kdrecon.distillation import tap_layers
 from kdrecon.distillation.features import attention_map
+from kdrecon.metrics import PSNR, SSIM
 from kdrecon.models.dccnn import DCCNN
 from kdrecon.teaching.widgets.explorer import Explorer, Panel, Panels, choice, draw, slider, span
 
@@ -53,7 +53,7 @@ def _cascade(models: dict[str, DCCNN], batch: Batch) -> Panels:
         images = stages[model][2 * cascade - 2 : 2 * cascade + 1]
         start = "zero-filled" if cascade == 1 else f"after cascade {cascade - 1}"
         names = (start, f"proposal of CNN {cascade}", "after data fidelity")
-        titles = [f"{name}, {metrics.psnr(target, image):.2f} dB" for name, image in zip(names, images)]
+        titles = [f"{name}, {PSNR.quantity(target, image)}" for name, image in zip(names, images)]
         limits = ((0, top), span(images[1]), (0, top))
         error = Panel("error after this cascade", np.abs(target - images[2]), (0, 0.15 * top), "magma", "|x - x_k|")
         return [Panel(*panel, label="intensity") for panel in zip(titles, images, limits)] + [error]
@@ -161,7 +161,7 @@ def _reconstructions(target: np.ndarray, reconstructions: dict[str, np.ndarray])
     def panels(model, number, window, level, gain):
         x, p = target[number - 1], reconstructions[model][number - 1]
         grey = (level - window / 2, level + window / 2)
-        scores = f"{metrics.psnr(x, p):.2f} dB, SSIM {metrics.ssim(x, p):.4f}"
+        scores = f"{PSNR.quantity(x, p)}, {SSIM.quantity(x, p)}"
         return [
             Panel(f"target, slice {number}", x, grey, label="intensity"),
             Panel(f"{model}: {scores}", p, grey, label="intensity"),
