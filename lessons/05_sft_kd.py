@@ -47,32 +47,8 @@ from kdrecon.teaching import checks, plots
 from kdrecon.training import distil
 
 # %% tags=["parameters"]
-dataset = "sample"  # "sample" ships with the repository; else the name of a folder in data_root
-acceleration = "4x"  # "4x", "5x" or "8x"
-resolution = 120  # side of the image matrix, made by cropping k-space; 0 keeps the stored size
-epochs = 14  # epochs of each training; the paper takes 150
-batch_size = 3  # slices a step
-lr = 3.0e-3  # initial learning rate of Adam
-methods = ["at", "fitnets", "cc", "fsp", "sp"]  # distillation methods
-seed = 0  # of weights and of the order of slices
-device = "auto"  # "auto", "cpu" or "cuda"
-data_root = ""  # folder of prepared data sets; "" is the default place
-run_root = ""  # folder of this run's experiments; "" is runs/lab
-ready = True  # start from the trained networks of the repository where they fit
-precision = "auto"  # "auto", "fp32" or "bf16": arithmetic of the training steps
-preset = "paper"  # "paper", "as_released" or "kd_mri": a named set of switches
-switches = {}  # single switches on top of the preset, such as {"fidelity": "hermitian"}
 
-# %%
-from kdrecon.runs import Laboratory
-from kdrecon.teaching import live
-
-lab = Laboratory(
-    dataset=dataset, acceleration=acceleration, resolution=resolution,
-    epochs=epochs, batch_size=batch_size, lr=lr, methods=methods, seed=seed, device=device,
-    data_root=data_root, run_root=run_root, ready=ready,
-    precision=precision, preset=preset, switches=switches, listeners=[live.curve],
-)  # fmt: skip
+# %% tags=["laboratory"]
 
 # %% [markdown]
 # ## Two routes to a distilled student

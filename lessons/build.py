@@ -4,17 +4,25 @@ The scripts are the only edited source. Building twice gives the same bytes; --c
 notebook does not match its script.
 
 An exercise is three code cells in a row: the stub, tagged ``exercise``; its solution, tagged ``solution``; and the
-check. notebooks/ gets stub and check, notebooks/solutions/ solution and check.
+check. notebooks/ gets stub and check, notebooks/solutions/ solution and check. The cells tagged ``parameters`` and
+``laboratory`` are empty in the scripts and written here, from Parameters.
 """
 
+import json
 import re
 import sys
+import textwrap
+from dataclasses import fields
 from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 
 LESSONS = Path(__file__).resolve().parent
+sys.path.insert(0, str(LESSONS.parent))  # the library beside the lessons, whatever is installed
+from kdrecon.runs.parameters import Parameters  # noqa: E402
+
 NOTEBOOKS = LESSONS.parent / "notebooks"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -22,11 +30,38 @@ METADATA = {
 }
 
 
+def parameters_cell() -> str:
+    """A line a parameter, its default as Python and YAML both read it (3.0e-3, not 0.003 or 3e-3), and what it means."""
+    lines = []
+    for field in fields(Parameters):
+        value = getattr(Parameters(), field.name)
+        if isinstance(value, float):
+            text = np.format_float_scientific(value, trim="0", exp_digits=1)
+        else:
+            text = repr(value) if isinstance(value, bool) else json.dumps(value)
+        lines.append(f"{field.name} = {text}  # {field.metadata['meaning']}")
+    return "\n".join(lines)
+
+
+def laboratory_cell() -> str:
+    """The laboratory of the notebook's parameters."""
+    named = " ".join(f"{field.name}={field.name}," for field in fields(Parameters))
+    given = textwrap.fill(f"{named} listeners=[live.curve],", 96)
+    return (
+        "from kdrecon.runs import Laboratory\nfrom kdrecon.teaching import live\n\n"
+        f"lab = Laboratory(\n{textwrap.indent(given, '    ')}\n)"
+    )
+
+
+GENERATED = {"parameters": parameters_cell, "laboratory": laboratory_cell}
+
+
 def build(script: Path, solved: bool = False) -> str:
     """The notebook of a percent script as JSON text, without outputs; solved: with solutions in place of stubs.
 
     Raises:
-        ValueError: an exercise has no solution or no check after it, or a solution stands alone.
+        ValueError: an exercise has no solution or no check after it, a solution stands alone, or a cell that is written
+            here is not empty.
     """
     notebook = jupytext.read(script)
     tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
@@ -41,6 +76,13 @@ def build(script: Path, solved: bool = False) -> str:
             raise ValueError(
                 f"{script.name}: expected an exercise before this solution:\n{cell.source}"
             )
+        for tag in GENERATED.keys() & set(tags[k]):
+            if cell.source:
+                raise ValueError(
+                    f"{script.name}: expected the cell tagged {tag} to be empty, which is written from "
+                    f"Parameters:\n{cell.source}"
+                )
+            cell.source = GENERATED[tag]()
     dropped = "exercise" if solved else "solution"
     notebook.cells = [cell for cell, its in zip(notebook.cells, tags) if dropped not in its]
     if solved:

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import field, fields, make_dataclass
 from pathlib import Path
 
 import nbformat
@@ -81,6 +82,24 @@ def test_an_incomplete_exercise_is_refused(part, tmp_path):
     script.write_text(EXERCISE.replace(part, "") + "\n# %%\n1\n\n# %%\n2\n", encoding="utf-8")
     with pytest.raises(ValueError, match="00_x.py: expected"):
         build.build(script)
+
+
+def test_a_new_parameter_stands_in_the_cells_that_are_written_from_it(tmp_path, monkeypatch):
+    script, new = tmp_path / "00_x.py", field(default=0.00025, metadata={"meaning": "of Adam"})
+    monkeypatch.setattr(build, "Parameters", make_dataclass("Parameters", [("decay", float, new)]))
+    script.write_text('# %% tags=["parameters"]\n\n# %% tags=["laboratory"]\n', encoding="utf-8")
+    parameters, laboratory = (cell.source for cell in nbformat.reads(build.build(script), as_version=4).cells)
+    assert parameters == "decay = 2.5e-4  # of Adam" and "decay=decay," in laboratory
+    script.write_text('# %% tags=["parameters"]\nlr = 1\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="00_x.py: expected the cell tagged parameters to be empty"):
+        build.build(script)
+
+
+@pytest.mark.parametrize("path", sorted((project_root() / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_file_of_parameters_names_them_in_order(path):
+    named = list(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert named == [f.name for f in fields(Parameters) if f.name not in ("run_root", "switches")]
+    assert path.stem != "quick" or batch.read_parameters(path, []) == Parameters(ready=False)
 
 
 def test_every_notebook_has_exercises_questions_and_links_that_lead_somewhere():

@@ -2,9 +2,10 @@
 
 import os
 import types
+from copy import copy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 import torch
 
@@ -16,47 +17,40 @@ from kdrecon.training.recipe import Recipe, resolve_precision
 
 RANGES = {"resolution": (0, 2**31), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**64)}
 
+T = TypeVar("T")
+
+
+def said(default: T, meaning: str) -> T:
+    """A field with its default and what it means."""
+    return field(default_factory=lambda: copy(default), metadata={"meaning": meaning})
+
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of a run: those of every notebook's parameters cell, with their quick-mode defaults.
+    """The parameters of a run, with the defaults of the quick mode.
 
-    Attributes:
-        dataset: "sample" (embedded) or the name of a folder in data_root.
-        acceleration: "4x", "5x" or "8x".
-        resolution: N crops k-space so that every image is N x N, also where the stored one is not square (its pixels are
-            not square then); 0 keeps the stored H x W.
-        epochs: epochs of each training; the learning-rate schedule shrinks with them.
-        batch_size: slices a step.
-        lr: initial learning rate of Adam.
-        methods: distillation methods, keys of :data:`kdrecon.distillation.METHODS`.
-        seed: of weights and data order.
-        device: "auto" (a GPU where there is one), "cpu" or "cuda".
-        data_root: folder of the prepared data sets, absolute, below ~ or seen from the repository; "" is the embedded
-            sample, or datasets/ for other names.
-        run_root: folder that receives experiments/, absolute, below ~ or seen from the repository; "" is runs/lab.
-        precision: of the convolutions in training, "auto" (bf16 where the hardware has it), "fp32" or "bf16"; see
-            :func:`kdrecon.training.recipe.resolve_precision`. Every evaluation is in fp32.
-        ready: open on the networks that ship with the repository where they fit, instead of training them.
-        preset: named set of switches, key of :data:`kdrecon.runs.switches.PRESETS`.
-        switches: switches of :class:`kdrecon.runs.switches.Switches` on top of the preset, name -> value.
+    What each means stands beside it; the parameters cell of every notebook is written from here. A resolution makes all
+    images N x N, also where the stored ones are not square (their pixels are not square then). Folders are absolute,
+    below ~, or seen from the repository. Methods are keys of :data:`kdrecon.distillation.METHODS`, switches those of
+    :class:`kdrecon.runs.switches.Switches`. For the precision of a training see
+    :func:`kdrecon.training.recipe.resolve_precision`; every evaluation is in fp32.
     """
 
-    dataset: str = "sample"
-    acceleration: str = "4x"
-    resolution: int = 120
-    epochs: int = 14
-    batch_size: int = 3
-    lr: float = 3e-3
-    methods: list[str] = field(default_factory=lambda: ["at", "fitnets", "cc", "fsp", "sp"])
-    seed: int = 0
-    device: str = "auto"
-    data_root: str = ""
-    run_root: str = ""
-    ready: bool = True
-    precision: str = "auto"
-    preset: str = "paper"
-    switches: dict = field(default_factory=dict)
+    dataset: str = said("sample", '"sample" ships with the repository; else the name of a folder in data_root')
+    acceleration: str = said("4x", '"4x", "5x" or "8x"')
+    resolution: int = said(120, "side of the image matrix, made by cropping k-space; 0 keeps the stored size")
+    epochs: int = said(14, "epochs of each training; the paper takes 150")
+    batch_size: int = said(3, "slices a step")
+    lr: float = said(3e-3, "initial learning rate of Adam")
+    methods: list[str] = said(["at", "fitnets", "cc", "fsp", "sp"], "distillation methods")
+    seed: int = said(0, "of weights and of the order of slices")
+    device: str = said("auto", '"auto", "cpu" or "cuda"')
+    data_root: str = said("", 'folder of prepared data sets; "" is the default place')
+    run_root: str = said("", 'folder of this run\'s experiments; "" is runs/lab')
+    ready: bool = said(True, "start from the trained networks of the repository where they fit")
+    precision: str = said("auto", '"auto", "fp32" or "bf16": arithmetic of the training steps')
+    preset: str = said("paper", '"paper", "as_released" or "kd_mri": a named set of switches')
+    switches: dict = said({}, 'single switches on top of the preset, such as {"fidelity": "hermitian"}')
 
     @classmethod
     def from_mapping(cls, values: dict) -> "Parameters":
