@@ -1,8 +1,11 @@
+"""The error that a user causes, and how its message quotes what it is about."""
+
+
 class InputError(ValueError):
     """What the user gave cannot be used."""
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """A value as a message quotes it: in Python's spelling, shortened where it is long."""
     try:
         text = repr(value)

@@ -1,7 +1,7 @@
 """What all distillation methods share, and which feature maps they look at."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class Method(nn.Module):
         first = _first(students)
         with torch.autocast(first.device.type, enabled=False):
             if len(first) < self.min_batch:
-                return sum(0.0 * _first([s]).float().sum() for s in students)
+                return torch.stack([0.0 * _first([s]).float().sum() for s in students]).sum()
             return self.compare([_plain(s) for s in students], [_plain(t, detach=True) for t in teachers])
 
     def compare(self, students: list, teachers: list) -> Tensor:
@@ -77,7 +77,7 @@ class Method(nn.Module):
         pairs = enumerate(zip(students, teachers, strict=True))
         return torch.stack([self.loss(s, t, k) for k, (s, t) in pairs]).mean()
 
-    def loss(self, s, t, cascade: int) -> Tensor:
+    def loss(self, s: Any, t: Any, cascade: int) -> Tensor:
         """The loss of one cascade (number from 0), a scalar."""
         raise NotImplementedError
 
@@ -99,7 +99,7 @@ def _first(maps: Sequence) -> Tensor:
     return maps[0] if isinstance(maps[0], Tensor) else maps[0][0]
 
 
-def _plain(maps: Tensor | Sequence[Tensor], detach: bool = False):
+def _plain(maps: Tensor | Sequence[Tensor], detach: bool = False) -> Tensor | tuple:
     if isinstance(maps, Tensor):
         maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
         return maps.detach() if detach else maps

@@ -39,8 +39,8 @@ class FitNets(Method):
         super().__init__(channels, cascades)
         self.regressors = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(cascades))
         for regressor in self.regressors:
-            nn.init.dirac_(regressor.weight)
-            nn.init.zeros_(regressor.bias)
+            nn.init.dirac_(regressor.get_parameter("weight"))
+            nn.init.zeros_(regressor.get_parameter("bias"))
 
     def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
         return 0.5 * F.mse_loss(self.regressors[cascade](s), t)

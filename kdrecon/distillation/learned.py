@@ -1,7 +1,7 @@
 """Methods with parts of their own that learn how to compare."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class FactorTransfer(Method):
         self.paraphrasers.requires_grad_(False)
         self.decoders.requires_grad_(False)
 
-    def prepare(self, teachers: Iterable[list[Tensor]]) -> None:
+    def prepare(self, teachers: Iterable[Sequence]) -> None:
         parts = nn.ModuleList([self.paraphrasers, self.decoders]).requires_grad_(True)
         optimiser = torch.optim.Adam(parts.parameters(), lr=3e-3)
         for maps in teachers:

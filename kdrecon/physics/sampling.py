@@ -5,11 +5,13 @@ lines along the phase-encoding axis and everything along the other one.
 """
 
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from kdrecon.errors import InputError
@@ -157,7 +159,7 @@ def mask_for(
         )
     if mask_type not in MASK_TYPES:
         raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
-    shape = tuple(shape)
+    shape = (shape[0], shape[1])
     if mask_type == "gaussian":
         return gaussian_mask(shape, acceleration)
     family = FAMILY.get(dataset)
@@ -200,7 +202,7 @@ def undersample(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return ifft2(y).abs(), y
 
 
-def check_mask(mask: Tensor, shape: tuple[int, int]) -> None:
+def check_mask(mask: Tensor, shape: Sequence[int]) -> None:
     """Raise ValueError unless mask is a bool tensor of the given shape (H, W)."""
     if tuple(mask.shape) != tuple(shape):
         raise ValueError(
@@ -260,7 +262,7 @@ def _drawn_lines(density: np.ndarray, budget: int, centre: int, seed: int) -> np
     return _frequencies(n)[chosen] % n
 
 
-def _from_lines(shape: tuple[int, int], axis: int, lines) -> Tensor:
+def _from_lines(shape: tuple[int, int], axis: int, lines: ArrayLike) -> Tensor:
     line = torch.zeros(shape[axis], dtype=torch.bool)
     line[torch.as_tensor(np.asarray(lines))] = True
     return (line[:, None] if axis == 0 else line[None, :]).expand(shape).clone()

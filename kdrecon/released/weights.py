@@ -177,10 +177,9 @@ def load_weights(model: nn.Module, state_dict: dict[str, Tensor], part: str | No
 def released_name(name: str, part: str | None = None) -> str:
     """The released code's name of one of our tensors; part says which half a DCCNN is."""
     match = re.fullmatch(r"(?:(teacher|student)\.)?blocks\.(\d+)\.convs\.(\d+)\.(weight|bias)", name)
-    if not match:
+    if not match or not (owner := match[1] or part):
         raise InputError(f"tensor {name!r} has no counterpart in the released code: expected a plain DC-CNN or SFT")
-    owner, block, conv, kind = match.groups()
-    return f"{(owner or part)[0]}cascade{int(block) + 1}.conv{int(conv) + 1}.{kind}"
+    return f"{owner[0]}cascade{int(match[2]) + 1}.conv{int(match[3]) + 1}.{match[4]}"
 
 
 def _part(source: dict[str, Tensor], part: str | None) -> str:
@@ -200,7 +199,7 @@ def _part(source: dict[str, Tensor], part: str | None) -> str:
     )
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     """A value of the command line as JSON knows it."""
     if isinstance(value, bool | float | str | None) or (isinstance(value, int) and abs(value) < 2**63):
         return value

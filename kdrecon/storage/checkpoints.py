@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -87,13 +88,13 @@ def read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         InputError: it cannot be read, or holds others.
     """
-    weights = read_checkpoint(path).get("model")
+    weights: Any = read_checkpoint(path).get("model")
     if problems := misfits(weights, expected):
         raise InputError(f"{path} does not fit, {problems}: is it the checkpoint of another network?")
     return weights
 
 
-def misfits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+def misfits(found: object, expected: dict[str, Tensor]) -> str:
     """What keeps tensors from being loaded in the place of others, as "missing: 2 (names); ..."; empty where nothing does.
 
     Only dense floating-point numbers on the CPU are loaded, all of them finite.
@@ -115,14 +116,14 @@ def misfits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
     return "; ".join(f"{what}: {some(sorted(names))}" for what, names in problems.items() if names)
 
 
-def is_plain(value) -> bool:
+def is_plain(value: object) -> TypeGuard[Tensor]:
     """Whether a value is a dense tensor of floating-point numbers that has values."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_nested or value.is_meta:
         return False
     return value.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def unlike(found, form, place: str = "checkpoint") -> str:
+def unlike(found: Any, form: object, place: str = "checkpoint") -> str:
     """Where a value is not built like another one, such as "checkpoint.sums.total"; empty where it is.
 
     Alike are tensors of one shape and type, the found one dense and finite; dicts, if the found one has all keys of the
@@ -134,21 +135,20 @@ def unlike(found, form, place: str = "checkpoint") -> str:
         kind = dict if isinstance(form, dict) else list | tuple
         if not isinstance(found, kind) or (kind is not dict and len(found) != len(form)):
             return place
-        parts = list(form.items() if kind is dict else enumerate(form))
+        parts = list(form.items() if isinstance(form, dict) else enumerate(form))
         if absent := [name for name, _ in parts if kind is dict and name not in found]:
             return f"{place}.{absent[0]}"
         return next(filter(None, (unlike(found[name], part, f"{place}.{name}") for name, part in parts)), "")
-    kind = int | float if isinstance(form, float) else type(form)
-    return "" if isinstance(found, kind) and isinstance(found, bool) == isinstance(form, bool) else place
+    wanted = int | float if isinstance(form, float) else type(form)
+    return "" if isinstance(found, wanted) and isinstance(found, bool) == isinstance(form, bool) else place
 
 
-def _is_alike(found, form: Tensor) -> bool:
+def _is_alike(found: object, form: Tensor) -> bool:
     if form.dtype.is_floating_point and not is_plain(found):
         return False
-    alike = (
-        isinstance(found, Tensor) and found.layout == torch.strided and not found.is_meta and found.dtype == form.dtype
-    )
-    return alike and found.shape == form.shape and bool(found.isfinite().all())
+    if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta:
+        return False
+    return found.dtype == form.dtype and found.shape == form.shape and bool(found.isfinite().all())
 
 
 def some(names: Iterable[str], count: int | None = None) -> str:

@@ -141,7 +141,7 @@ def stop_requested() -> Iterator[Callable[[], None]]:
     """A call that raises KeyboardInterrupt after SIGINT and SystemExit after SIGTERM, where a caller can bear it."""
     received: list[int] = []
 
-    def stop():
+    def stop() -> None:
         if received:
             raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
 

@@ -5,8 +5,9 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -107,7 +108,7 @@ def _cells(path: Path) -> list[tuple[int, list[str]]]:
     return [(number, row) for number, row in rows if any(row)][told:]
 
 
-def read_yaml(text: str, source: str):
+def read_yaml(text: str, source: str) -> Any:
     """The value of a YAML text without aliases, whose mappings have each key once and as text.
 
     Args:
@@ -127,12 +128,12 @@ def read_yaml(text: str, source: str):
 
 
 class _Plain(yaml.SafeLoader):
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "found an alias, expected the value itself", None)
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]
         for key in keys:
             if not isinstance(key, str) or keys.count(key) > 1:
