@@ -39,7 +39,7 @@ from kdrecon.data.splits import SPLITS
 from kdrecon.runs.laboratory import Laboratory, open_network, weights_hash
 from kdrecon.training.loop import Training
 
-SECONDS = 30  # until a command counts as hanging
+SECONDS = 30  # of a processor, after which a command counts as hanging; so does one that waits ten times as long
 MEMORY = 2 * 2**30  # bytes that a command may take on top of what this process has
 NASTY = (
     "", " ", "NaN", "nan", "null", "None", "-1", "0", "1e999", "0,5", "007", "true", "²", "B1²", "ü", "u\u0308", "\x00",
@@ -532,14 +532,14 @@ def _ending(kind: Kind, inside: Path, out: Path, place: Path) -> tuple[str, str,
     child = os.fork()
     if not child:
         _child(kind, inside, out, talk)
-    status, usage, deadline = 0, None, time.monotonic() + SECONDS
+    status, usage, deadline = 0, None, time.monotonic() + 10 * SECONDS
     while not usage and time.monotonic() < deadline:
         done, status, rusage = os.wait4(child, os.WNOHANG)
         usage = rusage if done else time.sleep(0.01)
-    text = ""
     if not usage:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+    if not usage or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
         return "hang", "", ""
     lines = talk.read_text(encoding="utf-8", errors="replace").splitlines() if talk.exists() else []
     ending, _, result = (lines.pop() if lines else "killed").partition(" ")
@@ -560,6 +560,7 @@ def _ending(kind: Kind, inside: Path, out: Path, place: Path) -> tuple[str, str,
 def _child(kind: Kind, inside: Path, out: Path, talk: Path) -> None:
     """Never returns: prints go to the file talk, whose last line says how it ended."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 10))
     with open(talk, "w", encoding="utf-8", errors="backslashreplace") as said:
         sys.stdout = sys.stderr = said
         result, ending = "", "read"

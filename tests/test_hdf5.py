@@ -3,6 +3,9 @@
 import os
 import random
 import re
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -199,6 +202,60 @@ def test_real_k_space_is_refused(tmp_path):
 
 
 NO_IMAGES = {"2-D": IMAGES[0], "complex": IMAGES + 1j, "NaN": IMAGES * np.nan, "fewer": IMAGES[:2]}
+
+
+def texts(path: Path, **storage) -> bytearray:
+    """The content of a file with an attribute, a text of 7 bytes and a record with 3 samples, in a global heap."""
+    kind = np.dtype([("number", "u4"), ("samples", h5py.vlen_dtype("f4"))])
+    with h5py.File(path, "w") as file:
+        file.attrs["subject"] = "s1"
+        file.create_dataset("text", (1,), h5py.string_dtype(), **storage)[0] = "header "
+        file.create_dataset("records", (1,), kind, **storage)[0] = (1, np.ones(3, "f4"))
+    return bytearray(path.read_bytes())
+
+
+READ_ALL = """
+import sys
+from pathlib import Path
+from kdrecon.storage import hdf5
+for path in sys.argv[1:]:
+    for read in (lambda file: file.attributes, lambda file: file.text("text"), lambda file: file.records("records")):
+        try:
+            with hdf5.opened(Path(path)) as file:
+                read(file)
+        except hdf5.InputError as error:
+            print(error)
+"""
+
+
+def test_a_global_heap_whose_objects_never_end_is_refused(tmp_path):
+    content = texts(tmp_path / "sound.h5")
+    heap = content.index(b"GCOL") + 16
+    for name, entry in (("free", bytes(16)), ("long", content[heap : heap + 8] + struct.pack("<Q", 2**64 - 16))):
+        content[heap : heap + 16] = entry
+        (tmp_path / f"{name}.h5").write_bytes(content)
+    command = [sys.executable, "-c", READ_ALL, *(tmp_path / f"{name}.h5" for name in ("sound", "free", "long"))]
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, check=True).stdout.splitlines()
+    assert len(said) == 6 and all("cannot be read as HDF5 (a global heap without an end): expected" in s for s in said)
+
+
+@pytest.mark.parametrize("storage", [{}, {"chunks": (1,)}, {"chunks": (4,), "maxshape": (None,)}], ids=str)
+@pytest.mark.parametrize("name, count", [("text", 7), ("records", 3)])
+def test_an_entry_longer_than_the_file_is_refused(name, count, storage, tmp_path):
+    path = tmp_path / "1.h5"
+    content = texts(path, **storage)
+    read = {"text": lambda file: file.text("text"), "records": lambda file: file.records("records")["samples"][0].sum()}
+    with hdf5.opened(path) as file:
+        assert read[name](file) == {"text": "header ", "records": 3}[name]
+    heap = content.index(b"GCOL")
+    place = content.index(struct.pack("<IQ", count, heap))
+    content[place : place + 4] = struct.pack("<I", 10**6)
+    path.write_bytes(content)
+    with hdf5.opened(path) as file:
+        assert (
+            f"{name} says that one of its entries has {10**6 * (1 if name == 'text' else 4)} bytes: expected"
+            in refused(lambda: read[name](file), path)
+        )
 
 
 @pytest.mark.parametrize("images", NO_IMAGES.values(), ids=NO_IMAGES)

@@ -1,7 +1,10 @@
 """The one way to read HDF5: plain arrays out of files that anybody wrote and anything may have happened to."""
 
 import contextlib
+import io
 import math
+import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import psutil
 
 from kdrecon.errors import InputError, first_line
 
+HEAP = re.compile(b"GCOL\1")  # how a global heap begins, where texts and arrays of varying length are stored
+METADATA = 2**20  # bytes of metadata that libhdf5 reads at once, at most
 PAIRS = (("r", "i"), ("real", "imag"))  # the fields of complex numbers as h5py and as MATLAB and ISMRMRD write them
 
 
@@ -25,12 +30,44 @@ def opened(path: Path) -> Iterator["File"]:
         if not path.is_file():
             what = "is not a regular file" if path.exists() else "does not exist"
             raise InputError(f"{path} {what}: expected an HDF5 file (.h5); check the path")
-        handle = h5py.File(path, "r", locking=False)
-    try:
-        yield File(path, handle)
-    finally:
+        stream = _Stream(io.FileIO(path))
+    with stream:
         with _refusing(path):
-            handle.close()
+            handle = h5py.File(stream, "r")
+        try:
+            yield File(path, handle)
+        finally:
+            with _refusing(path):
+                handle.close()
+
+
+class _Stream(io.BufferedReader):
+    """The bytes of a file for libhdf5, which would walk for ever over a global heap where an object is followed by itself."""
+
+    def readinto(self, buffer) -> int:
+        start, count = self.tell(), super().readinto(buffer)
+        for heap in HEAP.finditer(memoryview(buffer)[:METADATA]):
+            self._check_heap(start + heap.start())
+        if count < len(buffer):
+            raise OSError("it ends too early")
+        return count
+
+    def _check_heap(self, place: int) -> None:
+        """Follow the objects: index (0 is free space), references, nothing, size; then, with an index, their content."""
+        (size,) = struct.unpack("<8xQ", self._header(place))
+        end, place = place + size, place + 16
+        while place + 16 <= end and (header := self._header(place)):
+            index, size = struct.unpack("<H6xQ", header)
+            step = (16 + (size + 7) // 8 * 8 if index else size) % 2**64
+            if not step:
+                raise OSError("a global heap without an end")
+            place += step
+
+    def _header(self, place: int) -> bytes:
+        """16 bytes of the file; none where it ends."""
+        self.seek(place)
+        header = self.read(16)
+        return header if len(header) == 16 else b""
 
 
 class File:
@@ -79,13 +116,31 @@ class File:
     def text(self, name: str) -> str:
         """The first, or only, string of an array of strings."""
         with _refusing(self.path):
-            value = self._dataset(name)[()]
+            value = self._complete(name)[()]
             return text(_decoded(value if isinstance(value, str | bytes) else np.ravel(value)[:1]))
 
     def records(self, name: str) -> np.ndarray:
         """An array of records, such as the readouts of ISMRMRD, as it is stored."""
         with _refusing(self.path):
-            return self._dataset(name)[()]
+            return self._complete(name)[()]
+
+    def _complete(self, name: str) -> h5py.Dataset:
+        """A dataset none of whose texts and fields of varying length says that it is longer than the file.
+
+        Where it is filtered, the filters' checksums have to do.
+        """
+        dataset, room = self._dataset(name), self.path.stat().st_size
+        kind, filters = dataset.id.get_type(), dataset.id.get_create_plist().get_nfilters()
+        places = [] if filters else list(_varying(kind))
+        for stored in _stored(self.path, dataset) if places else ():
+            for place, size in places:
+                counts = stored.reshape(-1, kind.get_size())[:, place : place + 4].copy().view("<u4")
+                if (longest := int(counts.max()) * size) > room:
+                    raise InputError(
+                        f"{self.path}: {name} says that one of its entries has {longest} bytes: expected no more than the "
+                        f"file, {room}; get it again, or write it anew"
+                    )
+        return dataset
 
     def _find(self, name: str) -> tuple[h5py.Group, bytes] | None:
         """The group that holds the last part of a path such as dataset/data, and that part."""
@@ -176,6 +231,28 @@ def stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
+
+
+def _varying(kind: h5py.h5t.TypeID, place: int = 0) -> Iterator[tuple[int, int]]:
+    """Where in a stored record the parts of varying length stand, and the size of one of their elements in bytes."""
+    if isinstance(kind, h5py.h5t.TypeCompoundID):
+        for i in range(kind.get_nmembers()):
+            yield from _varying(kind.get_member_type(i), place + kind.get_member_offset(i))
+    elif isinstance(kind, h5py.h5t.TypeVlenID):
+        yield place, kind.get_super().get_size()
+    elif isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
+        yield place, 1
+
+
+def _stored(path: Path, dataset: h5py.Dataset) -> Iterator[np.ndarray]:
+    """The bytes of an array without filters as they lie in the file, of which parts of varying length point elsewhere."""
+    if dataset.chunks:
+        chunks = []
+        dataset.id.chunk_iter(chunks.append)
+        for chunk in chunks:
+            yield np.frombuffer(dataset.id.read_direct_chunk(chunk.chunk_offset)[1], np.uint8)
+    elif start := dataset.id.get_offset():
+        yield np.fromfile(path, np.uint8, dataset.id.get_storage_size(), offset=start)
 
 
 def _is_hard(group: h5py.Group, name: bytes) -> bool:
