@@ -33,15 +33,6 @@
 #
 # [next: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb)
 
-# %%
-import matplotlib.pyplot as plt
-import pandas as pd
-
-from kdrecon.models import count_parameters, dc_cnn
-from kdrecon.runs import environment
-from kdrecon.teaching import checks, plots
-from kdrecon.training import resolve_precision
-
 # %% tags=["parameters"]
 
 # %% tags=["laboratory"]
@@ -62,35 +53,32 @@ from kdrecon.training import resolve_precision
 # student from the start, so that what it learns can be followed by a student? That is *student-friendly
 # training*, SFT for short.
 
-
 # %%
-def course_map():
-    """Who learns from whom: a drawing of the five trainings of this course."""
-    boxes = {
-        "images": ("fully sampled\nimages", 0, 1.5, "white"),
-        "student": ("student\ntrained alone (02)", 1, 2.7, plots.COLOURS["student"]),
-        "teacher": ("teacher\ntrained alone (02)", 1, 1.5, plots.COLOURS["teacher"]),
-        "SFT": ("SFT teacher\ntrained with branches (04)", 1, 0.3, plots.COLOURS["SFT teacher"]),
-        "Std-KD": ("student\nby Std-KD (03)", 2, 1.5, plots.COLOURS["Std-KD"]),
-        "SFT-KD": ("student\nby SFT-KD (05)", 2, 0.3, plots.COLOURS["SFT-KD"]),
-    }
-    with plots.style():
-        figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
-        arrows = {"images": ["student", "teacher", "SFT"], "teacher": ["Std-KD"], "SFT": ["SFT-KD"]}
-        for a, b in [(a, b) for a, ends in arrows.items() for b in ends]:
-            (_, x0, y0, _), (_, x1, y1, _) = boxes[a], boxes[b]
-            left = x0 + (0.25 if a == "images" else 0.34)
-            ax.annotate("", (x1 - 0.34, y1), (left, y0), arrowprops=plots.ARROW)
-        for label, x, y, face in boxes.values():
-            ink = "white" if x == 1 and y == 1.5 else "black"
-            frame = {"boxstyle": "round,pad=0.5", "fc": face, "ec": "0.4"}
-            ax.text(x, y, label, ha="center", va="center", color=ink, bbox=frame)
-        ax.set(xlim=(-0.35, 2.35), ylim=(-0.2, 3.2))
-        ax.set_axis_off()
-    return figure
+import matplotlib.pyplot as plt
 
+from kdrecon.teaching import checks, plots
 
-course_map()
+boxes = {
+    "images": ("fully sampled\nimages", 0, 1.5, "white"),
+    "student": ("student\ntrained alone (02)", 1, 2.7, plots.COLOURS["student"]),
+    "teacher": ("teacher\ntrained alone (02)", 1, 1.5, plots.COLOURS["teacher"]),
+    "SFT": ("SFT teacher\ntrained with branches (04)", 1, 0.3, plots.COLOURS["SFT teacher"]),
+    "Std-KD": ("student\nby Std-KD (03)", 2, 1.5, plots.COLOURS["Std-KD"]),
+    "SFT-KD": ("student\nby SFT-KD (05)", 2, 0.3, plots.COLOURS["SFT-KD"]),
+}
+with plots.style():
+    figure, ax = plt.subplots(figsize=(9, 3), layout="constrained")
+    arrows = {"images": ["student", "teacher", "SFT"], "teacher": ["Std-KD"], "SFT": ["SFT-KD"]}
+    for a, b in [(a, b) for a, ends in arrows.items() for b in ends]:
+        (_, x0, y0, _), (_, x1, y1, _) = boxes[a], boxes[b]
+        left = x0 + (0.25 if a == "images" else 0.34)
+        ax.annotate("", (x1 - 0.34, y1), (left, y0), arrowprops=plots.ARROW)
+    for label, x, y, face in boxes.values():
+        ink = "white" if x == 1 and y == 1.5 else "black"
+        frame = {"boxstyle": "round,pad=0.5", "fc": face, "ec": "0.4"}
+        ax.text(x, y, label, ha="center", va="center", color=ink, bbox=frame)
+    ax.set(xlim=(-0.35, 2.35), ylim=(-0.2, 3.2))
+    ax.set_axis_off()
 plt.show()
 
 # %% [markdown]
@@ -115,6 +103,10 @@ plt.show()
 # *Before you run the next cell:* two of five convolutions are taken away. What share of the weights is left?
 
 # %%
+import pandas as pd
+
+from kdrecon.models import count_parameters, dc_cnn
+
 sizes = {name: count_parameters(dc_cnn(name)) for name in ("D5C5", "D4C5", "D3C5", "D2C5")}
 assert sizes["D5C5"] == 141_765 and sizes["D3C5"] == 49_285
 shares = {name: f"{size / sizes['D5C5']:.0%}" for name, size in sizes.items()}
@@ -222,6 +214,9 @@ checks.parameters(my_parameters)
 # ## Is everything in place?
 
 # %%
+from kdrecon.runs import environment
+from kdrecon.training import resolve_precision
+
 facts = environment() | {
     "device": str(lab.device),
     "training precision": resolve_precision(precision, lab.device),

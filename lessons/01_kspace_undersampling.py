@@ -31,26 +31,6 @@
 #
 # [previous: 00 · Start here](./00_start_here.ipynb) · [next: 02 · DC-CNN](./02_dccnn.ipynb)
 
-# %%
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import torch
-
-from kdrecon import metrics, results
-from kdrecon.physics import (
-    acceleration_factor,
-    centred_fft2,
-    fft2,
-    gaussian_mask,
-    ifft2,
-    line_mask,
-    mirror,
-    published_mask,
-    undersample,
-)
-from kdrecon.teaching import checks, plots, widgets
-
 # %% tags=["parameters"]
 
 # %% tags=["laboratory"]
@@ -71,6 +51,12 @@ from kdrecon.teaching import checks, plots, widgets
 # images (S, 1, H, W); `lab.mask` says what is measured, of which more below. We take the slice in the middle.
 
 # %%
+import matplotlib.pyplot as plt
+import torch
+
+from kdrecon.physics import centred_fft2, fft2, line_mask
+from kdrecon.teaching import checks, plots, widgets
+
 mask = lab.mask.cpu()
 if lab.switches.mask_type != "line":  # this notebook is about lines
     mask = line_mask(mask.shape, acceleration)
@@ -104,6 +90,10 @@ plt.show()
 # samples, the centre, a ring around it, everything outside, or a sector?
 
 # %%
+import numpy as np
+
+from kdrecon.physics import ifft2
+
 n = x.shape[0]
 fy, fx = torch.meshgrid(torch.fft.fftfreq(n), torch.fft.fftfreq(x.shape[1]), indexing="ij")
 radius = torch.hypot(fy, fx)
@@ -139,6 +129,8 @@ plt.show()
 # lines.
 
 # %%
+from kdrecon.physics import acceleration_factor, published_mask
+
 lines = mask.any(1)
 assert torch.equal(lines, mask.all(1)), "a line is measured as a whole"
 family = "mrbrain" if dataset == "sample" else dataset
@@ -205,6 +197,10 @@ checks.lines(my_lines)
 # reconstruction and three wrong ones.
 
 # %%
+import pandas as pd
+
+from kdrecon import metrics
+
 mistakes = {
     "right": mask,
     "polarity": ~mask,
@@ -256,6 +252,8 @@ x_zero_filled = torch.fft.ifft2(Y, norm="ortho").abs()  # back to an image
 # The library does the same in one call. From here on we use it.
 
 # %%
+from kdrecon.physics import undersample
+
 x_u, y = undersample(x, mask)
 assert torch.allclose(x_u, x_zero_filled, atol=1e-6) and torch.allclose(y, Y, atol=1e-6)
 error = (x - x_u).abs()
@@ -337,6 +335,8 @@ plt.show()
 # A scan with two phase-encoding directions can sample points instead of lines, and spread the error over both axes.
 
 # %%
+from kdrecon.physics import gaussian_mask
+
 points = gaussian_mask(tuple(mask.shape), acceleration)
 x_points = undersample(x, points)[0]
 shown = {
@@ -363,6 +363,8 @@ print(f"acceleration: points {by_points:.2f}, lines {by_lines:.2f}")
 # between?
 
 # %%
+from kdrecon.physics import mirror
+
 assert torch.allclose(mirror(k), k.conj(), atol=1e-4)
 for name, m in {"cardiac 4x:": published_mask("cardiac", "4x"), "this run:": mask}.items():
     known = m | mirror(m)
@@ -435,6 +437,8 @@ checks.known_share(my_known_share)
 # more is better; of the errors NMSE and HFN less. Notebook 06 looks at their pitfalls.
 
 # %%
+from kdrecon import results
+
 baseline = {"zero-filled": lab.zero_filled()}
 scores = {name: results.evaluate(lab, network) for name, network in baseline.items()}
 split = f"{lab.evaluation_split} split, {len(lab.test)} slices"

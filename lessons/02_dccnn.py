@@ -32,17 +32,6 @@
 # [previous: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb) ·
 # [next: 03 · Standard distillation](./03_standard_kd.ipynb)
 
-# %%
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import torch
-
-from kdrecon import metrics, results
-from kdrecon.models import count_parameters, dc_cnn
-from kdrecon.physics import DataFidelity, fft2, ifft2, mirror
-from kdrecon.teaching import checks, plots, widgets
-
 # %% tags=["parameters"]
 
 # %% tags=["laboratory"]
@@ -54,6 +43,12 @@ from kdrecon.teaching import checks, plots, widgets
 # known, the missing lines, for those of another image: the slice upside down.
 
 # %%
+import matplotlib.pyplot as plt
+import torch
+
+from kdrecon.physics import fft2, ifft2, mirror
+from kdrecon.teaching import checks, plots, widgets
+
 batch = lab.test.batch(torch.tensor([len(lab.test) // 2]))
 x, x_u, y, mask = batch
 known = mask | mirror(mask)  # of a real image, a line tells its opposite
@@ -85,6 +80,11 @@ X_rec = torch.where(mask, y, X_cnn)  # the measurement where there is one
 x_complex = ifft2(X_rec)
 
 # %%
+import pandas as pd
+
+from kdrecon import metrics
+from kdrecon.physics import DataFidelity
+
 blurred, repaired = (metrics.psnr(x[0, 0].cpu(), z[0, 0].cpu()) for z in (x_cnn, x_complex.real))
 print(f"proposal {blurred:.2f} dB, after data fidelity {repaired:.2f} dB")
 print(f"largest imaginary part {x_complex.imag.abs().max():.3f}, although both images are real")
@@ -158,6 +158,8 @@ assert (hermitian(x_hermitian, y, mask) - x_hermitian).abs().max() < 1e-4
 # and with much?
 
 # %%
+import numpy as np
+
 lams = np.logspace(-2, 2, 17)
 generator = torch.Generator().manual_seed(seed)
 noise = torch.complex(*torch.randn(2, *y.shape, generator=generator)).to(y.device) * mask
@@ -206,6 +208,9 @@ checks.data_fidelity(my_data_fidelity)
 
 
 # %%
+from kdrecon.models import count_parameters, dc_cnn
+
+
 def weights_of_block(d):
     widths = [1] + [32] * (d - 1) + [1]
     return sum(9 * a * b + b for a, b in zip(widths, widths[1:]))
@@ -387,6 +392,8 @@ widgets.cascade_stepper(models, batch)
 # ## How far did they get?
 
 # %%
+from kdrecon import results
+
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "student": student}
 scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
 results.quality_table(networks, scores)

@@ -34,19 +34,6 @@
 # [previous: 02 · DC-CNN](./02_dccnn.ipynb) ·
 # [next: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb)
 
-# %%
-import matplotlib.pyplot as plt
-import pandas as pd
-import torch
-
-from kdrecon import results
-from kdrecon.distillation import FORMS, METHODS
-from kdrecon.distillation.features import attention_map
-from kdrecon.models import count_parameters
-from kdrecon.runs import weights_hash
-from kdrecon.teaching import checks, plots, widgets
-from kdrecon.training import distil, gradient_norms
-
 # %% tags=["parameters"]
 
 # %% tags=["laboratory"]
@@ -67,6 +54,8 @@ from kdrecon.training import distil, gradient_norms
 # yourself.
 
 # %%
+from kdrecon.models import count_parameters
+
 teacher = lab.teacher()
 student = lab.student(ready=False)
 for network in (teacher, student):
@@ -95,6 +84,12 @@ for network in (teacher, student):
 
 
 # %%
+import matplotlib.pyplot as plt
+import torch
+
+from kdrecon.teaching import checks, plots, widgets
+
+
 def maps_of(model, batch, conv):
     """Feature maps (B, 32, H, W) of one convolution, after ReLU, a list over cascades."""
     with torch.no_grad():
@@ -176,6 +171,9 @@ checks.attention_loss(my_attention_loss)
 
 
 # %%
+from kdrecon.distillation import METHODS
+from kdrecon.distillation.features import attention_map
+
 distances = [
     float((attention_map(s) - attention_map(t)).norm(dim=1).mean())
     for s, t in zip(students, teachers)
@@ -414,6 +412,9 @@ checks.distillation_loss(my_distillation_loss)
 # And now three steps of it with the library.
 
 # %%
+from kdrecon.runs import weights_hash
+from kdrecon.training import distil
+
 method = methods[0]
 batch = next(lab.train.subset(batch_size).batches(batch_size))
 novice = lab.new_student()
@@ -445,6 +446,12 @@ print("teacher: bit-identical, no gradients, outputs need no gradient; student: 
 # the image hardly counts. Here is the start of training, for an untrained student and this run's teacher.
 
 # %%
+import pandas as pd
+
+from kdrecon import results
+from kdrecon.distillation import FORMS
+from kdrecon.training import gradient_norms
+
 forms, start = FORMS[lab.switches.kd_form], {}
 for key in [key for key in methods if forms[key].taps] or ["at"]:  # IKD has no second term
     torch.manual_seed(seed)

@@ -32,15 +32,6 @@
 # [previous: 03 · Standard knowledge distillation](./03_standard_kd.ipynb) ·
 # [next: 05 · SFT-KD](./05_sft_kd.ipynb)
 
-# %%
-import matplotlib.pyplot as plt
-import pandas as pd
-import torch
-
-from kdrecon import metrics, results
-from kdrecon.models import SFT, dc_cnn, sft_loss
-from kdrecon.teaching import checks, plots
-
 # %% tags=["parameters"]
 
 # %% tags=["laboratory"]
@@ -69,6 +60,13 @@ from kdrecon.teaching import checks, plots
 # and which block is in none of them?
 
 # %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from kdrecon.models import SFT, dc_cnn
+from kdrecon.teaching import checks, plots
+
 torch.manual_seed(seed)
 sft = SFT(dc_cnn("D5C5"), dc_cnn("D3C5")).to(lab.device)
 batch = next(lab.train.subset(batch_size).batches(batch_size))
@@ -250,6 +248,8 @@ checks.sft_loss(my_sft_loss)
 # The library returns the terms and their sum. In untrained networks:
 
 # %%
+from kdrecon.models import sft_loss
+
 loss = sft_loss(batch.x, x_teacher, x_branches)
 torch.testing.assert_close(loss.total, loss.teacher + loss.student + loss.imitation)
 terms = {name: f"{float(getattr(loss, name).detach()):.5f}" for name in loss._fields}
@@ -377,6 +377,8 @@ plt.show()
 # (brain, 4x) the published figures are 40.05 dB for the teacher alone and 40.23 dB for the SFT teacher.
 
 # %%
+from kdrecon import results
+
 networks = {"zero-filled": lab.zero_filled(), "teacher": lab.teacher(), "SFT teacher": friendly}
 scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
 results.quality_table(networks, scores, reference="teacher")
@@ -421,6 +423,8 @@ plt.show()
 # cascade only, branch 4 all but the last. All of them in numbers, beside the networks that were trained alone:
 
 # %%
+from kdrecon import metrics
+
 with torch.no_grad():
     outputs = [trained(b.x_u, b.y, b.mask) for b in lab.test.batches(8)]
 target = lab.test.x[:, 0].cpu().numpy()

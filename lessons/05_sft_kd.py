@@ -34,18 +34,6 @@
 # [previous: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb) ·
 # [next: 06 · Evaluation](./06_evaluation.ipynb)
 
-# %%
-import copy
-
-import matplotlib.pyplot as plt
-import pandas as pd
-import torch
-
-from kdrecon import metrics, results
-from kdrecon.runs import start_from_sft
-from kdrecon.teaching import checks, plots
-from kdrecon.training import distil
-
 # %% tags=["parameters"]
 
 # %% tags=["laboratory"]
@@ -76,6 +64,14 @@ student = lab.student(ready=False)  # the yardstick: as many epochs as the stude
 # will be copied?
 
 # %%
+import copy
+
+import pandas as pd
+import torch
+
+from kdrecon.runs import start_from_sft
+from kdrecon.teaching import checks, plots
+
 fresh = lab.new_student()
 started = copy.deepcopy(fresh)
 loaded = start_from_sft(started, friendly.student)
@@ -135,6 +131,8 @@ checks.start(my_start)
 # never seen the output of that block.
 
 # %%
+from kdrecon import metrics, results
+
 target = lab.validation.x[:, 0].cpu().numpy()
 candidates = {
     "zero-filled": lab.zero_filled().model,
@@ -158,6 +156,8 @@ pd.Series(psnr, name="mean PSNR on the validation split (dB)").map("{:.2f}".form
 # is from its teacher in each of them.
 
 # %%
+from kdrecon.training import distil
+
 method = methods[0]
 batch = next(lab.train.subset(batch_size).batches(batch_size))
 cells = {}
@@ -188,6 +188,8 @@ friendly_students = {
 }
 
 # %%
+import matplotlib.pyplot as plt
+
 curves = {"student": student.history}
 curves |= {name: network.history for name, network in friendly_students.items()}
 plots.validation_curves(curves)

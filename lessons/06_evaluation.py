@@ -33,19 +33,6 @@
 #
 # [previous: 05 · SFT-KD](./05_sft_kd.ipynb) · [next: 07 · Your own data](./07_your_own_data.ipynb)
 
-# %%
-import h5py
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import torch
-from scipy import ndimage
-from scipy.stats import ttest_1samp
-
-from kdrecon import metrics, results
-from kdrecon.results import compare, estimate, formatted, inference_cost, seed_spread
-from kdrecon.teaching import checks, plots, widgets
-
 # %% tags=["parameters"]
 
 # %% tags=["laboratory"]
@@ -54,6 +41,8 @@ from kdrecon.teaching import checks, plots, widgets
 # ## All networks of the run
 
 # %%
+from kdrecon import results
+
 networks = {
     "zero-filled": lab.zero_filled(),
     "teacher": lab.teacher(),
@@ -88,6 +77,12 @@ print(results.epochs_note(networks))
 # 0.1 dB, 1 dB, 10 dB?
 
 # %%
+import h5py
+import numpy as np
+import pandas as pd
+
+from kdrecon import metrics
+
 first = networks["student"].folder / "results" / f"{lab.test.volume[0]}.h5"
 with h5py.File(first, locking=False) as file:
     x, p = file["target"][:], file["reconstruction"][:]
@@ -158,6 +153,11 @@ pd.Series(by_window, name="SSIM of the zero-filled images").map("{:.4f}".format)
 # least? Which will SSIM mind most?
 
 # %%
+import matplotlib.pyplot as plt
+from scipy import ndimage
+
+from kdrecon.teaching import checks, plots, widgets
+
 clean = x[middle].astype(float)
 rng = np.random.default_rng(seed)
 faults = {
@@ -282,6 +282,8 @@ print(f"{name} minus student: {difference.mean():+.2f} ± {difference.std():.2f}
 # slices and once with 8 means. How many "significant" differences will each find?
 
 # %%
+from scipy.stats import ttest_1samp
+
 random = np.random.default_rng(0)
 found = {"160 slices": 0, "8 people": 0}
 for _ in range(100):
@@ -317,8 +319,8 @@ for _ in range(100):
     shift = 0.5 * random.standard_normal((2, 3, 1))  # of 2 methods with 3 seeds each
     nets = shift + 0.5 * random.standard_normal((2, 3, 8))  # as 8 people see them
     found["1 seed"] += int(ttest_1samp(nets[1, 0] - nets[0, 0], 0).pvalue < 0.05)
-    by_person, spread = (nets[1] - nets[0]).mean(0), seed_spread(nets.mean(2))
-    found["3 seeds"] += int(estimate(by_person, 3, spread).p < 0.05)
+    by_person, spread = (nets[1] - nets[0]).mean(0), results.seed_spread(nets.mean(2))
+    found["3 seeds"] += int(results.estimate(by_person, 3, spread).p < 0.05)
 print("of 100 studies without an effect, significant:", found)
 
 # %% [markdown]
@@ -329,7 +331,7 @@ print("of 100 studies without an effect, significant:", found)
 # seed, or fewer than six people, there is no p-value.
 
 # %%
-compared = compare(trained, reference="student")
+compared = results.compare(trained, reference="student")
 assert compared.p.isna().all()  # one seed
 print("\n".join(compared.note.unique()))
 columns = ["difference", "low", "high", "p_holm", "verdict"]
@@ -371,6 +373,8 @@ checks.subject_gain(my_subject_gain)
 # neither the best nor the worst, and not chosen by us.
 
 # %%
+import torch
+
 row = int(scores["student"].psnr.argsort().iloc[len(lab.test) // 2])
 method = results.method_name(methods[0])
 names = ["zero-filled", "teacher", "student", f"Std-KD {method}", f"SFT-KD {method}"]
@@ -481,7 +485,7 @@ pd.DataFrame(table).T.rename_axis(["teacher", "start", "network"])
 # %%
 models = {name: networks[name].model for name in ("teacher", "student")}
 compared = {f"{model.name} ({name})": model for name, model in models.items()}
-cost = inference_cost(compared, tuple(lab.mask.shape), lab.device)
+cost = results.inference_cost(compared, tuple(lab.mask.shape), lab.device)
 threads, (h, w) = torch.get_num_threads(), lab.mask.shape
 print(f"measured now, on this machine: {lab.device.type}, {threads} threads, {h} x {w} pixels")
 cost.style.format({"parameters": "{:,}"}, precision=2).hide(axis="index")
@@ -529,7 +533,7 @@ for name, network in networks.items():
     assert np.isclose(means, scores[name].psnr.mean()).any(), name
 
 # %%
-formatted(summary).head(3).T
+results.formatted(summary).head(3).T
 
 # %% [markdown]
 # ## What may be claimed

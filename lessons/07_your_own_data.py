@@ -30,26 +30,6 @@
 #
 # [previous: 06 · Evaluation](./06_evaluation.ipynb) · [back to the start](./00_start_here.ipynb)
 
-# %%
-import shutil
-import tempfile
-from pathlib import Path
-
-import h5py
-import matplotlib.pyplot as plt
-import nibabel
-import numpy as np
-import pandas as pd
-from IPython.display import Image
-
-from data_prep.check import check
-from data_prep.nifti import Nifti, read_nifti
-from data_prep.pipeline import Options, prepare
-from kdrecon import data, results
-from kdrecon.runs import Parameters
-from kdrecon.storage import read_table
-from kdrecon.teaching import plots
-
 # %% tags=["parameters"]
 
 # %% [markdown]
@@ -59,6 +39,15 @@ from kdrecon.teaching import plots
 # made from the embedded sample: three real scans of two people, written out as a clinic would hand them over.
 
 # %%
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+
+from kdrecon import data
+from kdrecon.runs import Parameters
+
 my_scans = ""  # a folder of NIfTI files, such as "~/scans"; "" makes one from the sample
 place = Parameters(run_root=run_root).run_folder / "your_own_data"
 scans = Path(my_scans).expanduser() if my_scans else place / "scans"
@@ -90,6 +79,11 @@ print(*(path.relative_to(scans) for path in found), sep="\n")
 # may lie differently in memory.
 
 # %%
+import matplotlib.pyplot as plt
+
+from data_prep.nifti import read_nifti
+from kdrecon.teaching import plots
+
 scan = nibabel.load(found[0])
 raw = np.asarray(scan.dataobj)[:, :, scan.shape[2] // 2].astype(float)
 volume = read_nifti(found[0])
@@ -120,6 +114,10 @@ plt.show()
 # are possible? How many volumes can training get?
 
 # %%
+from data_prep.nifti import Nifti
+from data_prep.pipeline import Options, prepare
+from kdrecon.storage import read_table
+
 options = Options(name="own", accelerations=(acceleration,), split="1,1,0", seed=seed, jobs=1)
 outcome = prepare(Nifti(scans), place / "datasets", options)
 own = place / "datasets" / "own"
@@ -144,6 +142,8 @@ assert outcome == ([], []), outcome
 # Every preparation leaves a contact sheet. Ten seconds here save a week of training on upside-down hearts.
 
 # %%
+from IPython.display import Image
+
 Image(filename=own / "contact_sheet.png", width=900)
 
 # %% [markdown]
@@ -157,6 +157,11 @@ Image(filename=own / "contact_sheet.png", width=900)
 # the image and the mask? Is anyone in two splits?
 
 # %%
+import shutil
+import tempfile
+
+from data_prep.check import check
+
 report = check(own)
 print(*report.notes, *report.faults, sep="\n")
 assert report.faults == []
@@ -188,6 +193,8 @@ assert any("DC in the middle" in fault for fault in faults)
 # A scan's header may hold a name, a birthday, a hospital. Of all that, only geometry goes into the data set.
 
 # %%
+import pandas as pd
+
 with h5py.File(data.visible(own, "train/*/*.h5")[0], locking=False) as file:
     kept = {key: str(value) for key, value in sorted(file.attrs.items())}
 assert not any(name in value for value in kept.values() for name in ("anna", "colin", "sub-"))
@@ -214,6 +221,8 @@ lab = Laboratory(
 student = lab.student()
 
 # %%
+from kdrecon import results
+
 networks = {"zero-filled": lab.zero_filled(), "student": student}
 scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
 results.quality_table(networks, scores, reference="zero-filled")

@@ -1,5 +1,7 @@
 """Every exercise: solution, stub, typical wrong answers and nonsense, without running notebooks."""
 
+import ast
+
 import jupytext
 import numpy as np
 import pytest
@@ -15,14 +17,17 @@ NAMES = checks.__all__
 
 
 def exercises():
-    """Check's name -> (source of the notebook's imports, of stub, solution and check)."""
+    """Check's name -> (source of the imports of the cells before it, of stub, solution and check)."""
     found = {}
     for path in sorted((project_root() / "lessons").glob("[0-9]*.py")):
-        cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+        cells, imports = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"], []
         for k, cell in enumerate(cells):
             if "exercise" in cell.metadata.get("tags", []):
                 name = cells[k + 2].source.removeprefix("checks.").partition("(")[0]
-                found[name] = (cells[0].source, *(part.source for part in cells[k : k + 3]))
+                found[name] = ("\n".join(imports), *(part.source for part in cells[k : k + 3]))
+            imports += [
+                ast.unparse(x) for x in ast.parse(cell.source).body if isinstance(x, ast.Import | ast.ImportFrom)
+            ]
     return found
 
 

@@ -1,3 +1,4 @@
+import ast
 import re
 import shutil
 import subprocess
@@ -135,6 +136,20 @@ def test_every_figure_is_followed_by_what_to_see():
             if cell.cell_type == "code" and "plt.show()" in cell.source:
                 text = next(later.source for later in cells[k:] if later.cell_type == "markdown")
                 assert re.match(r"\*(What to see|Try):", text), f"{path.name}: {cell.source}"
+
+
+def test_imports_stand_where_they_are_first_needed():
+    for path in NOTEBOOKS + SOLUTIONS:
+        first, *code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        assert first.metadata.get("tags") == ["parameters"], f"{path.name}: {first.source}"
+        known = set()
+        for cell in code:
+            nodes = list(ast.walk(ast.parse(cell.source)))
+            imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+            imported = {alias.asname or alias.name for node in imports for alias in node.names}
+            used = {node.id for node in nodes if isinstance(node, ast.Name)}
+            assert not imported & known and bool(imported) <= bool(imported & used), f"{path.name}: {cell.source}"
+            known |= imported
 
 
 def test_code_fits_the_page():
