@@ -36,7 +36,8 @@ from data_prep.nifti import Nifti
 from kdrecon import data, results
 from kdrecon.app import batch, cli
 from kdrecon.data.splits import SPLITS
-from kdrecon.runs.laboratory import Laboratory, open_network, weights_hash
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.networks import open_network, weights_hash
 from kdrecon.training.loop import Training
 
 SECONDS = 30  # of a processor, after which a command counts as hanging; so does one that waits ten times as long

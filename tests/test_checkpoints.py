@@ -15,7 +15,8 @@ import data_prep
 import kdrecon
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
-from kdrecon.runs.laboratory import Laboratory, load_network, weights_hash
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.networks import load_network, weights_hash
 from kdrecon.storage.checkpoints import read_checkpoint, save_checkpoint
 from kdrecon.training.loop import Training, fit
 from kdrecon.training.recipe import Recipe

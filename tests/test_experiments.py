@@ -1,3 +1,4 @@
+import functools
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -5,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from kdrecon.errors import InputError
-from kdrecon.runs.experiment import LONGEST, Experiment, environment
+from kdrecon.runs.experiment import LONGEST, Experiment
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.switches import PRESETS, Switches
+from kdrecon.runs.versions import environment
 from kdrecon.storage.places import project_root
 
 TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
@@ -127,7 +129,7 @@ def test_default_places():
 
 def test_the_paper_preset_has_the_released_folder_names():
     place = Path("run/experiments/sample/acc_4x")
-    student = replace(TEACHER, model="D3C5", role="student")
+    student = replace(TEACHER, architecture="D3C5", role="student")
     at = replace(student, teacher="standard", method="at")
     sft_at = replace(student, teacher="sft", method="at", init="sft")
     expected = {
@@ -152,10 +154,23 @@ def test_the_paper_preset_has_the_released_folder_names():
         assert experiment.folder(Path("run")) == place / name
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_an_experiment_names_what_it_needs(preset):
+    parameters = Parameters(preset=preset, switches={"student_network": "D2C5"})
+    make = functools.partial(Experiment.of, parameters, 120)
+    teacher, sft = make("teacher"), make("sft_teacher")
+    expected = {"standard random": (teacher,), "standard sft": (teacher, sft), "sft random": (sft,), "sft sft": (sft,)}
+    for cell, needed in expected.items():
+        kind, init = cell.split()
+        assert make("student", kind, "at", init).needs() == needed
+        assert replace(make("student", kind, "at", init), teacher_origin="ready").needs() == needed
+    assert not any(make(role).needs() for role in ("zero_filled", "teacher", "student", "sft_teacher", "control"))
+
+
 def test_two_different_experiments_never_share_a_folder():
     other = {
         "dataset": "mrbrain", "acceleration": "5x", "resolution": 120, "epochs": 3, "batch_size": 2, "lr": 1e-4, "seed": 1,
-        "model": "D3C5", "role": "student", "method": "at", "init": "sft", "teacher_origin": "ready",
+        "architecture": "D3C5", "role": "student", "method": "at", "init": "sft", "teacher_origin": "ready",
         "precision": "fp32",
     }  # fmt: skip
     switches = {
@@ -167,7 +182,7 @@ def test_two_different_experiments_never_share_a_folder():
     experiments = [TEACHER, *(replace(TEACHER, **{k: v}) for k, v in other.items())]
     experiments += [replace(TEACHER, switches=Switches(**{k: v})) for k, v in switches.items()]
     assert len({e.folder(Path("r")) for e in experiments}) == len(experiments)
-    assert all(Experiment.from_record(e.record()) == e for e in experiments)
+    assert all(Experiment.from_config(e.config()) == e for e in experiments)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +199,7 @@ def test_two_different_experiments_never_share_a_folder():
 )
 def test_no_record_leads_out_of_its_run(value):
     with pytest.raises(InputError, match="experiment folder '.*: expected a plain name|(seed|epochs) = |network name "):
-        Experiment.from_record(TEACHER.record() | value).folder(Path("run"))
+        Experiment.from_config(TEACHER.config() | value).folder(Path("run"))
 
 
 def test_long_names_are_shortened_and_those_of_older_versions_found(tmp_path):

@@ -22,7 +22,8 @@ from kdrecon import data
 from kdrecon.app import batch
 from kdrecon.data.splits import dataset_folder
 from kdrecon.errors import InputError
-from kdrecon.runs.laboratory import Laboratory, weights_hash
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.networks import weights_hash
 from kdrecon.storage.checkpoints import save_checkpoint
 from kdrecon.storage.files import alone_in, write_text
 from kdrecon.training.loop import Training, fit

@@ -16,7 +16,9 @@ from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.released import importing, weights
-from kdrecon.runs.laboratory import Laboratory, open_network, read_record
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.networks import open_network
+from kdrecon.runs.record import read_record
 
 ARGUMENTS = {
     "seed": 42, "batch_size": 4, "num_epochs": 150, "lr": 0.001, "lr_step_size": 40, "device": "cuda",
@@ -72,9 +74,13 @@ def test_an_imported_network_holds_every_tensor_in_its_place(kind, tmp_path):
         for tensor, value in model.state_dict().items():
             assert torch.equal(value, state[released_name(f"{part}.{tensor}")]), tensor
     record = read_record(folder)
-    assert record["origin"] == "released" and record["released"]["arguments"]["train_path"] == "/home/someone/train"
-    assert (network.experiment.model, network.experiment.role, network.experiment.resolution) == (name, role, 150)
-    assert (record["config"]["imitation"] == "released") == (kind == "sft") and record["config"]["seed"] == 42
+    assert record.origin == "released" and record.others["released"]["arguments"]["train_path"] == "/home/someone/train"
+    assert (network.experiment.architecture, network.experiment.role, network.experiment.resolution) == (
+        name,
+        role,
+        150,
+    )
+    assert (record.config["imitation"] == "released") == (kind == "sft") and record.config["seed"] == 42
 
 
 def test_importing_twice_is_the_same_and_another_network_is_never_overwritten(tmp_path):
@@ -254,7 +260,7 @@ def test_odd_arguments_are_kept_as_text(tmp_path):
     odd = {"list": ["4x", "5x"], "long": 2**70, "nested": nested, "tensor": torch.zeros(2)}
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments=odd)
     folder = importing.import_checkpoint(path, tmp_path / "run")
-    kept = read_record(folder)["released"]["arguments"]
+    kept = read_record(folder).others["released"]["arguments"]
     assert kept["list"] == "['4x', '5x']" and all(isinstance(kept[name], str) for name in odd)
 
 

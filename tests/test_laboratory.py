@@ -1,4 +1,5 @@
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -14,8 +15,8 @@ from kdrecon.models.dccnn import dc_cnn
 from kdrecon.results import evaluation
 from kdrecon.results.evaluation import damaged
 from kdrecon.results.report import write_report
-from kdrecon.runs import laboratory
-from kdrecon.runs.laboratory import Laboratory, start_from_sft, weights_hash
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.networks import build, load_network, open_network, start_from_sft, weights_hash
 from kdrecon.storage.files import alone_in
 
 TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
@@ -36,7 +37,7 @@ def test_a_network_is_trained_once_and_then_loaded(lab, capsys):
     first = lab.teacher()
     assert lab.teacher() is first
     second = small_laboratory(lab.parameters.run_root).teacher()
-    assert (first.origin, second.origin) == ("trained", "loaded")
+    assert first.origin == second.origin == "trained"
     assert weights_hash(first.model) == weights_hash(second.model)
     printed = capsys.readouterr().out
     assert printed.count("D5C5 teacher: trained, 1 epochs") == 1
@@ -58,7 +59,8 @@ def test_networks_with_nearly_all_switches_together_are_found_again_and_stand_in
     assert networks[0].folder != networks[1].folder and all(len(n.folder.name) < 130 for n in networks)
     for lab, network in zip(labs, networks):
         results.evaluate(lab, network)
-        assert Laboratory(**lab.parameters.__dict__).distilled("at", "sft").origin == "loaded"
+        again = Laboratory(**lab.parameters.__dict__).distilled("at", "sft")
+        assert weights_hash(again.model) == weights_hash(network.model)
     table = results.write_summary(tmp_path / "run")
     assert table.alpha.tolist() == [0.25, 0.5] and write_report(tmp_path / "run", table).exists()
 
@@ -67,7 +69,7 @@ def test_steps_are_those_of_the_ready_start_and_of_the_training(tmp_path):
     """The ready SFT training took 60 epochs of 48 / 4 steps; 14 epochs of 48 / 3 come on top."""
     lab = Laboratory(resolution=120, epochs=14, batch_size=3, run_root=str(tmp_path), device="cpu")
     assert lab.student_steps(lab.sft_teacher()) == 720
-    assert lab._steps_behind(lab._experiment("student", "sft", "at", "sft", "ready")) == 720 + 14 * 16
+    assert lab._steps(lab.experiment("student", "sft", "at", "sft")) == 720 + 14 * 16
     assert lab.student_steps(lab.distilled("at", "sft", ready=True)) == 1440
 
 
@@ -79,15 +81,39 @@ def test_the_steps_of_a_network_of_version_0_1_are_counted_when_it_is_loaded(lab
     assert json.loads(path.read_text(encoding="utf-8")) == record and record["steps"] == 2
 
 
+def test_what_another_version_wrote_into_a_record_survives_a_rewrite(lab):
+    network = lab.teacher()
+    results.evaluate(lab, network)
+    path = network.folder / "config.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["evaluation"]["metrics"] = record["cluster"] = {"name": ["a", 1, None]}
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "steps"}), encoding="utf-8")
+    small_laboratory(lab.parameters.run_root).teacher()
+    assert json.loads(path.read_text(encoding="utf-8")) == record
+
+
 def test_student_of_sft_kd_starts_from_the_sft_student_blocks(lab):
     sft = lab.sft_teacher()
     at = lab.distilled("at", teacher="sft")
     assert at.experiment.init == "sft" and at.folder.name.startswith("D3C5_sftkd-at")
-    student = lab._objective(at.experiment).network
-    fresh = lab._objective(lab.student().experiment).network
+    student = build(at.experiment, sft.model, sft.student).network
+    fresh = lab.new_student()
     for name, value in student.state_dict().items():
         source = fresh if name.startswith("blocks.0.") else sft.student
         assert torch.equal(value, source.state_dict()[name]), name
+
+
+def test_a_training_begins_with_the_same_weights_whether_or_not_its_start_was_opened_before(tmp_path):
+    """The layers that VID trains for itself are drawn by the seed alone."""
+    small_laboratory(tmp_path).sft_teacher()
+    networks = []
+    for opened in (True, False):
+        lab = small_laboratory(tmp_path)
+        if opened:
+            lab.sft_teacher()
+        networks.append(lab.distilled("vid", "standard", "sft"))
+        shutil.rmtree(networks[-1].folder)
+    assert weights_hash(networks[0].model) == weights_hash(networks[1].model)
 
 
 def test_start_from_sft_returns_what_it_loaded_and_refuses_loading_nothing():
@@ -160,7 +186,7 @@ def test_a_lost_table_is_evaluated_anew(content, lab):
 
 
 def test_a_lost_log_is_written_anew_and_nothing_is_trained(lab):
-    first = laboratory.open_network(lab.student().folder)
+    first = open_network(lab.student().folder)
     (first.folder / "log.csv").unlink()
     lab._networks.clear()
     again = lab.student()
@@ -226,7 +252,7 @@ def test_a_checkpoint_that_does_not_fit_names_the_tensor(lab, damage, tmp_path):
         weights["blocks.1.convs.0.bias"] = torch.zeros(3)
     torch.save(state, path)
     with pytest.raises(InputError, match=r"blocks\.[19]\.convs\.0\.bias"):
-        laboratory.load_network(dc_cnn("D3C5"), path, torch.device("cpu"))
+        load_network(dc_cnn("D3C5"), path, torch.device("cpu"))
 
 
 def test_a_pickle_that_is_no_checkpoint_never_executes(tmp_path):
@@ -236,5 +262,5 @@ def test_a_pickle_that_is_no_checkpoint_never_executes(tmp_path):
 
     torch.save({"model": Hostile()}, tmp_path / "best_model.pt")
     with pytest.raises(InputError, match="best_model.pt"):
-        laboratory.load_network(dc_cnn("D3C5"), tmp_path / "best_model.pt", torch.device("cpu"))
+        load_network(dc_cnn("D3C5"), tmp_path / "best_model.pt", torch.device("cpu"))
     assert not (tmp_path / "executed").exists()

@@ -47,7 +47,7 @@ def test_the_installed_library_works_on_the_sample_and_writes_where_it_was_start
     code = """
 from pathlib import Path
 from data_prep.__main__ import app
-from kdrecon.runs.experiment import environment; from kdrecon.storage.places import project_root
+from kdrecon.runs.versions import environment; from kdrecon.storage.places import project_root
 from kdrecon.runs.laboratory import Laboratory
 laboratory = Laboratory(resolution=48)
 print(laboratory.zero_filled().folder.is_relative_to(Path.cwd() / "runs" / "lab"))

@@ -90,10 +90,10 @@ def test_sizes_in_records():
     assert [sides(resolution_of(shape)) for shape in (TALL, (48, 48))] == [TALL, (48, 48)]
     knee = Experiment("knee", "4x", "640x368", 150, 4, 1e-3, 0, "D3C5", "student")
     assert knee.folder(Path()).name == "D3C5_student_seed-0"  # as the paper has it
-    assert Experiment.from_record(knee.record()) == knee
+    assert Experiment.from_config(knee.config()) == knee
     assert sorted([150, "64x48", "640x368", 48], key=sides) == [48, "64x48", 150, "640x368"]
     with pytest.raises(InputError, match="resolution = '64xx48': expected a number, or two such as 640x368"):
-        Experiment.from_record(knee.record() | {"resolution": "64xx48"})
+        Experiment.from_config(knee.config() | {"resolution": "64xx48"})
 
 
 def test_images_too_small_for_a_metric_are_refused_before_training(tmp_path):

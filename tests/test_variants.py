@@ -14,7 +14,9 @@ from kdrecon.distillation import FORMS, RELEASED
 from kdrecon.models.dccnn import count_parameters, dc_cnn
 from kdrecon.physics.fourier import fft2
 from kdrecon.runs import laboratory
-from kdrecon.runs.laboratory import Laboratory, weights_hash
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.networks import weights_hash
+from kdrecon.runs.record import read_record
 from kdrecon.runs.switches import PRESETS, Switches
 from kdrecon.training.loop import gradient_norms
 from kdrecon.training.objectives import distil
@@ -43,9 +45,13 @@ def batch(lab):
     return next(lab.train.batches(4))
 
 
+def objective_of(lab, experiment):
+    return lab._objective(experiment, [lab.network(needed) for needed in experiment.needs()])
+
+
 def untrained(lab, *network):
     """The objective of a network of the laboratory before its first step, prepared on a batch."""
-    objective = lab._objective(lab._experiment(*network))
+    objective = objective_of(lab, lab.experiment(*network))
     objective.prepare(batch(lab))
     return objective
 
@@ -108,7 +114,7 @@ def test_student_init(make):
         for teacher, matched in starts.items():
             network = lab.distilled("at", teacher)
             assert network.experiment.init == (matched if value == "matched" else value)
-            start = lab._objective(network.experiment).network.blocks[1]
+            start = objective_of(lab, network.experiment).network.blocks[1]
             source = lab.sft_teacher().student if network.experiment.init == "sft" else lab.new_student()
             assert all(torch.equal(a, b) for a, b in zip(start.parameters(), source.blocks[1].parameters()))
 
@@ -181,7 +187,7 @@ def test_teacher_network(make, name):
     assert networks["sft"].student.name == "D3C5"
     for kind in ("kd", "sftkd"):
         assert f"_teacher_network-{name}_" in networks[kind].folder.name
-        assert lab._objective(networks[kind].experiment).teacher.name == name
+        assert objective_of(lab, networks[kind].experiment).teacher.name == name
     assert networks["teacher"].folder.name.startswith(f"{name}_teacher_")
 
 
@@ -254,6 +260,6 @@ def test_the_gradient_ratio_of_a_distilled_student_stands_in_record_and_summary(
     norms = gradient_norms(untrained(lab, "student", "standard", "at"), lab.train.batch(torch.tensor([0])))
     table = results.summary(lab.parameters.run_folder).set_index(["model", "teacher", "method", "kd_form", "schedule"])
     ratio = table.loc[[("student", "standard", "at", "paper", "joint")]].gradient_ratio.iloc[0]
-    record = laboratory.read_record(network.folder)["gradient_norms"]
+    record = read_record(network.folder).gradient_norms
     assert record.keys() == norms.keys() == {"reconstruction", "distillation"}
     assert ratio == record["distillation"] / record["reconstruction"] > 0

@@ -9,8 +9,8 @@ import typer
 
 from kdrecon.app import console
 from kdrecon.errors import InputError, shown
-from kdrecon.runs.experiment import environment
 from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.versions import environment
 from kdrecon.storage.places import checkout
 
 app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
@@ -79,12 +79,13 @@ def import_released(
     """Read a checkpoint of the released code, safely, into an experiment folder of a run."""
     from kdrecon import results
     from kdrecon.released.importing import import_checkpoint
-    from kdrecon.runs.laboratory import Laboratory, open_network
+    from kdrecon.runs.laboratory import Laboratory
+    from kdrecon.runs.networks import open_network
 
     folder = import_checkpoint(path, out.resolve(), dataset, acceleration, resolution, method, teacher)
     network = open_network(folder)
     e = network.experiment
-    print(f"{e.model} {e.model_type}, {e.dataset} {e.acceleration}: {folder}")
+    print(f"{e.architecture} {e.kind}, {e.dataset} {e.acceleration}: {folder}")
     if evaluate:
         data_root = data_root and str(Path(data_root).resolve())
         resolution = e.resolution if isinstance(e.resolution, int) else 0

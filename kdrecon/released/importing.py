@@ -10,12 +10,12 @@ from kdrecon.errors import InputError, shown
 from kdrecon.models.dccnn import count_parameters
 from kdrecon.models.sft import SFT
 from kdrecon.released.weights import Checkpoint, read_checkpoint
-from kdrecon.runs.experiment import RESOLUTION, TEACHERS, Experiment, environment
-from kdrecon.runs.laboratory import read_record
+from kdrecon.runs.experiment import RESOLUTION, TEACHERS, Experiment
 from kdrecon.runs.parameters import Parameters
-from kdrecon.runs.switches import Switches
+from kdrecon.runs.record import Record, read_record, write_record
+from kdrecon.runs.switches import Switches, matched_start
+from kdrecon.runs.versions import environment
 from kdrecon.storage.checkpoints import read_weights, save_checkpoint
-from kdrecon.storage.files import write_json
 from kdrecon.storage.places import NAME
 
 
@@ -51,18 +51,20 @@ def import_checkpoint(
     folder = experiment.folder(run_root)
     folder = folder.with_name(f"{folder.name}_released")
     evaluated = found.network.teacher if isinstance(found.network, SFT) else found.network
-    record = {
-        "config": experiment.record(),
-        "finished": True,
-        "origin": "released",
-        "parameters": count_parameters(evaluated),
-        "precision": "fp32",
-        "layout": "contiguous",
-        "best_epoch": found.epoch,
-        "validation_l1": found.validation_l1,
-        "released": {"file": path.name, "arguments": found.arguments},
-        "environment": environment(),
-    }
+    record = Record(
+        config=experiment.config(),
+        parameters=count_parameters(evaluated),
+        finished=True,
+        origin="released",
+        best_epoch=found.epoch,
+        precision="fp32",
+        layout="contiguous",
+        others={
+            "validation_l1": found.validation_l1,
+            "released": {"file": path.name, "arguments": found.arguments},
+            "environment": environment(),
+        },
+    )
     state = {"model": found.network.state_dict(), "epoch": found.epoch, "validation_l1": found.validation_l1}
     if (present := folder / "best_model.pt").exists():
         before = read_weights(present, state["model"])
@@ -70,10 +72,10 @@ def import_checkpoint(
             raise InputError(
                 f"{folder} holds another network: expected a new folder; choose another --out, or delete it"
             )
-        if read_record(folder).get("finished"):
+        if (kept := read_record(folder)) and kept.finished:
             return folder
-    save_checkpoint(state | {"config": record["config"]}, folder / "best_model.pt")
-    write_json(folder / "config.json", record)
+    save_checkpoint(state | {"config": record.config}, folder / "best_model.pt")
+    write_record(record, folder)
     return folder
 
 
@@ -106,7 +108,7 @@ def _experiment(
         raise InputError(f"teacher {teacher!r} is unknown: expected one of {', '.join(TEACHERS)}")
     if isinstance(network, SFT):
         network, switches = network.teacher, replace(switches, student_network=network.student.name)
-    init = "sft" if teacher == "sft" else "random"
+    init = matched_start(teacher)
     recipe = {"epochs": "num_epochs", "batch_size": "batch_size", "lr": "lr", "seed": "seed"}
     told = {name: arguments[theirs] for name, theirs in recipe.items() if arguments.get(theirs) is not None}
     known = {"epochs": 150, "batch_size": 4, "lr": 1e-3, "seed": 42} | told

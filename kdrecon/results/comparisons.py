@@ -59,8 +59,8 @@ def configurations(run_root: Path) -> list[Configuration]:
         key = identity(record)
         if key["model"] != "zero_filled":
             configuration = found.setdefault(json.dumps(key, sort_keys=True), Configuration(key))
-            configuration.scores[record["config"]["seed"]] = scores
-            configuration.steps = max(configuration.steps, record.get("steps", 0))
+            configuration.scores[record.experiment.seed] = scores
+            configuration.steps = max(configuration.steps, record.steps or 0)
     for place in _places(list(found.values())).values():
         for configuration in place:
             configuration.name = network_name(configuration.identity, [other.identity for other in place])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,9 +14,11 @@ from torch import nn
 from kdrecon.data.slices import Slices
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS
-from kdrecon.runs.laboratory import Laboratory, Network, read_record, weights_hash
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.networks import Network, weights_hash
+from kdrecon.runs.record import Evaluation, Record, read_record, write_record
 from kdrecon.storage import hdf5
-from kdrecon.storage.files import alone_in, replacing, visible, write_json, write_table, write_text
+from kdrecon.storage.files import alone_in, replacing, visible, write_table, write_text
 from kdrecon.storage.records import read_table
 
 REMEDY = "run again with its parameters, which writes it anew"
@@ -49,7 +52,7 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
         InputError: the folder cannot be written, or another process keeps it for ten minutes.
     """
     slices, folder = lab.test, network.folder
-    made_from = {"weights": weights_hash(network.model), "data": slices.fingerprint, "split": lab.evaluation_split}
+    made_from = Evaluation(weights_hash(network.model), data=slices.fingerprint, split=lab.evaluation_split)
     if (table := _evaluated(folder, made_from)) is not None:
         return table
     with alone_in(folder, patience=PATIENCE):
@@ -63,13 +66,19 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
             _write_result(folder / "results" / f"{volume}.h5", target[rows], prediction[rows], subject)
         write_table(table, folder / "metrics.csv")
         write_text(folder / "report.txt", _report(network, table, lab.evaluation_split, target.shape[1:]))
-        write_json(folder / "config.json", read_record(folder) | {"evaluation": made_from})
+        write_record(replace(_record(folder), evaluation=made_from), folder)
     return table
 
 
-def _evaluated(folder: Path, made_from: dict) -> pd.DataFrame | None:
+def _record(folder: Path) -> Record:
+    if not (record := read_record(folder)):
+        raise InputError(f"{folder} has lost its config.json: expected it there; {REMEDY}")
+    return record
+
+
+def _evaluated(folder: Path, made_from: Evaluation) -> pd.DataFrame | None:
     """The table of an earlier evaluation of the same weights and data; None where there is none that can be read."""
-    if read_record(folder).get("evaluation") != made_from:
+    if _record(folder).evaluation != made_from:
         return None
     try:
         return _read_metrics(folder)
@@ -78,7 +87,7 @@ def _evaluated(folder: Path, made_from: dict) -> pd.DataFrame | None:
         return None
 
 
-def evaluated(run_root: Path) -> Iterator[tuple[Path, dict, pd.DataFrame]]:
+def evaluated(run_root: Path) -> Iterator[tuple[Path, Record, pd.DataFrame]]:
     """Folder, run record and slice-wise table of each evaluated experiment of a run, the baseline among them.
 
     Those that :func:`damaged` names are left out.
@@ -99,13 +108,13 @@ def damaged(run_root: Path) -> list[str]:
     return [str(network) for network in _networks(run_root) if isinstance(network, InputError)]
 
 
-def _networks(run_root: Path) -> Iterator[tuple[Path, dict, pd.DataFrame] | InputError]:
+def _networks(run_root: Path) -> Iterator[tuple[Path, Record, pd.DataFrame] | InputError]:
     for folder in sorted(Path(run_root).glob("experiments/*/acc_*/*/")):
         try:
             record = read_record(folder)
             if not record and os.path.exists(folder / "best_model.pt"):
                 raise InputError(f"{folder} has lost its config.json: expected it there; {REMEDY}")
-            if "evaluation" in record:
+            if record and record.evaluation:
                 yield folder, record, _read_metrics(folder)
         except InputError as error:
             yield error
@@ -184,7 +193,7 @@ def read_results(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _report(network: Network, table: pd.DataFrame, split: str, size: tuple[int, int]) -> str:
     e = network.experiment
     lines = [
-        f"{e.model} {e.model_type}: {e.dataset} {e.acceleration}, {size[0]} x {size[1]}, {split} split, "
+        f"{e.architecture} {e.kind}: {e.dataset} {e.acceleration}, {size[0]} x {size[1]}, {split} split, "
         f"{len(table)} slices of {table.subject.nunique()} subject(s), {e.epochs} epochs, seed {e.seed}",
         "mean +/- standard deviation over slices; the data range is each slice's target maximum",
         *(f"{name:5s} {table[name].mean():.5g} +/- {table[name].std():.3g}" for name in METRICS),

@@ -2,25 +2,27 @@
 
 from collections import Counter
 
-from kdrecon.runs.experiment import ROLES, Experiment, sides
+from kdrecon.runs.experiment import ROLES, sides
+from kdrecon.runs.record import Record
+from kdrecon.runs.switches import matched_start
 
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
 
 
-def identity(record: dict) -> dict:
+def identity(record: Record) -> dict:
     """What makes a network what it is, without its seed: settings, training data, origin, and the slices it was scored on.
 
     A record of an older version lacks the newer settings: they had their defaults.
     """
-    config = {"data": ""} | Experiment.from_record(record["config"]).record() | record["config"]
+    config = {"data": ""} | record.experiment.config() | record.config
     settings = {name: value for name, value in config.items() if name not in ("model", "role", "seed", "weight")}
-    scored = {"split": record["evaluation"]["split"], "slices": record["evaluation"]["data"]}
+    scored = {"split": record.evaluation.split, "slices": record.evaluation.data}
     return {
         "model": config["role"],
         "network": config["model"],
         **settings,
         **scored,
-        "origin": record.get("origin", ""),
+        "origin": record.origin,
     }
 
 
@@ -38,7 +40,7 @@ def network_name(network: dict, others: list[dict]) -> str:
     role = "student" if network["model"] == "control" else network["model"]
     peers = [other for other in others if other["model"] == role] or [network]
     usual = {name: Counter(str(peer.get(name, "")) for peer in peers).most_common(1)[0][0] for name in network}
-    usual["init"] = "sft" if network["teacher"] == "sft" else "random"
+    usual["init"] = matched_start(network["teacher"])
     told = ("model", "teacher", "method", "origin")
     differing = [f"{name} {value}" for name, value in network.items() if name not in told and str(value) != usual[name]]
     return ", ".join([kind, *differing])

@@ -10,7 +10,8 @@ from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, PUBLISHED
 from kdrecon.results.evaluation import evaluated, read_results, volume_score
 from kdrecon.results.names import PLACE, identity, network_name, reading_order
-from kdrecon.runs.laboratory import Network
+from kdrecon.runs.networks import Network
+from kdrecon.runs.record import Record
 from kdrecon.storage.files import write_table
 
 MEANS = ("nmse", "hfn", "vif")  # metrics of which the tables of people show the mean alone; NMSE stands for MSE, too
@@ -32,7 +33,7 @@ def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
     """
     groups: dict[str, list] = {}
     for _, record, scores in evaluated(run_root):
-        key = json.dumps([identity(record), record["config"]["seed"] if per_seed else ""], sort_keys=True)
+        key = json.dumps([identity(record), record.experiment.seed if per_seed else ""], sort_keys=True)
         groups.setdefault(key, []).append((record, scores))
     several = any(len(group) > 1 for group in groups.values())
     ordered = sorted(groups.values(), key=lambda group: reading_order(identity(group[0][0])))
@@ -61,7 +62,7 @@ def volume_wise(run_root: Path, left_out: list[str] | None = None) -> pd.DataFra
             left_out.append(str(error))
             continue
         row = {key: network[key] for key in PLACE[:-1]}
-        row |= {"network": network_name(network, identities), "seed": record["config"]["seed"], "volumes": len(scores)}
+        row |= {"network": network_name(network, identities), "seed": record.experiment.seed, "volumes": len(scores)}
         for name in scores:
             row |= {name: scores[name].mean(), f"{name}_sd": scores[name].std()}
         rows.append(row)
@@ -117,30 +118,30 @@ def epochs_note(networks: dict[str, Network]) -> str:
     return f"Note: only rows with equal epochs compare. {parts}."
 
 
-def gradient_ratio(record: dict) -> float | str:
+def gradient_ratio(record: Record) -> float | str:
     """|grad w L_KD| / |grad L_rec| at the first training step of a distilled student, from its run record.
 
     "" for other networks, where the two are not trained together, or where the record does not hold them.
     """
-    norms = record.get("gradient_norms", {})
+    norms = record.gradient_norms
     if not norms.get("reconstruction") or "distillation" not in norms:
         return ""
     return norms["distillation"] / norms["reconstruction"]
 
 
-def _row(networks: list[tuple[dict, pd.DataFrame]], several: bool) -> dict:
+def _row(networks: list[tuple[Record, pd.DataFrame]], several: bool) -> dict:
     """The row of a configuration: its networks differ in the seed alone; several: some configuration has two seeds."""
     record, scores = networks[0]
     settings = identity(record)
     first = ("dataset", "acceleration", "resolution", "model", "network", "teacher", "method", "init")
     last = ("split", "slices", "data", "origin")
     row = {name: settings[name] for name in first}
-    row |= {"seed": ", ".join(str(seed) for seed in sorted(record["config"]["seed"] for record, _ in networks))}
+    row |= {"seed": ", ".join(str(seed) for seed in sorted(record.experiment.seed for record, _ in networks))}
     row |= {name: value for name, value in settings.items() if name not in first + last}
     for name in ("precision", "layout"):
-        row[name] = ", ".join(sorted({found[name] for found, _ in networks if name in found}))
-    row["best_epoch"] = ", ".join(str(found["best_epoch"]) for found, _ in networks if "best_epoch" in found)
-    row |= {"parameters": record["parameters"], "split": settings["split"], "n": len(scores)}
+        row[name] = ", ".join(sorted({getattr(found, name) for found, _ in networks} - {""}))
+    row["best_epoch"] = ", ".join(str(found.best_epoch) for found, _ in networks if found.best_epoch is not None)
+    row |= {"parameters": record.parameters, "split": settings["split"], "n": len(scores)}
     for name in METRICS:
         means = [scores[name].mean() for _, scores in networks]
         row |= {name: np.mean(means), f"{name}_sd": np.mean([scores[name].std() for _, scores in networks])}

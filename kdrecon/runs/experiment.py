@@ -1,28 +1,22 @@
 """One network of a run: what identifies it, and where it lies on disk."""
 
-import contextlib
 import hashlib
 import os
-import platform
 import re
-import subprocess
-from dataclasses import MISSING, asdict, dataclass, fields
-from importlib import metadata
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
-import torch
-
-from kdrecon import __version__
 from kdrecon.errors import InputError, shown
-from kdrecon.runs.parameters import typed
-from kdrecon.runs.switches import Switches
-from kdrecon.storage.places import NAME, PACKAGES, is_checkout
+from kdrecon.runs.parameters import Parameters, typed
+from kdrecon.runs.switches import Switches, matched_start
+from kdrecon.storage.places import NAME
 from kdrecon.training.recipe import Recipe
 
 RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150, "knee": "640x368"}
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
+KEYS = {"architecture": "model"}  # what config.json calls a field, where that is not its name
 LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
 
 
@@ -44,7 +38,7 @@ class Experiment:
 
     Attributes:
         resolution: N of N x N images; "HxW", such as "640x368", of others.
-        model: architecture, such as "D3C5"; "zero_filled" for the baseline.
+        architecture: such as "D3C5"; "zero_filled" for the baseline.
         role: "zero_filled", "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
         teacher: for a distilled student "standard" or "sft", else "".
         method: key of the distillation method, else "".
@@ -61,7 +55,7 @@ class Experiment:
     batch_size: int
     lr: float
     seed: int
-    model: str
+    architecture: str
     role: str
     teacher: str = ""
     method: str = ""
@@ -71,18 +65,32 @@ class Experiment:
     switches: Switches = Switches()
 
     @classmethod
-    def from_record(cls, config: dict) -> "Experiment":
-        """The experiment of a run record; what an older record does not know has its default, the paper's.
+    def of(
+        cls, p: Parameters, resolution: int | str, role: str, teacher: str = "", method: str = "", init: str = "random"
+    ) -> "Experiment":
+        """The network with a role in a run with these parameters, for images of this resolution."""
+        s = p.chosen
+        architecture = {
+            "zero_filled": "zero_filled", "teacher": s.teacher_network, "sft_teacher": s.teacher_network
+        }.get(role, s.student_network)  # fmt: skip
+        return cls(
+            p.dataset, p.acceleration, resolution, p.epochs, p.batch_size, p.lr, p.seed, architecture, role,
+            teacher, method, init, precision=p.precision, switches=s.acting_on(role, teacher, init),
+        )  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Experiment":
+        """The experiment of a config.json; what an older one does not know has its default, the paper's.
 
         Raises:
             InputError: it lacks a value or has one of another type.
         """
         if not isinstance(config, dict) or any(isinstance(value, dict | list) for value in config.values()):
             raise InputError(f"config = {shown(config)}: expected names and single values")
-        known = {f.name: f for f in fields(cls) if f.name != "switches"}
-        if missing := [name for name, f in known.items() if f.default is MISSING and name not in config]:
+        known = {KEYS.get(f.name, f.name): f for f in fields(cls) if f.name != "switches"}
+        if missing := [key for key, f in known.items() if f.default is MISSING and key not in config]:
             raise InputError(f"config without {missing[0]}: expected it")
-        own = {name: typed(name, config[name], f.type) for name, f in known.items() if name in config}
+        own = {f.name: typed(key, config[key], f.type) for key, f in known.items() if key in config}
         if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})?", str(own["resolution"])):
             raise InputError(f"resolution = {shown(own['resolution'])}: expected a number, or two such as 640x368")
         if own["role"] not in ROLES:
@@ -90,8 +98,15 @@ class Experiment:
         switches = {f.name: config[f.name] for f in fields(Switches) if f.name in config}
         return cls(**own, switches=Switches.checked(switches))
 
+    def config(self) -> dict:
+        """The identifying values with all switches by their names in config.json and the checkpoints."""
+        own = {KEYS.get(f.name, f.name): getattr(self, f.name) for f in fields(self) if f.name != "switches"}
+        switches = asdict(self.switches)
+        del switches["student_init"]  # init says it
+        return own | switches
+
     @property
-    def model_type(self) -> str:
+    def kind(self) -> str:
         """Name of the kind of training: teacher, sft, student, kd-at, sftkd-at, ..."""
         if self.method:
             return f"{'sftkd' if self.teacher == 'sft' else 'kd'}-{self.method}"
@@ -100,12 +115,31 @@ class Experiment:
     @property
     def title(self) -> str:
         """Name for messages: architecture and kind of training, with the first weights where they are not the usual ones."""
-        usual = "sft" if self.teacher == "sft" else "random"
-        start = "" if self.init == usual else f", {'SFT' if self.init == 'sft' else 'random'} start"
-        return f"{self.model} {self.model_type}{start}"
+        usual = self.init == matched_start(self.teacher)
+        start = "" if usual else f", {'SFT' if self.init == 'sft' else 'random'} start"
+        return f"{self.architecture} {self.kind}{start}"
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Of its training, see :class:`kdrecon.training.objectives.Distillation`; the last one makes the network."""
+        staged = self.method and self.switches.schedule == "two_stage"
+        return ("features", "reconstruction") if staged else ("joint",)
+
+    def needs(self) -> tuple["Experiment", ...]:
+        """What must be finished before this training can begin: of a distilled student its teacher, then the SFT training
+        that its first weights come from, where that is another one.
+
+        A control needs none: the steps that it has to match are in its epochs.
+        """
+        roles = ["teacher"] * (self.teacher == "standard") + ["sft_teacher"] * ("sft" in (self.teacher, self.init))
+        switches = replace(self.switches, student_network=self.architecture)
+        alone = replace(
+            self, architecture=switches.teacher_network, teacher="", method="", init="random", teacher_origin=""
+        )
+        return tuple(replace(alone, role=role, switches=switches.acting_on(role)) for role in roles)
 
     def folder(self, run_root: Path) -> Path:
-        """{run_root}/experiments/{dataset}/acc_{4x}/{model}_{model_type}, then what differs from the paper, then seed.
+        """{run_root}/experiments/{dataset}/acc_{4x}/{architecture}_{kind}, then what differs from the paper, then seed.
 
         A longer name than some systems bear ends in a digest of the whole one; config.json in the folder tells everything.
 
@@ -115,10 +149,10 @@ class Experiment:
         paper = {
             "resolution": RESOLUTION.get(self.dataset),
             **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr", "precision")},
-            "init": "sft" if self.teacher == "sft" else "random",
+            "init": matched_start(self.teacher),
             "teacher_origin": "",
         }
-        name, seed = f"{self.model}_{self.model_type}", f"_seed-{self.seed}"
+        name, seed = f"{self.architecture}_{self.kind}", f"_seed-{self.seed}"
         changed = {key: getattr(self, key) for key, value in paper.items() if getattr(self, key) != value}
         if self.role == "zero_filled":
             name, seed, changed = "zero_filled", "", {"resolution": self.resolution}
@@ -134,32 +168,3 @@ class Experiment:
             digest = "_" + hashlib.sha256(folder.name.encode()).hexdigest()[:10]
             folder = folder.with_name(name[: LONGEST - len(digest + seed)] + digest + seed)
         return folder
-
-    def record(self) -> dict:
-        """The identifying values with all switches as one dict, for config.json and the checkpoints."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "switches"}
-        switches = asdict(self.switches)
-        del switches["student_init"]  # init says it
-        return own | switches
-
-
-def environment() -> dict[str, str]:
-    """Versions, processor and git revision behind a run: everything that made it besides its parameters."""
-    packages = ("numpy", "h5py", "scikit-image")
-    git = "unknown"
-    if is_checkout(PACKAGES):  # an installed copy may lie in a repository that is not its own
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-            done = subprocess.run(
-                command, cwd=PACKAGES, capture_output=True, text=True, encoding="utf-8", timeout=10, check=True
-            )
-            git = done.stdout.strip()
-    return {
-        "kdrecon": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,  # names the build, CPU or CUDA, too
-        **{name: metadata.version(name) for name in packages},
-        "platform": f"{platform.system()} {platform.machine()}",
-        "threads": str(torch.get_num_threads()),
-        "git": git,
-    }

@@ -11,7 +11,7 @@ from kdrecon.storage.places import checkout
 def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
     """Train teacher, student, SFT teacher and the student distilled from it with AT, and write them to kdrecon/weights/.
 
-    Of each network {model}_{model_type}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
+    Of each network {architecture}_{kind}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
     training history). Learning rate and batch size are those of the paper and its code.
 
     Raises:
@@ -23,7 +23,7 @@ def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
             epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False
         )  # fmt: skip
         for network in (lab.teacher(), lab.student(), lab.sft_teacher(), lab.distilled("at", teacher="sft")):
-            place = ready / f"{network.experiment.model}_{network.experiment.model_type}"
+            place = ready / f"{network.experiment.architecture}_{network.experiment.kind}"
             ready.mkdir(exist_ok=True)
             for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):
                 shutil.copyfile(Path(network.folder) / source, place.with_suffix(suffix))

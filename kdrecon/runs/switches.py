@@ -101,6 +101,10 @@ class Switches:
             raise InputError(f"switch {shown(unknown[0])} is unknown: expected one of {', '.join(known)}")
         return cls(**{name: _value(name, value, known[name]) for name, value in values.items()})
 
+    def start(self, teacher: str) -> str:
+        """First weights of a student that is distilled from this teacher, "random" or "sft": what student_init says."""
+        return matched_start(teacher) if self.student_init == "matched" else self.student_init
+
     def acting_on(self, role: str, teacher: str = "", init: str = "random") -> "Switches":
         """These switches as far as they make a difference to one network, all others at their default.
 
@@ -121,6 +125,11 @@ class Switches:
     def changed(self) -> dict:
         """The switches that differ from the paper."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+def matched_start(teacher: str) -> str:
+    """The paper's first weights of a student: "sft" below the SFT teacher, "random" below the standard one and below none."""
+    return "sft" if teacher == "sft" else "random"
 
 
 def _value(name: str, value, default):

@@ -1,0 +1,144 @@
+"""The networks of experiments: built, and opened from their folders."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from kdrecon.errors import InputError
+from kdrecon.models.dccnn import DCCNN, dc_cnn
+from kdrecon.models.sft import SFT
+from kdrecon.runs.experiment import Experiment
+from kdrecon.runs.record import read_record
+from kdrecon.runs.switches import Switches
+from kdrecon.storage.checkpoints import read_weights
+from kdrecon.storage.records import read_table
+from kdrecon.training.objectives import Objective, StudentFriendly, Supervised, distil
+
+
+@dataclass(frozen=True)
+class Network:
+    """A reconstruction network of a run, ready for use.
+
+    Attributes:
+        model: the network in evaluation mode; a :class:`kdrecon.models.dccnn.ZeroFilled` for the baseline.
+        experiment: what identifies it.
+        folder: its experiment folder.
+        origin: of its weights, see :class:`kdrecon.runs.record.Record`; "" of the baseline.
+        history: a row an epoch: learning rate, loss terms, validation L1; empty for the baseline.
+        student: of an SFT training also the trained student blocks (S1 untrained), else None.
+    """
+
+    model: nn.Module
+    experiment: Experiment
+    folder: Path
+    origin: str
+    history: pd.DataFrame
+    student: DCCNN | None = None
+
+
+def build(
+    experiment: Experiment, teacher: DCCNN | None = None, branches: DCCNN | None = None, stage: str | None = None
+) -> Objective:
+    """What a training minimises before its first step, its network with the first weights that the seed gives it.
+
+    Args:
+        experiment: what to build; nothing is read, trained or written.
+        teacher: of a distilled student the network that it learns from; see :meth:`Experiment.needs`.
+        branches: the student blocks of the SFT training, for one that starts from them.
+        stage: one of the experiment's stages; by default the last one.
+
+    Raises:
+        InputError: the branches are of another architecture than the student, or the method lacks the switches' form.
+        ValueError: the teacher does not fit the student.
+    """
+    e, switches = experiment, experiment.switches
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(e.seed)
+        model = _dc_cnn(e.architecture, switches)
+        if e.role == "sft_teacher":
+            sft = SFT(model, _dc_cnn(switches.student_network, switches))
+            return StudentFriendly(sft, switches.imitation, switches.sft_terms)
+        if not e.method:
+            return Supervised(model)
+        if e.init == "sft":
+            start_from_sft(model, branches)
+        stage = stage or e.stages[-1]
+        return distil(model, teacher, e.method, kd_form=switches.kd_form, alpha=switches.alpha, stage=stage)
+
+
+def _dc_cnn(architecture: str, switches: Switches) -> DCCNN:
+    return dc_cnn(architecture, switches.fidelity, switches.residual)
+
+
+def start_from_sft(student: DCCNN, branches: DCCNN) -> list[str]:
+    """Start a student from the student blocks S2..SN of an SFT training; S1, which SFT never trains, stays fresh.
+
+    Args:
+        student: the network to initialise, changed in place.
+        branches: the student half of a trained :class:`kdrecon.models.sft.SFT`.
+
+    Returns:
+        the names of the tensors that were loaded.
+
+    Raises:
+        InputError: a block has no counterpart of the same shape; nothing is loaded then.
+    """
+    state = {name: value for name, value in branches.state_dict().items() if not name.startswith("blocks.0.")}
+    expected = {name: value.shape for name, value in student.state_dict().items() if not name.startswith("blocks.0.")}
+    if not state or {name: value.shape for name, value in state.items()} != expected:
+        raise InputError(
+            f"the SFT student blocks are of a {branches.name}, the student is a {student.name}: nothing was loaded; "
+            "expected the same architecture with at least 2 cascades"
+        )
+    student.load_state_dict(state, strict=False)
+    return sorted(state)
+
+
+def open_network(folder: Path, device: torch.device = torch.device("cpu")) -> Network:
+    """The network of a finished experiment folder, ready for use; its history is empty where the folder has no log.csv.
+
+    Raises:
+        InputError: no finished experiment, or a checkpoint that does not fit its record.
+    """
+    record = read_record(folder)
+    if not (record and record.finished):
+        raise InputError(f"{folder} holds no finished experiment: expected config.json and best_model.pt")
+    experiment, student = record.experiment, None
+    model = _dc_cnn(experiment.architecture, experiment.switches)
+    if experiment.role == "sft_teacher":
+        student = _dc_cnn(experiment.switches.student_network, experiment.switches)
+    load_network(SFT(model, student) if student else model, folder / "best_model.pt", device)
+    history = read_log(folder) if (folder / "log.csv").exists() else pd.DataFrame()
+    return Network(model, experiment, folder, record.origin, history, student)
+
+
+def read_log(folder: Path) -> pd.DataFrame:
+    """The training history of an experiment folder, a row an epoch.
+
+    Raises:
+        InputError: there is no log.csv that can be read.
+    """
+    return read_table(folder / "log.csv", {"epoch": int, "validation_l1": float}, others=float)
+
+
+def load_network(network: nn.Module, path: Path, device: torch.device) -> None:
+    """Load the weights of a best_model.pt into a network, in place, and put it on the device in evaluation mode.
+
+    Raises:
+        InputError: the file is damaged or no checkpoint that loads safely (nothing in it is executed), or a tensor is
+            missing, unexpected, of another shape, or not finite.
+    """
+    network.load_state_dict(read_weights(path, network.state_dict()))
+    network.to(device).eval()
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Fingerprint of a model's weights."""
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
