@@ -182,8 +182,9 @@ def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:
 
 
 def each_once(scans: Iterable[Scan | InputError]) -> Iterator[Scan | InputError]:
-    """The scans, their subjects' names in one form of Unicode; where a subject has the same label twice, or is in two
-    splits, the second one comes as an InputError.
+    """The scans, their subjects' names in one form of Unicode.
+
+    Where a subject has the same label twice, or is in two splits, the second one comes as an InputError.
     """
     seen: dict[tuple[str, str], Scan] = {}
     splits: dict[str, Scan] = {}

@@ -161,4 +161,5 @@ def _assigned(option: str, assignments: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
+    """Run the command that the command line names."""
     console.run(app)

@@ -1,9 +1,11 @@
 """What the command lines share: paths with ~, what is printed where, and how a command ends."""
 
+import io
 import logging
 import os
 import signal
 import sys
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +18,8 @@ STOPPED = {128 + signal.SIGINT: "Ctrl-C", 128 + signal.SIGTERM: "a request to en
 class Commands(TyperGroup):
     """Commands that expand ~ in every argument and option value, as a shell does at the beginning of a word."""
 
-    def parse_args(self, ctx, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments that the command line does not know, after ~ is expanded in all of them."""
         return super().parse_args(ctx, [_expanded(argument) for argument in args])
 
 
@@ -41,7 +44,8 @@ def run(app: typer.Typer) -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a task that a signal ends would print its traceback
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that kernels and work are tidied up
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a console that lacks a letter shows its number
+        if isinstance(stream, io.TextIOWrapper):  # a console that lacks a letter shows its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:

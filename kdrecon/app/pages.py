@@ -46,8 +46,9 @@ def mathml(tex: str, display: str) -> str:
 
 
 def without_kernel(notebook: NotebookNode) -> NotebookNode:
-    """A copy of a notebook with a line for every explorer and without other live widgets, which are progress bars; folders
-    of this machine are shortened to their names.
+    """A copy of a notebook with a line for every explorer and without other live widgets, which are progress bars.
+
+    Folders of this machine are shortened to their names.
     """
     still = nbformat.from_dict(notebook)
     still.metadata.pop("widgets", None)

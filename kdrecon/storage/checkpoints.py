@@ -66,8 +66,10 @@ def read_checkpoint(
 
 
 def _checked(content: io.BytesIO) -> io.BytesIO:
-    """The archive written anew from records whose checksums are right: PyTorch's own reader compares none of them, and
-    where a header is damaged it may hand out memory that nothing was read into.
+    """The archive written anew from records whose checksums are right.
+
+    PyTorch's own reader compares none of them, and where a header is damaged it may hand out memory that nothing was read
+    into.
     """
     anew = io.BytesIO()
     with zipfile.ZipFile(content) as archive, zipfile.ZipFile(anew, "w") as copy:

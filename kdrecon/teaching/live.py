@@ -13,8 +13,9 @@ from kdrecon.teaching import plots
 
 @contextlib.contextmanager
 def curve(title: str) -> Iterator[Callable[[list[dict]], None]]:
-    """The curve of a training under its cell, drawn anew after every epoch and taken away at the end, where a notebook
-    is watched; a :data:`kdrecon.training.logs.Listener`.
+    """The curve of a training under its cell, a :data:`kdrecon.training.logs.Listener`, where a notebook is watched.
+
+    It is drawn anew after every epoch and taken away at the end.
 
     Args:
         title: over the curve.

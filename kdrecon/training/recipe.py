@@ -31,11 +31,12 @@ class Recipe:
 
     @property
     def lr_step(self) -> int:
+        """Epochs after which the learning rate is divided by 10."""
         return max(1, round(40 * self.epochs / 150))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """ "fp32" or "bf16": "auto" takes bf16 where the hardware multiplies bf16 matrices natively.
+    """The precision, "fp32" or "bf16": "auto" takes bf16 where the hardware multiplies bf16 matrices natively.
 
     Only the convolutions of the training steps run in bf16; weights, data fidelity, losses and every evaluation stay
     in fp32.
