@@ -485,7 +485,7 @@ pd.DataFrame(table).T.rename_axis(["teacher", "start", "network"])
 # %%
 models = {name: networks[name].model for name in ("teacher", "student")}
 compared = {f"{model.name} ({name})": model for name, model in models.items()}
-cost = results.inference_cost(compared, tuple(lab.mask.shape), lab.device)
+cost = results.inference_cost(compared, lab.test.task, tuple(lab.mask.shape), lab.device)
 threads, (h, w) = torch.get_num_threads(), lab.mask.shape
 print(f"measured now, on this machine: {lab.device.type}, {threads} threads, {h} x {w} pixels")
 cost.style.format({"parameters": "{:,}"}, precision=2).hide(axis="index")

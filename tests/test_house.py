@@ -10,7 +10,7 @@ import pytest
 from kdrecon.storage.places import PACKAGES
 
 FLOORS = (  # from the ground up
-    "errors", "metrics", "storage", "physics", "data", "models", "distillation", "training", "runs", "results",
+    "errors", "metrics", "storage", "physics", "tasks", "data", "models", "distillation", "training", "runs", "results",
     "released", "teaching", "app", "__main__",
 )  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGES) for path in (PACKAGES / "kdrecon").rglob("*.py"))

@@ -9,6 +9,7 @@ from kdrecon.models.blocks import CNNBlock, UNetBlock
 from kdrecon.models.dccnn import count_parameters, dc_cnn
 from kdrecon.physics.sampling import line_mask, undersample
 from kdrecon.results.cost import inference_cost
+from kdrecon.tasks import Reconstruction
 
 
 def example(shape=(17, 15)):
@@ -107,7 +108,8 @@ def test_residual_adds_the_input_of_each_block():
 
 
 def test_the_cost_of_a_network():
-    table = inference_cost({"small": dc_cnn("D2C5")}, (16, 12), torch.device("cpu"), batches=(1, 2))
+    task = Reconstruction(line_mask((16, 12), "4x"))
+    table = inference_cost({"small": dc_cnn("D2C5")}, task, (16, 12), torch.device("cpu"), batches=(1, 2))
     first = 9 * 32 * 18 * 14  # valid convolutions on an image padded by 2
     last, fidelity = 9 * 32 * 16 * 12, 16 * 16 * 12  # a line mask: one 16 x 16 matrix
     assert set(table.network) == {"small"} and set(table.parameters) == {3045}

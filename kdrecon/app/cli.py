@@ -126,7 +126,9 @@ def info(
 ) -> None:
     """Versions, device and precision, and the sizes of the networks."""
     from kdrecon.models.dccnn import count_parameters, dc_cnn
+    from kdrecon.physics.sampling import line_mask
     from kdrecon.results.cost import inference_cost
+    from kdrecon.tasks import Reconstruction
     from kdrecon.training.recipe import resolve_precision
 
     device = Parameters().torch_device
@@ -137,7 +139,8 @@ def info(
         print(f"{name:14s} {count_parameters(network):,} parameters")
     for place in {"cpu", device.type} if cost else ():
         print(f"\n{place}, {torch.get_num_threads()} CPU threads, {size} x {size}:")
-        table = inference_cost(networks, (size, size), torch.device(place))
+        task = Reconstruction(line_mask((size, size), "4x"))
+        table = inference_cost(networks, task, (size, size), torch.device(place))
         print(table.to_string(index=False, float_format="{:.2f}".format))
 
 

@@ -1,4 +1,3 @@
-from .slices import Batch as Batch
 from .slices import Slices as Slices
 from .slices import StreamedSlices as StreamedSlices
 from .splits import check_manifest as check_manifest

@@ -17,15 +17,7 @@ from kdrecon.errors import InputError
 from kdrecon.physics.fourier import crop_kspace
 from kdrecon.physics.sampling import undersample
 from kdrecon.storage import hdf5
-
-
-class Batch(NamedTuple):
-    """What a training step sees."""
-
-    x: Tensor  # images (B, 1, H, W), float32
-    x_u: Tensor  # zero-filled images (B, 1, H, W), float32
-    y: Tensor  # k-space (B, 1, H, W), complex64
-    mask: Tensor  # (H, W), bool
+from kdrecon.tasks import MeasuredBatch, Reconstruction
 
 
 @dataclass
@@ -57,6 +49,11 @@ class Slices:
         return len(self.x)
 
     @property
+    def task(self) -> Reconstruction:
+        """What networks do with these slices."""
+        return Reconstruction(self.mask)
+
+    @property
     def device(self) -> torch.device:
         return self.mask.device
 
@@ -64,12 +61,12 @@ class Slices:
         """File and number of slice i, for messages."""
         return f"{self.files[i] if self.files else self.volume[i]} slice {self.index[i]}"
 
-    def batch(self, indices: Tensor) -> Batch:
+    def batch(self, indices: Tensor) -> MeasuredBatch:
         """The slices at the given indices (B,)."""
         indices = indices.to(self.device)
-        return Batch(self.x[indices], self.x_u[indices], self.y[indices], self.mask)
+        return MeasuredBatch(self.x[indices], self.x_u[indices], self.y[indices], self.mask)
 
-    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[MeasuredBatch]:
         """The slices at the indices ``order`` (by default all) in batches of the given size, the last one shorter."""
         order = torch.arange(len(self)) if order is None else order
         return (self.batch(indices) for indices in order.split(size))
@@ -127,11 +124,11 @@ class StreamedSlices(Slices):
     def x(self) -> Tensor:
         return torch.stack([self._image(i) for i in range(len(self))]).to(self.device)
 
-    def batch(self, indices: Tensor) -> Batch:
+    def batch(self, indices: Tensor) -> MeasuredBatch:
         x = torch.stack([self._image(i) for i in indices.tolist()])
-        return Batch(*(part.to(self.device) for part in (x, *undersample(x, self.mask.cpu()))), self.mask)
+        return MeasuredBatch(*(part.to(self.device) for part in (x, *undersample(x, self.mask.cpu()))), self.mask)
 
-    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[MeasuredBatch]:
         order = torch.arange(len(self)) if order is None else order
         with ThreadPoolExecutor(self.THREADS) as pool:
             read = deque()

@@ -3,7 +3,6 @@ from .blocks import CNNBlock as CNNBlock
 from .blocks import Tap as Tap
 from .blocks import UNetBlock as UNetBlock
 from .dccnn import DCCNN as DCCNN
-from .dccnn import ZeroFilled as ZeroFilled
 from .dccnn import count_parameters as count_parameters
 from .dccnn import dc_cnn as dc_cnn
 from .sft import SFT as SFT

@@ -80,12 +80,3 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable values in the model."""
     return sum(p.numel() for p in model.parameters())
-
-
-class ZeroFilled(nn.Module):
-    """The baseline in a network's clothes: returns the zero-filled image x_u it is given."""
-
-    name = "zero_filled"
-
-    def forward(self, x_u: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        return x_u

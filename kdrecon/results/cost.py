@@ -11,13 +11,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdrecon.models.dccnn import count_parameters
-from kdrecon.physics.sampling import line_mask, undersample
+from kdrecon.tasks import Task
 from kdrecon.training.recipe import resolve_precision
 
 
 @torch.no_grad()
 def inference_cost(
     models: dict[str, nn.Module],
+    task: Task,
     shape: tuple[int, int],
     device: torch.device,
     batches: Sequence[int] = (1, 16),
@@ -32,7 +33,8 @@ def inference_cost(
     fp32.
 
     Args:
-        models: name -> network with the call model(x_u, y, mask).
+        models: name -> network.
+        task: what they are for, which makes their inputs from the images.
         shape: (H, W) of a slice.
         device: where to measure.
         batches: numbers of slices in a call.
@@ -43,8 +45,8 @@ def inference_cost(
         MiB, ms per slice, slices per second.
     """
     precisions = ["fp32"] + (["bf16"] if resolve_precision("auto", device) == "bf16" else [])
-    mask, rows = line_mask(shape, "4x").to(device), []
-    inputs = {n: (*undersample(torch.rand(n, 1, *shape).to(device), mask), mask) for n in batches}
+    task, images, rows = task.to(device), {n: torch.rand(n, 1, *shape).to(device) for n in batches}, []
+    inputs = {n: task.batch(x, *task.observe(x)).inputs for n, x in images.items()}
     for name, model in models.items():
         model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).eval()
         with FlopCounterMode(display=False) as counter:

@@ -29,7 +29,7 @@ PATIENCE = 600.0  # seconds to wait for another process that evaluates the same 
 def reconstruct(model: nn.Module, slices: Slices, batch_size: int = 16) -> np.ndarray:
     """Reconstructions (N, H, W), float32, of all slices by a network in evaluation mode, in fp32."""
     model.eval()
-    outputs = [model(batch.x_u, batch.y, batch.mask) for batch in slices.batches(batch_size)]
+    outputs = [model(*batch.inputs) for batch in slices.batches(batch_size)]
     return torch.cat(outputs)[:, 0].cpu().numpy()
 
 

@@ -16,7 +16,7 @@ from kdrecon.data.splits import has_split, load_split
 from kdrecon.distillation import get_method
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
-from kdrecon.models.dccnn import DCCNN, ZeroFilled, count_parameters
+from kdrecon.models.dccnn import DCCNN, count_parameters
 from kdrecon.runs.experiment import INITS, TEACHERS, Experiment, resolution_of
 from kdrecon.runs.networks import Network, build, open_network, read_log
 from kdrecon.runs.parameters import Parameters
@@ -128,7 +128,7 @@ class Laboratory:
         folder = experiment.folder(self.parameters.run_folder)
         if not read_record(folder):
             write_record(Record(self._config(experiment), parameters=0, finished=True), folder)
-        return Network(ZeroFilled(), experiment, folder, origin="", history=pd.DataFrame())
+        return Network(self.train.task.baseline(), experiment, folder, origin="", history=pd.DataFrame())
 
     def experiment(self, role: str, teacher: str = "", method: str = "", init: str = "random") -> Experiment:
         """What identifies the network with this role, see :class:`kdrecon.runs.experiment.Experiment`; nothing is trained."""

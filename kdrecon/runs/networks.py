@@ -24,7 +24,7 @@ class Network:
     """A reconstruction network of a run, ready for use.
 
     Attributes:
-        model: the network in evaluation mode; a :class:`kdrecon.models.dccnn.ZeroFilled` for the baseline.
+        model: the network in evaluation mode; the task's :class:`kdrecon.tasks.Baseline` for the baseline.
         experiment: what identifies it.
         folder: its experiment folder.
         origin: of its weights, see :class:`kdrecon.runs.record.Record`; "" of the baseline.

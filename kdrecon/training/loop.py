@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrecon import metrics
-from kdrecon.data.slices import Batch, Slices
+from kdrecon.data.slices import Slices
 from kdrecon.errors import InputError, first_line
 from kdrecon.storage.checkpoints import differences, read_checkpoint, save_checkpoint, unlike
 from kdrecon.storage.files import alone_in, stop_requested, write_json
+from kdrecon.tasks import Batch
 from kdrecon.training.logs import Listener, Log
 from kdrecon.training.objectives import Objective
 from kdrecon.training.recipe import LAYOUTS, PRECISIONS, Recipe, resolve_precision
@@ -281,7 +282,7 @@ def validate(objective: Objective, slices: Slices, batch_size: int) -> tuple[dic
     total, watched = 0.0, []
     chosen = set(slices.spread(WATCHED).tolist())
     for indices, batch in zip(torch.arange(len(slices)).split(batch_size), slices.batches(batch_size)):
-        x = objective.evaluated(batch.x_u, batch.y, batch.mask)
+        x = objective.evaluated(*batch.inputs)
         total = total + F.l1_loss(x, batch.x).double() * len(x)
         pairs = torch.cat([batch.x, x], 1)[[i in chosen for i in indices.tolist()]].cpu().numpy()
         watched += [pair for pair in pairs if pair[0].any()]

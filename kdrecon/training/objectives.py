@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdrecon.data.slices import Batch
 from kdrecon.distillation import get_method, select, tap_layers
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN
 from kdrecon.models.sft import SFT, sft_loss
+from kdrecon.tasks import Batch
 
 
 class Loss(NamedTuple):
@@ -53,7 +53,7 @@ class Supervised(Objective):
         self.network = self.evaluated = model
 
     def forward(self, batch: Batch) -> Loss:
-        loss = F.l1_loss(self.network(batch.x_u, batch.y, batch.mask), batch.x)
+        loss = F.l1_loss(self.network(*batch.inputs), batch.x)
         return Loss(loss, {"reconstruction": loss})
 
 
@@ -68,7 +68,7 @@ class StudentFriendly(Objective):
         self.network, self.evaluated, self.imitation, self.terms = sft, sft.teacher, imitation, terms
 
     def forward(self, batch: Batch) -> Loss:
-        loss = sft_loss(batch.x, *self.network(batch.x_u, batch.y, batch.mask), self.imitation, self.terms)
+        loss = sft_loss(batch.x, *self.network(*batch.inputs), self.imitation, self.terms)
         return Loss(loss.total, {"teacher": loss.teacher, "student": loss.student, "imitation": loss.imitation})
 
 
@@ -143,7 +143,7 @@ class Distillation(Objective):
 
     def _reconstruct(self, model: DCCNN, batch: Batch) -> tuple[Tensor, list[list[Tensor]]]:
         layers = [j - 1 for j in tap_layers(self.method.taps, model.depth)]
-        x, taps = model(batch.x_u, batch.y, batch.mask, taps=layers)
+        x, taps = model(*batch.inputs, taps=layers)
         return x, select(self.method.taps, taps)
 
     def _scaled(self, maps: list[list[Tensor]]) -> list:
@@ -181,8 +181,8 @@ class Interactive(Objective):
         return own.tolist()
 
     def forward(self, batch: Batch) -> Loss:
-        measurement = self.network.fidelity.measure(batch.y, batch.mask)
-        x = batch.x_u
+        x, y, mask = batch.inputs
+        measurement = self.network.fidelity.measure(y, mask)
         for k, own in enumerate(self.draw()):
             x, _ = (self.network if own else self.teacher).cascade(k, x, measurement)
         loss = F.l1_loss(x, batch.x)

@@ -4,17 +4,18 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from kdrecon.data.slices import Batch, Slices
+from kdrecon.data.slices import Slices
 from kdrecon.distillation import tap_layers
 from kdrecon.distillation.features import attention_map
 from kdrecon.metrics import PSNR, SSIM
 from kdrecon.models.dccnn import DCCNN
+from kdrecon.tasks import MeasuredBatch
 from kdrecon.teaching.widgets.explorer import Explorer, Panel, Panels, choice, draw, slider, span
 
 LAYERS = ("first", "middle", "last")
 
 
-def cascade_figure(models: dict[str, DCCNN], batch: Batch, model: str, cascade: int = 1) -> Figure:
+def cascade_figure(models: dict[str, DCCNN], batch: MeasuredBatch, model: str, cascade: int = 1) -> Figure:
     """One cascade of a network at work: its input, the proposal of its CNN block, and both after data fidelity.
 
     Args:
@@ -26,7 +27,7 @@ def cascade_figure(models: dict[str, DCCNN], batch: Batch, model: str, cascade: 
     return draw(_cascade({model: models[model]}, batch)(model, cascade))
 
 
-def cascade_stepper(models: dict[str, DCCNN], batch: Batch) -> Explorer:
+def cascade_stepper(models: dict[str, DCCNN], batch: MeasuredBatch) -> Explorer:
     """:func:`cascade_figure` with controls for network and cascade."""
     controls = {
         "model": choice("network", list(models)),
@@ -36,8 +37,8 @@ def cascade_stepper(models: dict[str, DCCNN], batch: Batch) -> Explorer:
 
 
 @torch.no_grad()
-def _cascade(models: dict[str, DCCNN], batch: Batch) -> Panels:
-    one = Batch(batch.x[:1], batch.x_u[:1], batch.y[:1], batch.mask)
+def _cascade(models: dict[str, DCCNN], batch: MeasuredBatch) -> Panels:
+    one = MeasuredBatch(batch.x[:1], batch.x_u[:1], batch.y[:1], batch.mask)
     target, stages = one.x[0, 0].cpu().numpy(), {}
     for name, model in models.items():
         z = one.x_u
@@ -92,7 +93,7 @@ def attention_viewer(teacher: DCCNN, students: dict[str, DCCNN], slices: Slices)
     return Explorer(_attention(teacher, students, list(slices.batches(1))), controls)
 
 
-def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[Batch]) -> Panels:
+def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[MeasuredBatch]) -> Panels:
     theirs = [_attention_maps(teacher, batch) for batch in batches]
     ours = {name: [_attention_maps(model, batch) for batch in batches] for name, model in students.items()}
     targets = [batch.x[0, 0].cpu().numpy() for batch in batches]
@@ -119,7 +120,7 @@ def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[Batch])
 
 
 @torch.no_grad()
-def _attention_maps(model: DCCNN, batch: Batch) -> np.ndarray:
+def _attention_maps(model: DCCNN, batch: MeasuredBatch) -> np.ndarray:
     """Attention maps (cascades, LAYERS, H, W) of the first slice of a batch."""
     first, last = tap_layers("ends", model.depth)
     layers = [j - 1 for j in (first, *tap_layers("middle", model.depth), last)]
