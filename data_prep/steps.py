@@ -9,13 +9,13 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
+from kdrecon.choices import MASK_TYPES
 from kdrecon.data.splits import SPLITS
 from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError
 from kdrecon.physics.sampling import (
     ACCELERATIONS,
     FAMILY,
-    MASK_TYPES,
     gaussian_mask,
     generated_lines,
     mask_for,

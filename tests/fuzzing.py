@@ -33,7 +33,7 @@ import trees
 
 import data_prep.__main__
 from data_prep.nifti import Nifti
-from kdrecon import data, results
+from kdrecon import data, results, runs
 from kdrecon.app import batch, cli
 from kdrecon.data.splits import SPLITS
 from kdrecon.runs.laboratory import Laboratory
@@ -386,7 +386,7 @@ def parameters(root: Path) -> None:
 
 
 def read_parameters(inside: Path, out: Path) -> None:
-    batch.read_parameters(inside / "params.yaml", [])
+    runs.read_parameters(inside / "params.yaml", [])
 
 
 def acdc(root: Path) -> None:

@@ -14,6 +14,7 @@ from kdrecon import data
 from kdrecon.app import batch, cli
 from kdrecon.data.splits import SPLITS
 from kdrecon.errors import InputError
+from kdrecon.runs.parameters import read_parameters
 
 METHODS = ["at", "cc", "fitnets", "fsp", "sp"]
 
@@ -86,13 +87,13 @@ def test_notebooks_are_not_executed_into_themselves(tmp_path):
     notebook(tmp_path / "notebooks", "00_fine", "print('fine')")
     before = (tmp_path / "notebooks" / "00_fine.ipynb").read_bytes()
     with pytest.raises(InputError, match="holds the notebooks that are to be executed: .*choose another --out"):
-        batch.run(batch.read_parameters(TINY, []), tmp_path, batch.choose_notebooks(tmp_path / "notebooks"))
+        batch.run(read_parameters(TINY, []), tmp_path, batch.choose_notebooks(tmp_path / "notebooks"))
     assert [p.name for p in tmp_path.iterdir()] == ["notebooks"]
     assert (tmp_path / "notebooks" / "00_fine.ipynb").read_bytes() == before
 
 
 def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
-    parameters = batch.read_parameters(TINY, [])
+    parameters = read_parameters(TINY, [])
     books, out = tmp_path / "books", tmp_path / "out {x} {{y}}"  # papermill fills in what stands in braces
     notebook(books, "00_fine", "print('fine')")
     notebook(books, "01_broken", "assert run_root == '', run_root")
@@ -106,7 +107,7 @@ def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
 
 
 def test_a_network_that_cannot_be_read_has_its_notebooks_run_again(tmp_path, capsys):
-    parameters, books = batch.read_parameters(TINY, []), tmp_path / "books"
+    parameters, books = read_parameters(TINY, []), tmp_path / "books"
     notebook(books, "00_fine", "print('fine')")
     folder = tmp_path / "out" / "experiments" / "sample" / "acc_4x" / "D3C5_student"
     folder.mkdir(parents=True)
@@ -125,7 +126,7 @@ def test_a_damaged_list_of_finished_notebooks_is_refused_with_the_remedy(tmp_pat
 
 
 def test_a_run_without_evaluated_networks_names_what_it_has_written(tmp_path, capsys):
-    batch.run(batch.read_parameters(TINY, []), tmp_path / "out", [])
+    batch.run(read_parameters(TINY, []), tmp_path / "out", [])
     assert capsys.readouterr().out == f"results: {tmp_path / 'out' / 'notebooks'}\n"
 
 
@@ -143,7 +144,7 @@ def test_choosing_notebooks(tmp_path):
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     (tmp_path / "out").mkdir()
     with FileLock(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another process is at work"):
-        batch.run(batch.read_parameters(TINY, []), tmp_path / "out", [])
+        batch.run(read_parameters(TINY, []), tmp_path / "out", [])
 
 
 BAD = {

@@ -24,6 +24,7 @@ from kdrecon.data.splits import dataset_folder
 from kdrecon.errors import InputError
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import weights_hash
+from kdrecon.runs.parameters import read_parameters
 from kdrecon.storage.checkpoints import save_checkpoint
 from kdrecon.storage.files import alone_in, write_text
 from kdrecon.training.loop import Training, fit
@@ -281,7 +282,7 @@ def test_output_that_cannot_be_written(tmp_path):
 
 
 def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, capsys):
-    parameters, books = batch.read_parameters(TINY, []), tmp_path / "books"
+    parameters, books = read_parameters(TINY, []), tmp_path / "books"
     notebook(books, "00_fine", "print('fine')")
     notebook(books, "01_dying", "import os; os._exit(1)")
     with pytest.raises(batch.NotebookFailed, match="the kernel of 01_dying died"):

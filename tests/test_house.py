@@ -10,7 +10,8 @@ import pytest
 from kdrecon.storage.places import PACKAGES
 
 FLOORS = (  # from the ground up
-    "errors", "metrics", "storage", "physics", "tasks", "data", "models", "distillation", "training", "runs", "results",
+    "errors", "choices", "metrics", "storage", "physics", "tasks", "data", "models", "distillation", "training", "runs",
+    "results",
     "released", "teaching", "app", "__main__",
 )  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGES) for path in (PACKAGES / "kdrecon").rglob("*.py"))

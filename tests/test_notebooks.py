@@ -14,7 +14,7 @@ import yaml
 from conftest import TINY
 
 from kdrecon.app import batch
-from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.parameters import Parameters, read_parameters
 from kdrecon.storage.places import project_root
 
 NOTEBOOKS = batch.choose_notebooks(batch.NOTEBOOKS)
@@ -100,7 +100,7 @@ def test_a_new_parameter_stands_in_the_cells_that_are_written_from_it(tmp_path, 
 def test_a_file_of_parameters_names_them_in_order(path):
     named = list(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert named == [f.name for f in fields(Parameters) if f.name not in ("run_root", "switches")]
-    assert path.stem != "quick" or batch.read_parameters(path, []) == Parameters(ready=False)
+    assert path.stem != "quick" or read_parameters(path, []) == Parameters(ready=False)
 
 
 def test_every_notebook_has_exercises_questions_and_links_that_lead_somewhere():
@@ -227,7 +227,7 @@ def test_all_notebooks_cell_by_cell(tmp_path, trained):
 
 
 def test_stubs_stop_nothing_and_solutions_pass_every_check(tiny_run, trained, capsys):
-    batch.run(batch.read_parameters(TINY, []), trained, SOLUTIONS)
+    batch.run(read_parameters(TINY, []), trained, SOLUTIONS)
     for path in SOLUTIONS:
         number = (project_root() / "lessons" / f"{path.stem}.py").read_text(encoding="utf-8").count('tags=["exercise"]')
         assert verdicts(tiny_run[0] / "notebooks" / path.name) == ["not yet"] * number, path.name

@@ -17,7 +17,7 @@ import yaml
 from nbclient.exceptions import DeadKernelError
 
 from kdrecon.app.pages import page
-from kdrecon.errors import InputError, shown
+from kdrecon.errors import InputError
 from kdrecon.results import comparisons, tables
 from kdrecon.results.evaluation import damaged
 from kdrecon.results.report import write_report
@@ -25,35 +25,13 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.parameters import Parameters
 from kdrecon.storage.files import alone_in, write_json, write_table, write_text
 from kdrecon.storage.places import project_root
-from kdrecon.storage.records import read_json, read_text, read_yaml
+from kdrecon.storage.records import read_json
 
 NOTEBOOKS = project_root() / "notebooks"
 
 
 class NotebookFailed(Exception):
     """A notebook stopped with an error; it is kept as far as it came."""
-
-
-def read_parameters(path: Path, assignments: list[str]) -> Parameters:
-    """Parameters from a YAML file and "name=value" assignments, which win over it.
-
-    Raises:
-        InputError: no such file, not a mapping of names to values, an assignment without "=", or a parameter that
-            :meth:`kdrecon.runs.parameters.Parameters.from_mapping` refuses.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
-    values = read_yaml(read_text(path, "save it anew"), str(path))
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
-        )
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise InputError(f"-p {shown(assignment)}: expected name=value, such as -p epochs=20")
-        values[name] = "" if value == "" else read_yaml(value, f"-p {shown(assignment)}")
-    return Parameters.from_mapping(values)
 
 
 def choose_notebooks(folder: Path, first: str = "", only: str = "") -> list[Path]:

@@ -4,13 +4,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from kdrecon.app import console
 from kdrecon.errors import InputError, shown
-from kdrecon.runs.parameters import Parameters
-from kdrecon.runs.versions import environment
 from kdrecon.storage.places import checkout
 
 app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
@@ -29,13 +26,15 @@ def run(
     only: Annotated[str, typer.Option("--only", metavar="NN", help="run this notebook alone")] = "",
 ) -> None:
     """Execute the notebooks in order through papermill: networks, executed notebooks, table and report."""
-    from kdrecon.app import batch
+    from kdrecon.runs.parameters import read_parameters
 
     root = checkout()
     params = params or root / "params" / "quick.yaml"
-    parameters = batch.read_parameters(params, assignments or [])
+    parameters = read_parameters(params, assignments or [])
     if parameters.run_root:
         raise InputError(f"run_root = {shown(parameters.run_root)}: expected it empty here; name the folder with --out")
+    from kdrecon.app import batch
+
     notebooks = batch.choose_notebooks(batch.NOTEBOOKS, first, only)
     try:
         left_out = batch.run(parameters, out or root / "runs" / params.stem, notebooks)
@@ -125,9 +124,13 @@ def info(
     size: Annotated[int, typer.Option(help="side of the images for --cost")] = 150,
 ) -> None:
     """Versions, device and precision, and the sizes of the networks."""
+    import torch
+
     from kdrecon.models.dccnn import count_parameters, dc_cnn
     from kdrecon.physics.sampling import line_mask
     from kdrecon.results.cost import inference_cost
+    from kdrecon.runs.parameters import Parameters
+    from kdrecon.runs.versions import environment
     from kdrecon.tasks import Reconstruction
     from kdrecon.training.recipe import resolve_precision
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdrecon.choices import MASK_TYPES
 from kdrecon.data.slices import Slices, Source, StreamedSlices, memory_limit
 from kdrecon.data.volumes import FORMAT_VERSION, VolumeFile, format_version, open_volume
 from kdrecon.errors import InputError, shown
 from kdrecon.physics.fourier import crop_kspace
-from kdrecon.physics.sampling import MASK_TYPES, mask_for, undersample
+from kdrecon.physics.sampling import mask_for, undersample
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import visible
 from kdrecon.storage.places import SAMPLES, project_root

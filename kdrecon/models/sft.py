@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdrecon.choices import IMITATIONS, SFT_TERMS
 from kdrecon.models.dccnn import DCCNN
-
-IMITATIONS = ("paper", "released")
-TERMS = ("all", "without_student", "without_imitation")
 
 
 class SFTLoss(NamedTuple):
@@ -100,8 +98,8 @@ def sft_loss(x: Tensor, x_teacher: Tensor, x_branches: Tensor, imitation: str = 
     """
     if imitation not in IMITATIONS:
         raise ValueError(f"imitation {imitation!r} is unknown: expected 'paper' or 'released'")
-    if terms not in TERMS:
-        raise ValueError(f"terms {terms!r} are unknown: expected one of {', '.join(TERMS)}")
+    if terms not in SFT_TERMS:
+        raise ValueError(f"terms {terms!r} are unknown: expected one of {', '.join(SFT_TERMS)}")
     teacher = F.l1_loss(x_teacher, x)
     student = (x_branches - x).abs().mean() * (terms != "without_student")
     imit = (x_branches - x_teacher).abs().mean() * (terms != "without_imitation")

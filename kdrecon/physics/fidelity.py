@@ -18,10 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kdrecon.choices import FIDELITIES
 from kdrecon.physics.fourier import ifft2
 from kdrecon.physics.sampling import check_mask, mirror
-
-MODES = ("real", "hermitian")
 
 
 class Measurement(NamedTuple):
@@ -57,8 +56,8 @@ class DataFidelity(nn.Module):
 
     def __init__(self, mode: str = "real", lam: float = math.inf):
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(f"data fidelity mode {mode!r} is unknown: expected one of {', '.join(MODES)}")
+        if mode not in FIDELITIES:
+            raise ValueError(f"data fidelity mode {mode!r} is unknown: expected one of {', '.join(FIDELITIES)}")
         if not lam > 0:
             raise ValueError(f"lam = {lam}: expected a number above 0, or inf for noiseless data")
         self.mode, self.lam = mode, lam

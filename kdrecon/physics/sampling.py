@@ -14,11 +14,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from kdrecon.choices import MASK_TYPES
 from kdrecon.errors import InputError
 from kdrecon.physics.fourier import fft2, ifft2
 
 ACCELERATIONS = ("4x", "5x", "8x")
-MASK_TYPES = ("line", "gaussian")
 FAMILY = {
     "sample": "mrbrain",
     "mrbrain": "mrbrain",

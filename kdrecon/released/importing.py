@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from kdrecon.distillation import get_method
+from kdrecon.distillation.registry import get_method
 from kdrecon.errors import InputError, shown
 from kdrecon.models.dccnn import count_parameters
 from kdrecon.models.sft import SFT

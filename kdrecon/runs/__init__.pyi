@@ -6,6 +6,7 @@ from .networks import open_network as open_network
 from .networks import start_from_sft as start_from_sft
 from .networks import weights_hash as weights_hash
 from .parameters import Parameters as Parameters
+from .parameters import read_parameters as read_parameters
 from .record import Record as Record
 from .record import read_record as read_record
 from .switches import PRESETS as PRESETS

@@ -13,7 +13,7 @@ import torch
 from kdrecon.data.slices import Slices
 from kdrecon.data.slices import memory_limit as default_memory_limit
 from kdrecon.data.splits import has_split, load_split
-from kdrecon.distillation import get_method
+from kdrecon.distillation.registry import get_method
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters

@@ -2,18 +2,21 @@
 
 import os
 import types
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
-import torch
-
-from kdrecon.distillation import METHODS, get_method
+from kdrecon.distillation.registry import METHODS, check_method, get_method
 from kdrecon.errors import InputError, shown
 from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import plain_name, project_root
-from kdrecon.training.recipe import Recipe, resolve_precision
+from kdrecon.storage.records import read_text, read_yaml
+from kdrecon.training.recipe import Recipe, check_precision
+
+if TYPE_CHECKING:
+    import torch
 
 RANGES = {"resolution": (0, 2**31), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**64)}
 
@@ -67,7 +70,10 @@ class Parameters:
         return cls(**own).check()
 
     def check(self) -> "Parameters":
-        """Return self, or raise InputError for a value outside its range."""
+        """Return self, or raise InputError for a value outside its range, or one that a method or this machine cannot take.
+
+        What is mistyped is refused before PyTorch is loaded.
+        """
         for name, (low, high) in RANGES.items():
             if not low <= (value := getattr(self, name)) < high:
                 wanted = f"of at least {low}" if value < low else f"below 2^{high.bit_length() - 1}"
@@ -76,13 +82,25 @@ class Parameters:
             raise InputError(f"lr = {self.lr}: expected a number between 0 and 1, such as 1.0e-3")
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"device {shown(self.device)}: expected 'auto', 'cpu' or 'cuda'")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
-        resolve_precision(self.precision, self.torch_device)
+        check_precision(self.precision)
         plain_name("dataset", self.dataset, "sample")
         plain_name("acceleration", self.acceleration, "4x")
         if not self.methods:
             raise InputError(f"methods = []: expected at least one of {', '.join(METHODS)}")
+        form = self.chosen.kd_form
+        for key in self.methods:
+            check_method(key, form)
+        if len(set(self.methods)) < len(self.methods):
+            raise InputError(f"methods {shown(self.methods)}: expected each method once")
+        self._check_loaded()
+        return self
+
+    def _check_loaded(self) -> None:
+        """Raise InputError for what PyTorch and the methods themselves know: a GPU, the least batch, the schedules."""
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
         chosen = self.chosen
         for key in self.methods:
             method = get_method(key, chosen.kd_form)
@@ -96,9 +114,6 @@ class Parameters:
                     f"method {key!r} has a single loss term: expected schedule 'joint' and alpha 0, found "
                     f"{chosen.schedule!r} and {chosen.alpha}; drop the method or the switches"
                 )
-        if len(set(self.methods)) < len(self.methods):
-            raise InputError(f"methods {shown(self.methods)}: expected each method once")
-        return self
 
     @property
     def chosen(self) -> Switches:
@@ -106,17 +121,44 @@ class Parameters:
         return Switches.of(self.preset, self.switches)
 
     @property
-    def torch_device(self) -> torch.device:
+    def torch_device(self) -> "torch.device":
+        """Where networks are trained: "auto" is a GPU where PyTorch can use one."""
+        import torch
+
         available = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(available if self.device == "auto" else self.device)
 
     @property
     def run_folder(self) -> Path:
+        """The folder that receives experiments/."""
         return project_root() / (self.run_root or "runs/lab")
 
     @property
     def recipe(self) -> Recipe:
+        """How each network is trained."""
         return Recipe(self.epochs, self.batch_size, self.lr, self.seed, self.precision)
+
+
+def read_parameters(path: Path, assignments: Sequence[str] = ()) -> Parameters:
+    """Parameters from a YAML file and "name=value" assignments, which win over it.
+
+    Raises:
+        InputError: no such file, not a mapping of names to values, an assignment without "=", or a parameter that
+            :meth:`Parameters.from_mapping` refuses.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
+    values = read_yaml(read_text(path, "save it anew"), str(path))
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
+        )
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError(f"-p {shown(assignment)}: expected name=value, such as -p epochs=20")
+        values[name] = "" if value == "" else read_yaml(value, f"-p {shown(assignment)}")
+    return Parameters.from_mapping(values)
 
 
 def typed(name: str, value, expected):

@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass, fields, replace
 
-from kdrecon.distillation import FORMS
+from kdrecon.choices import FIDELITIES, IMITATIONS, MASK_TYPES, SFT_TERMS
+from kdrecon.distillation.registry import FORMS
 from kdrecon.errors import InputError, shown
 from kdrecon.models.architectures import network_shape
-from kdrecon.models.sft import IMITATIONS, TERMS
-from kdrecon.physics.fidelity import MODES
-from kdrecon.physics.sampling import MASK_TYPES
 
 CHOICES = {
-    "fidelity": MODES,
+    "fidelity": FIDELITIES,
     "mask_type": MASK_TYPES,
     "imitation": IMITATIONS,
-    "sft_terms": TERMS,
+    "sft_terms": SFT_TERMS,
     "student_init": ("matched", "random", "sft"),
     "kd_form": tuple(FORMS),
     "schedule": ("joint", "two_stage"),

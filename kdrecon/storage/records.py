@@ -7,12 +7,14 @@ import os
 import unicodedata
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from kdrecon.errors import InputError, first_line, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ANEW = "delete it and run the same command again"
 LONGEST = 100_000  # characters of a parameter file
@@ -48,7 +50,7 @@ def read_text(path: Path, remedy: str = "save it anew, from Excel as 'CSV UTF-8'
     raise InputError(f"{path} is not text that can be read: expected UTF-8; {remedy}")
 
 
-def read_table(path: Path, columns: Mapping[str, type], others: type = str) -> pd.DataFrame:
+def read_table(path: Path, columns: Mapping[str, type], others: type = str) -> "pd.DataFrame":
     """A CSV table, whatever wrote it: separated by commas, semicolons or tabs, in any encoding of :func:`read_text`.
 
     Text stays the text it is (NA, null, 007, 1e3), as :func:`normal` has it. Blank rows, blanks around cells and columns
@@ -66,6 +68,8 @@ def read_table(path: Path, columns: Mapping[str, type], others: type = str) -> p
         InputError: it cannot be read, lacks a column or has one twice; a row is too short or too long, or a cell of it
             is not the number it should be.
     """
+    import pandas as pd
+
     lines = _cells(path)
     names = [name.lower() for name in lines[0][1]] if lines else []
     if missing := [name for name in columns if name not in names]:

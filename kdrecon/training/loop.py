@@ -22,8 +22,9 @@ from kdrecon.storage.files import alone_in, stop_requested, write_json
 from kdrecon.tasks import Batch
 from kdrecon.training.logs import Listener, Log
 from kdrecon.training.objectives import Objective
-from kdrecon.training.recipe import LAYOUTS, PRECISIONS, Recipe, resolve_precision
+from kdrecon.training.recipe import PRECISIONS, Recipe, resolve_precision
 
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 WATCHED = 16
 CONTINUED = ("model.pt", "model.previous.pt")
 

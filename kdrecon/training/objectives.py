@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdrecon.distillation import get_method, select, tap_layers
+from kdrecon.distillation.base import select, tap_layers
+from kdrecon.distillation.registry import get_method
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN
 from kdrecon.models.sft import SFT, sft_loss

@@ -1,12 +1,13 @@
 """How long, how fast and in which arithmetic a network is trained."""
 
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from kdrecon.errors import InputError, shown
 
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+if TYPE_CHECKING:
+    import torch
+
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -35,7 +36,13 @@ class Recipe:
         return max(1, round(40 * self.epochs / 150))
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
+def check_precision(precision: str) -> None:
+    """Raise InputError for a precision that :func:`resolve_precision` does not know."""
+    if precision not in ("auto", *PRECISIONS):
+        raise InputError(f"precision {shown(precision)}: expected 'auto', 'fp32' or 'bf16'")
+
+
+def resolve_precision(precision: str, device: "torch.device") -> str:
     """The precision, "fp32" or "bf16": "auto" takes bf16 where the hardware multiplies bf16 matrices natively.
 
     Only the convolutions of the training steps run in bf16; weights, data fidelity, losses and every evaluation stay
@@ -44,8 +51,9 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     Raises:
         InputError: precision is not "auto", "fp32" or "bf16".
     """
-    if precision not in ("auto", *PRECISIONS):
-        raise InputError(f"precision {shown(precision)}: expected 'auto', 'fp32' or 'bf16'")
+    import torch
+
+    check_precision(precision)
     if precision != "auto":
         return precision
     if device.type == "cuda":

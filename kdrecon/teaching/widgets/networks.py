@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 
 from kdrecon.data.slices import Slices
-from kdrecon.distillation import tap_layers
+from kdrecon.distillation.base import tap_layers
 from kdrecon.distillation.features import attention_map
 from kdrecon.metrics import PSNR, SSIM
 from kdrecon.models.dccnn import DCCNN

@@ -1,0 +1,6 @@
+"""What a layer, a mask or a loss may be told to do: the words of the switches, read without PyTorch."""
+
+FIDELITIES = ("real", "hermitian")  # of kdrecon.physics.fidelity.DataFidelity
+MASK_TYPES = ("line", "gaussian")  # of kdrecon.physics.sampling.mask_for
+IMITATIONS = ("paper", "released")  # of kdrecon.models.sft.sft_loss
+SFT_TERMS = ("all", "without_student", "without_imitation")  # likewise

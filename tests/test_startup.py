@@ -1,0 +1,64 @@
+"""What a command loads before it answers: help, and the refusal of what is mistyped, wait for no numerical package."""
+
+import subprocess
+import sys
+
+import pytest
+
+from kdrecon.app.cli import app
+
+HEAVY = (
+    "torch", "tensorboard", "matplotlib", "pandas", "scipy", "skimage", "papermill", "IPython", "nbformat", "h5py", "pydicom",
+    "nibabel",
+)  # fmt: skip
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+REPORT = "import atexit, sys; atexit.register(lambda: print('LOADED', *sorted({m.split('.')[0] for m in sys.modules})))"
+
+
+def started(module: str, *arguments: str) -> tuple[subprocess.CompletedProcess, set[str]]:
+    """A command of its own process, and the heavy packages that it had loaded when it ended."""
+    code = f"{REPORT}; import runpy; sys.argv[0] = {module!r}; runpy.run_module({module!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, encoding="utf-8")
+    shown, _, loaded = done.stdout.rpartition("LOADED ")
+    done.stdout = shown
+    return done, set(loaded.split()) & set(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
+def test_help_loads_no_numerical_package(arguments):
+    done, loaded = started("kdrecon", *arguments)
+    assert done.returncode == 0 and "Usage" in done.stdout and not loaded
+
+
+MISTYPED = {
+    "epoch=3": "unknown parameter 'epoch': expected one of dataset",
+    "epochs=many": "epochs = 'many': expected an integer",
+    "epochs=0": "epochs = 0: expected an integer of at least 1",
+    "lr=2": "lr = 2.0: expected a number between 0 and 1",
+    "dataset=../x": "dataset '../x': expected a plain name",
+    "device=gpu": "device 'gpu': expected 'auto', 'cpu' or 'cuda'",
+    "precision=fp16": "precision 'fp16': expected 'auto', 'fp32' or 'bf16'",
+    "methods=[attention]": "method 'attention' is unknown: expected one of at, fitnets",
+    "methods=[at, at]": "methods ['at', 'at']: expected each method once",
+    "preset=mine": "preset 'mine' is unknown: expected one of paper",
+    "switches={fidelty: real}": "switch 'fidelty' is unknown: expected one of teacher_network",
+    "switches={fidelity: complex}": "switch fidelity = 'complex': expected one of real, hermitian",
+    "switches={mask_type: radial}": "switch mask_type = 'radial': expected one of line, gaussian",
+    "switches={alpha: 2}": "switch alpha = 2: expected a number from 0 to 1",
+    "switches={teacher_network: ResNet}": "network name 'ResNet': expected DdCc",
+    "switches={student_network: D3C4}": "expected as many cascades",
+    "seed: 1": "-p 'seed: 1': expected name=value",
+}
+
+
+@pytest.mark.parametrize("assignment", MISTYPED)
+def test_a_mistyped_parameter_is_refused_before_a_numerical_package_is_loaded(assignment):
+    done, loaded = started("kdrecon", "run", "-p", assignment)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert MISTYPED[assignment] in done.stderr and not loaded
+
+
+def test_the_library_alone_loads_nothing():
+    code = f"{REPORT}; import kdrecon, kdrecon.distillation as d; list(d.METHODS), 'at' in d.METHODS, d.FORMS"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert not set(done.stdout.split()) & set(HEAVY)
