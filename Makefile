@@ -9,7 +9,7 @@ PARAMS ?= params/quick.yaml
 ARITHMETIC := checks data distillation distillation_interactive distillation_released distillation_training \
               distillation_values fidelity fourier metrics models released sampling sft training
 
-.PHONY: run check test test-portable test-browser lab book venv notebooks handout ready sample clean
+.PHONY: run check test test-portable test-browser lab book venv notebooks handout ship sample clean
 
 run: venv
 	$(BIN)/kdrecon run --params params/quick.yaml
@@ -51,8 +51,8 @@ notebooks: venv
 handout: venv
 	$(BIN)/python lessons/handout.py
 
-ready: venv
-	$(BIN)/kdrecon ready
+ship: venv
+	$(BIN)/kdrecon ship
 
 sample: venv
 	$(BIN)/python -m data_prep sample

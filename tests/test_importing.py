@@ -49,7 +49,7 @@ def write_checkpoint(path, depths, prefix="", legacy=False, arguments=None, **co
 @pytest.mark.parametrize("kind", KINDS)
 def test_role_and_architecture_are_those_of_the_tensors(kind, prefix, legacy, tmp_path):
     name, role, depths = KINDS[kind]
-    found = weights.read_checkpoint(write_checkpoint(tmp_path / "best_model.pt", depths, prefix, legacy))
+    found = weights.read_released(write_checkpoint(tmp_path / "best_model.pt", depths, prefix, legacy))
     network = found.network.teacher if isinstance(found.network, SFT) else found.network
     assert (network.name, found.role, found.epoch) == (name, role, 137) and found.validation_l1 == pytest.approx(0.015)
     assert found.arguments["exp_dir"] == "exp/cardiac/acc_4x" and found.arguments["student_pretrained"] is True
@@ -60,7 +60,7 @@ def test_a_file_written_with_an_older_numpy_is_read(tmp_path):
     old = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert old != path.read_bytes()
     path.write_bytes(old)
-    assert weights.read_checkpoint(path).validation_l1 == pytest.approx(0.015)
+    assert weights.read_released(path).validation_l1 == pytest.approx(0.015)
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student", "sft"])
@@ -134,10 +134,10 @@ def test_a_hostile_file_is_refused_and_nothing_in_it_runs(tmp_path, monkeypatch)
     for place, attack in [(p, a) for p in ("args", "exp_dir", "model", "epoch") for a in attacks]:
         path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, **{place: attack})
         with pytest.raises(InputError, match="which does not belong in a checkpoint: .* nothing of it was executed"):
-            weights.read_checkpoint(path)
+            weights.read_released(path)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(attacks[0], protocol=2))
     with pytest.raises(InputError):
-        weights.read_checkpoint(tmp_path / "plain.pt")
+        weights.read_released(tmp_path / "plain.pt")
     assert not (tmp_path / "ran").exists()
 
 
@@ -270,7 +270,7 @@ def test_what_is_no_checkpoint_is_refused(content, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match="expected a released best_model.pt"):
-        weights.read_checkpoint(path)
+        weights.read_released(path)
 
 
 def test_an_imported_network_is_scored_and_stands_in_the_table(tmp_path):

@@ -148,14 +148,14 @@ def info(
 
 
 @app.command()
-def ready(
+def ship(
     epochs: Annotated[int, typer.Option(help="epochs of each training")] = 60,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """Train the networks that ship with the repository anew: kdrecon/weights/."""
-    from kdrecon.runs.shipped import build
+    from kdrecon.runs import shipped
 
-    build(epochs, device)
+    shipped.ship(epochs, device)
 
 
 def _assigned(option: str, assignments: list[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from kdrecon.distillation.registry import get_method
 from kdrecon.errors import InputError, shown
 from kdrecon.models.dccnn import count_parameters
 from kdrecon.models.sft import SFT
-from kdrecon.released.weights import Checkpoint, read_checkpoint
+from kdrecon.released.weights import Checkpoint, read_released
 from kdrecon.runs.experiment import RESOLUTION, TEACHERS, Experiment
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.record import Record, read_record, write_record
@@ -31,7 +31,7 @@ def import_checkpoint(
     """Write a released best_model.pt into a run, in our form: an experiment folder with best_model.pt and config.json.
 
     Args:
-        path: the released file, see :func:`kdrecon.released.weights.read_checkpoint`.
+        path: the released file, see :func:`kdrecon.released.weights.read_released`.
         run_root: folder of a run; the experiment goes to experiments/{dataset}/acc_{acceleration}/..._released.
         dataset, acceleration: such as "cardiac" and "4x"; "" takes what the file's command line says.
         resolution: side of the square images it is for; 0 takes the data set's usual size.
@@ -45,7 +45,7 @@ def import_checkpoint(
         InputError: an unusable file (see there); data set or acceleration that are in doubt; a distilled student without
             method and teacher, or those for another network; a folder that holds another network. Nothing is written.
     """
-    found = read_checkpoint(path)
+    found = read_released(path)
     place = _place(found.arguments, path, dataset, acceleration)
     experiment = _experiment(found, path, place, resolution or RESOLUTION.get(place[0], 0), method, teacher)
     folder = experiment.folder(run_root)

@@ -47,7 +47,7 @@ class Checkpoint(NamedTuple):
     arguments: dict
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_released(path: Path) -> Checkpoint:
     """Read a released best_model.pt; nothing in it is ever executed.
 
     Role and architecture are those of the tensors: ``tcascade{k}.conv{j}`` of a teacher, ``scascade{k}.conv{j}`` of a
@@ -64,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     content = checkpoints.read_checkpoint(path, "a released best_model.pt", ALLOWED, legacy=True)
     if not isinstance(state := content.get("model", content), dict):
         raise InputError(f"{path} holds {type(content).__name__}: expected a dict with the weights under 'model'")
-    network, role = build(state)
+    network, role = untrained(state)
     load_weights(network, state)
     arguments = content.get("args", argparse.Namespace())
     if not isinstance(arguments, argparse.Namespace):
@@ -78,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(network, role, int(epoch) + 1, float(l1), plain)
 
 
-def build(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
+def untrained(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
     """An untrained network of the architecture that released names tell, and its role; weights come in by load_weights.
 
     Raises:

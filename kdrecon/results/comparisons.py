@@ -13,6 +13,7 @@ from kdrecon.metrics import METRICS, PUBLISHED
 from kdrecon.results.evaluation import evaluated
 from kdrecon.results.names import PLACE, identity, network_name, reading_order
 from kdrecon.results.statistics import judged, mean_over_subjects, pair, spread_over_seeds
+from kdrecon.runs.switches import matched_start
 from kdrecon.storage.files import write_table
 
 AGAINST = {
@@ -142,7 +143,8 @@ def _reference(network: Configuration, networks: list[Configuration], kind: str 
         equal = [c for c in alone if network["method"] and c is not plain and _equal_steps(c, network)]
         return min(equal, key=lambda c: (c.steps, -_agreement(c, network), c.name), default=None)
     if kind == "std-kd":
-        paper = {"method": network["method"], "network": network["network"], "teacher": "standard", "init": "random"}
+        paper = {"teacher": "standard", "init": matched_start("standard")}
+        paper |= {name: network[name] for name in ("method", "network")}
         return _closest(network, _fitting(networks, paper)) if network["teacher"] == "sft" else None
     return _closest(network, _fitting(networks, kind))
 

@@ -8,13 +8,16 @@ import pandas as pd
 
 from kdrecon.metrics import PUBLISHED
 from kdrecon.runs.experiment import RESOLUTION
-from kdrecon.runs.switches import Switches
+from kdrecon.runs.switches import Switches, matched_start
 from kdrecon.training.recipe import Recipe
 
 FIGURES = Path(__file__).parent / "published.toml"
-PRESETS = {"gayathri2023": "paper", "murugesan2020": "kd_mri"}
+PRESET_OF = {"gayathri2023": "paper", "murugesan2020": "kd_mri"}
 LEARNING_RATES = {"gayathri2023": 1e-3, "murugesan2020": 1e-4}
-DISTILLED = {"standard": ("standard", "random"), "sft": ("sft", "sft"), "sft_random_init": ("sft", "random")}
+DISTILLED = {  # teacher and first weights of the students in each block of figures
+    **{teacher: (teacher, matched_start(teacher)) for teacher in ("standard", "sft")},
+    "sft_random_init": ("sft", "random"),
+}
 IDENTIFYING = ["dataset", "acceleration", "model", "network", "teacher", "method", "init"]
 
 
@@ -80,7 +83,7 @@ def _same(figure: dict, own: dict) -> bool:
     """Whether a row of the run is the network of a published figure, trained with whatever recipe."""
     if any(str(own[key]) != figure[key] for key in IDENTIFYING):
         return False
-    chosen = Switches.of(PRESETS[_paper(figure)], {"teacher_network": figure["teacher_network"]})
+    chosen = Switches.of(PRESET_OF[_paper(figure)], {"teacher_network": figure["teacher_network"]})
     switches = asdict(chosen.acting_on(figure["model"], figure["teacher"], figure["init"]))
     return all(own.get(name, value) == value for name, value in switches.items())
 

@@ -8,7 +8,7 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.storage.places import checkout
 
 
-def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
+def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
     """Train teacher, student, SFT teacher and the student distilled from it with AT, and write them to kdrecon/weights/.
 
     Of each network {architecture}_{kind}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
@@ -17,14 +17,14 @@ def build(epochs: int, device: str = "auto", seed: int = 0) -> None:
     Raises:
         InputError: there is no checkout to write them to.
     """
-    ready = checkout() / "kdrecon" / "weights"
+    weights = checkout() / "kdrecon" / "weights"
     with tempfile.TemporaryDirectory() as folder:
         lab = Laboratory(
             epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False
         )  # fmt: skip
         for network in (lab.teacher(), lab.student(), lab.sft_teacher(), lab.distilled("at", teacher="sft")):
-            place = ready / f"{network.experiment.architecture}_{network.experiment.kind}"
-            ready.mkdir(exist_ok=True)
+            place = weights / f"{network.experiment.architecture}_{network.experiment.kind}"
+            weights.mkdir(exist_ok=True)
             for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):
                 shutil.copyfile(Path(network.folder) / source, place.with_suffix(suffix))
             print(f"{place.name}: written")
