@@ -199,7 +199,7 @@ MSE = Metric("mse", mse, "MSE", digits=4, lower_is_better=True)
 HFN = Metric("hfn", hfn, "HFN", digits=4, lower_is_better=True)
 VIF = Metric("vif", vif, "VIF", digits=4)
 METRICS = {metric.name: metric for metric in (PSNR, SSIM, NMSE, MSE, HFN, VIF)}
-PUBLISHED = ("psnr", "ssim")  # what papers report: tables show their spread, too
+PUBLISHED = (PSNR, SSIM)  # what papers report: tables show their spread, too
 
 
 def _check_structure(target: np.ndarray) -> None:

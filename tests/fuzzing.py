@@ -34,8 +34,9 @@ import trees
 import data_prep.__main__
 from data_prep.nifti import Nifti
 from kdrecon import data, results, runs
-from kdrecon.app import batch, cli
+from kdrecon.app import cli
 from kdrecon.data.splits import SPLITS
+from kdrecon.results.report import write_results
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import open_network, weights_hash
 from kdrecon.training.loop import Training
@@ -347,7 +348,7 @@ def trained(root: Path) -> None:
     for network in (lab.zero_filled(), lab.student()):
         results.evaluate(lab, network)
     (root / "run" / "params.yaml").write_text("epochs: 1\nseed: 0\n", encoding="utf-8")
-    batch.report(root / "run")
+    write_results(root / "run")
 
 
 def interrupted(root: Path) -> None:

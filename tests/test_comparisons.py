@@ -1,4 +1,3 @@
-import html
 import json
 import re
 import zlib
@@ -10,9 +9,10 @@ from bs4 import BeautifulSoup
 from test_statistics import people
 
 from kdrecon import results
-from kdrecon.app import batch, cli
+from kdrecon.app import cli
 from kdrecon.errors import InputError
 from kdrecon.results import comparisons
+from kdrecon.results.report import write_results
 from kdrecon.results.statistics import holm
 from kdrecon.storage.files import write_table
 
@@ -250,10 +250,11 @@ def test_a_network_whose_files_are_damaged_is_left_out_and_named(case, tmp_path,
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    (left_out,) = batch.report(tmp_path)
+    (left_out,) = write_results(tmp_path)
     assert re.search(message, left_out) and str(folder) in left_out and "\n" not in left_out
     assert left_out in capsys.readouterr().err
-    assert html.escape(left_out) in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    assert [note.text for note in page.find_all(class_="note")][1:] == [f"Left out: {left_out}"]
     assert "student" in set(results.summary(tmp_path).model) and len(results.summary(tmp_path)) == 3
 
 
@@ -303,7 +304,7 @@ def test_a_run_without_anything_to_compare_has_an_empty_table_with_its_columns(t
 
 def test_the_report_shows_the_comparisons_and_says_why_something_is_not_shown(tmp_path):
     write_run(tmp_path, subjects=6)
-    batch.report(tmp_path, {"model": "sft_teacher"})
+    write_results(tmp_path, {"model": "sft_teacher"})
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     reference = "Reference: student, epochs 24. 36 slices of 6 subject(s)"
     for text in ("<h2>Comparisons</h2>", "Against model=sft_teacher", reference):
@@ -333,7 +334,7 @@ def test_the_page_shows_markup_of_records_and_file_names_as_text(tmp_path):
         (tmp_path / part).mkdir()
         (tmp_path / part / f"{evil}.png").write_bytes(b"")
         (tmp_path / part / f'" onclick="{evil}.html').write_bytes(b"")
-    batch.report(tmp_path)
+    write_results(tmp_path)
     page = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
     assert {image["src"].partition(",")[0] for image in page.find_all("img")} == {"data:image/png;base64"}
     assert not page.find_all(onclick=True) and not page.find_all(onerror=True)

@@ -2,9 +2,9 @@ import pytest
 from test_comparisons import SFT_AT, SFT_TEACHER, STD_AT, TEACHER, ZERO_FILLED, write_network
 
 from kdrecon import results
-from kdrecon.app import batch
 from kdrecon.distillation import METHODS
 from kdrecon.results.published import beside_published, published
+from kdrecon.results.report import write_results
 
 PAPER = {"dataset": "cardiac", "epochs": 150, "batch_size": 4, "lr": 1e-3}
 KD_MRI = PAPER | {"lr": 1e-4, "residual": True}
@@ -67,7 +67,7 @@ def test_a_heterogeneous_teacher_is_another_cell(tmp_path):
 def test_nothing_is_put_beside_data_that_no_paper_reports(tmp_path):
     write_network(tmp_path, dataset="sample")
     assert beside_published(results.summary(tmp_path)).empty
-    batch.report(tmp_path)
+    write_results(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "No paper reports figures for sample 4x" in page and "cardiac 8x" in page
 
@@ -75,6 +75,6 @@ def test_nothing_is_put_beside_data_that_no_paper_reports(tmp_path):
 def test_the_report_shows_both(tmp_path):
     write_network(tmp_path, **PAPER)
     write_network(tmp_path, **PAPER | SFT_AT)
-    batch.report(tmp_path)
+    write_results(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<td>32.03</td>" in page and "<td>reproduced</td>" in page and "<td>not attempted</td>" in page

@@ -8,11 +8,11 @@ import pytest
 import trees
 
 from kdrecon import metrics, results
-from kdrecon.app import batch, cli
+from kdrecon.app import cli
 from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
 from kdrecon.results import scoring
-from kdrecon.results.report import write_report
+from kdrecon.results.report import write_report, write_results
 from kdrecon.runs.laboratory import Laboratory
 
 
@@ -96,11 +96,11 @@ def test_volume_wise_by_hand(run, tmp_path, monkeypatch, capsys):
 def test_volume_wise_figures_of_a_run_are_a_table_of_their_own(run):
     lab, _, table = run
     out = lab.parameters.run_folder
-    batch.report(out)
+    write_results(out)
     assert not (out / "volume_wise.csv").exists() and "Volume-wise" not in (out / "report.html").read_text(
         encoding="utf-8"
     )
-    batch.report(out, volume_wise=True)
+    write_results(out, by_volume=True)
     volumes, slices = (pd.read_csv(out / name) for name in ("volume_wise.csv", "summary.csv"))
     assert volumes.network.tolist() == ["zero-filled"] and volumes.volumes.tolist() == [1] and "vif" not in volumes
     assert slices.psnr[0] == pytest.approx(table.psnr.mean()) != volumes.psnr[0]
@@ -118,7 +118,7 @@ def test_results_that_cannot_be_read_are_left_out_and_named(damage, run, tmp_pat
     elif damage != "missing":
         targets = {"target": IMAGES[:1]} if damage == "another shape" else {}
         write(path.parent, path.name, reconstruction=IMAGES, **targets)
-    (message,) = batch.report(out, volume_wise=True)
+    (message,) = write_results(out, by_volume=True)
     assert str(path.parent) in message and "; delete metrics.csv beside it and run again" in message
     assert "Volume-wise" not in (out / "report.html").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="delete metrics.csv beside it"):

@@ -9,7 +9,6 @@ import torch
 from helpers import random_image
 
 from kdrecon import results
-from kdrecon.app import batch
 from kdrecon.data.splits import load_split
 from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
@@ -17,6 +16,7 @@ from kdrecon.models.dccnn import dc_cnn
 from kdrecon.models.sft import SFT, sft_loss
 from kdrecon.physics.fidelity import DataFidelity
 from kdrecon.physics.sampling import published_mask
+from kdrecon.results.report import write_results
 from kdrecon.runs.experiment import Experiment, resolution_of, sides
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.teaching import plots, widgets
@@ -45,7 +45,7 @@ def test_networks_of_images_that_are_not_square(shape, tmp_path):
     size = f"{shape[0]}x{shape[1]}"
     assert lab.student().experiment.resolution == size and f"_resolution-{size}_" in lab.student().folder.name
     assert f"{shape[0]} x {shape[1]}" in (lab.student().folder / "report.txt").read_text(encoding="utf-8")
-    assert batch.report(tmp_path / "run") == []
+    assert write_results(tmp_path / "run") == []
     assert f"4x, {shape[0]} x {shape[1]}, test split" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert set(results.summary(tmp_path / "run").resolution) == {size}
 

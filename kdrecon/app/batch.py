@@ -18,12 +18,11 @@ from nbclient.exceptions import DeadKernelError
 
 from kdrecon.app.pages import page
 from kdrecon.errors import InputError
-from kdrecon.results import comparisons, tables
 from kdrecon.results.evaluation import damaged
-from kdrecon.results.report import write_report
+from kdrecon.results.report import write_results
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.parameters import Parameters
-from kdrecon.storage.files import alone_in, write_json, write_table, write_text
+from kdrecon.storage.files import alone_in, write_json, write_text
 from kdrecon.storage.places import project_root
 from kdrecon.storage.records import read_json
 
@@ -53,7 +52,7 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
     interrupted one trained are found again. Where a network of the run cannot be read, all notebooks run again.
 
     Returns:
-        as :func:`report`.
+        as :func:`kdrecon.results.report.write_results`.
 
     Raises:
         InputError: the data cannot be used, or another run is at work in the folder. Nothing is written then.
@@ -81,33 +80,9 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
             started = time.perf_counter()
             state = "done" if _execute(notebook, out / "notebooks", asdict(parameters)) else "already done"
             print(f"{progress}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
-        left_out = report(out) if any(out.glob("experiments/*/acc_*/*/metrics.csv")) else []
+        left_out = write_results(out) if any(out.glob("experiments/*/acc_*/*/metrics.csv")) else []
     written = [path for path in (out / "report.html", out / "notebooks") if path.exists()]
     print(f"results: {_friendly(written[0])}")
-    return left_out
-
-
-def report(out: Path, against: dict[str, str] | None = None, volume_wise: bool = False) -> list[str]:
-    """Write summary.csv, comparisons.csv and report.html of a run anew from the experiments and notebooks in it.
-
-    What cannot be read is left out and named, on the page too.
-
-    Args:
-        out: folder of the run.
-        against: a further reference of the comparisons, see :func:`kdrecon.results.comparisons.comparisons`.
-        volume_wise: write {out}/volume_wise.csv and its section of the page, too.
-
-    Returns:
-        a message for each file that was left out.
-    """
-    left_out = damaged(out)
-    volumes = tables.volume_wise(out, left_out) if volume_wise else None
-    compared = comparisons.write_comparisons(out, against)
-    if volumes is not None and len(volumes):
-        write_table(volumes, out / "volume_wise.csv")
-    write_report(out, tables.write_summary(out), compared, volumes, left_out)
-    for message in left_out:
-        print(f"left out: {message}", file=sys.stderr)
     return left_out
 
 

@@ -56,9 +56,9 @@ def report(
     ] = False,
 ) -> None:
     """Write summary.csv, comparisons.csv and report.html of a run anew."""
-    from kdrecon.app import batch
+    from kdrecon.results.report import write_results
 
-    left_out = batch.report(run, _assigned("--against", against or []), volume_wise)
+    left_out = write_results(run, _assigned("--against", against or []), volume_wise)
     print(run / "report.html")
     raise typer.Exit(bool(left_out))
 

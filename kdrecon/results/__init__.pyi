@@ -1,6 +1,10 @@
 from .comparisons import configurations as configurations
 from .comparisons import write_comparisons as write_comparisons
 from .cost import inference_cost as inference_cost
+from .display import epochs_note as epochs_note
+from .display import formatted as formatted
+from .display import formatted_comparisons as formatted_comparisons
+from .display import quality_table as quality_table
 from .evaluation import evaluate as evaluate
 from .evaluation import evaluated as evaluated
 from .evaluation import reconstruct as reconstruct
@@ -9,15 +13,12 @@ from .evaluation import volume_score as volume_score
 from .names import method_name as method_name
 from .names import network_name as network_name
 from .published import beside_published as beside_published
-from .report import formatted as formatted
-from .report import formatted_comparisons as formatted_comparisons
 from .report import write_report as write_report
+from .report import write_results as write_results
 from .scoring import score_folders as score_folders
 from .statistics import compare as compare
 from .statistics import estimate as estimate
 from .statistics import seed_spread as seed_spread
-from .tables import epochs_note as epochs_note
-from .tables import quality_table as quality_table
 from .tables import summary as summary
 from .tables import volume_wise as volume_wise
 from .tables import write_summary as write_summary

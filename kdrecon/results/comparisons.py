@@ -1,7 +1,7 @@
 """The comparisons of a run: which network is held against which, and the table of what that shows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kdrecon.errors import InputError
-from kdrecon.metrics import METRICS, PUBLISHED
+from kdrecon.metrics import METRICS, PSNR, SSIM
 from kdrecon.results.evaluation import evaluated
 from kdrecon.results.names import PLACE, identity, network_name, reading_order
 from kdrecon.results.statistics import judged, mean_over_subjects, pair, spread_over_seeds
@@ -69,7 +69,9 @@ def configurations(run_root: Path) -> list[Configuration]:
 
 
 def comparisons(
-    run_root: Path, against: str | Mapping[str, object] | None = None, metrics: tuple[str, ...] = PUBLISHED
+    run_root: Path,
+    against: str | Mapping[str, object] | None = None,
+    metrics: Sequence[str] = (PSNR.name, SSIM.name),
 ) -> pd.DataFrame:
     """Each network of a run against the plain student, the longer trained control and Std-KD; a row a comparison.
 

@@ -11,7 +11,8 @@ from kdrecon.runs.experiment import RESOLUTION
 from kdrecon.runs.switches import Switches, matched_start
 from kdrecon.training.recipe import Recipe
 
-FIGURES = Path(__file__).parent / "published.toml"
+SOURCE = Path(__file__).parent / "published.toml"
+FIGURES = tuple(metric.name for metric in PUBLISHED)
 PRESET_OF = {"gayathri2023": "paper", "murugesan2020": "kd_mri"}
 LEARNING_RATES = {"gayathri2023": 1e-3, "murugesan2020": 1e-4}
 DISTILLED = {  # teacher and first weights of the students in each block of figures
@@ -28,7 +29,7 @@ def published() -> pd.DataFrame:
     networks is left out: 2 standard deviations over volumes, by the released code.
     """
     rows = []
-    for block in tomllib.loads(FIGURES.read_text(encoding="utf-8"))["figures"]:
+    for block in tomllib.loads(SOURCE.read_text(encoding="utf-8"))["figures"]:
         network = {key: block[key] for key in ("source", "dataset", "acceleration")}
         student, teacher = block.get("student_network", "D3C5"), block.get("teacher_network", "D5C5")
         alone = {"zero_filled": "zero_filled", "teacher": teacher, "student": student, "sft_teacher": teacher}
@@ -62,17 +63,17 @@ def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
     for figure in published().to_dict("records"):
         if (figure["dataset"], figure["acceleration"]) in places:
             row = {key: figure[key] for key in ("source", *IDENTIFYING)}
-            row |= {f"published_{name}": figure[name] for name in PUBLISHED}
+            row |= {f"published_{name}": figure[name] for name in FIGURES}
             attempts = [own for own in summary.to_dict("records") if _same(figure, own)]
             for own in attempts:
-                rows.append(row | {key: own[key] for key in (*PUBLISHED, "seed")} | {"status": _status(figure, own)})
+                rows.append(row | {key: own[key] for key in (*FIGURES, "seed")} | {"status": _status(figure, own)})
             if not attempts:
                 rows.append(row | {"status": "not attempted"})
     return pd.DataFrame(rows)
 
 
 def _figures(values: list[float]) -> dict[str, float]:
-    return dict(zip(PUBLISHED, values))
+    return dict(zip(FIGURES, values))
 
 
 def _paper(figure: dict) -> str:

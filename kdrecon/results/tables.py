@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 
 from kdrecon.errors import InputError
-from kdrecon.metrics import METRICS, PSNR, PUBLISHED
+from kdrecon.metrics import METRICS
 from kdrecon.results.evaluation import evaluated, read_results, volume_score
 from kdrecon.results.names import PLACE, identity, network_name, reading_order
-from kdrecon.runs.networks import Network
 from kdrecon.runs.record import Record
 from kdrecon.storage.files import write_table
-
-MEANS = ("nmse", "hfn", "vif")  # metrics of which the tables of people show the mean alone; NMSE stands for MSE, too
 
 
 def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
@@ -74,48 +71,6 @@ def write_summary(run_root: Path) -> pd.DataFrame:
     table = summary(run_root)
     write_table(table, Path(run_root) / "summary.csv")
     return table
-
-
-def quality_table(
-    networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student"
-) -> pd.DataFrame:
-    """Mean +/- standard deviation over slices of each metric, a row a network, as formatted text.
-
-    Args:
-        networks: name -> network.
-        scores: the same names -> a row a slice, as :func:`evaluate` returns it.
-        reference: the network whose mean PSNR the last column subtracts; not between networks that were trained for
-            different numbers of epochs.
-    """
-    rows = {}
-    for name, table in scores.items():
-        epochs = networks[name].experiment.epochs
-        gap = PSNR.signed(table.psnr.mean() - scores[reference].psnr.mean())
-        if 0 < epochs != networks[reference].experiment.epochs > 0:
-            gap = "other epochs"
-        rows[name] = {
-            "epochs": str(epochs or "-"),
-            **{METRICS[key].heading: METRICS[key].text(table[key].mean(), table[key].std()) for key in PUBLISHED},
-            **{METRICS[key].heading: METRICS[key].text(table[key].mean()) for key in MEANS},
-            f"{PSNR.title} minus {reference} ({PSNR.unit})": "" if name == reference else gap,
-        }
-    return pd.DataFrame(rows).T
-
-
-def epochs_note(networks: dict[str, Network]) -> str:
-    """Which networks may be compared: a sentence about the numbers of epochs they were trained for.
-
-    Args:
-        networks: name -> network.
-    """
-    groups: dict[int, list[str]] = {}
-    for name, network in networks.items():
-        if network.experiment.epochs:
-            groups.setdefault(network.experiment.epochs, []).append(name)
-    if len(groups) < 2:
-        return f"All networks: {next(iter(groups), 0)} epochs."
-    parts = "; ".join(f"{epochs} epochs: {', '.join(names)}" for epochs, names in sorted(groups.items()))
-    return f"Note: only rows with equal epochs compare. {parts}."
 
 
 def gradient_ratio(record: Record) -> float | str:

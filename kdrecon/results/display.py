@@ -1,0 +1,123 @@
+"""Tables as people read them: figures as text, in the digits of their metric."""
+
+import numpy as np
+import pandas as pd
+
+from kdrecon.metrics import HFN, METRICS, NMSE, PSNR, PUBLISHED, SSIM, VIF
+from kdrecon.results.names import network_name
+from kdrecon.results.published import IDENTIFYING
+from kdrecon.runs.networks import Network
+
+MEANS = (NMSE, HFN, VIF)  # metrics of which tables show the mean alone; NMSE stands for MSE, too
+
+
+def quality_table(
+    networks: dict[str, Network], scores: dict[str, pd.DataFrame], reference: str = "student"
+) -> pd.DataFrame:
+    """Mean +/- standard deviation over slices of each metric, a row a network, as formatted text.
+
+    Args:
+        networks: name -> network.
+        scores: the same names -> a row a slice, as :func:`kdrecon.results.evaluation.evaluate` returns it.
+        reference: the network whose mean PSNR the last column subtracts; not between networks that were trained for
+            different numbers of epochs.
+    """
+    rows = {}
+    for name, table in scores.items():
+        epochs = networks[name].experiment.epochs
+        gap = PSNR.signed(table.psnr.mean() - scores[reference].psnr.mean())
+        if 0 < epochs != networks[reference].experiment.epochs > 0:
+            gap = "other epochs"
+        rows[name] = {
+            "epochs": str(epochs or "-"),
+            **{m.heading: m.text(table[m.name].mean(), table[m.name].std()) for m in PUBLISHED},
+            **{m.heading: m.text(table[m.name].mean()) for m in MEANS},
+            f"{PSNR.title} minus {reference} ({PSNR.unit})": "" if name == reference else gap,
+        }
+    return pd.DataFrame(rows).T
+
+
+def epochs_note(networks: dict[str, Network]) -> str:
+    """Which networks may be compared: a sentence about the numbers of epochs they were trained for.
+
+    Args:
+        networks: name -> network.
+    """
+    groups: dict[int, list[str]] = {}
+    for name, network in networks.items():
+        if network.experiment.epochs:
+            groups.setdefault(network.experiment.epochs, []).append(name)
+    if len(groups) < 2:
+        return f"All networks: {next(iter(groups), 0)} epochs."
+    parts = "; ".join(f"{epochs} epochs: {', '.join(names)}" for epochs, names in sorted(groups.items()))
+    return f"Note: only rows with equal epochs compare. {parts}."
+
+
+def formatted(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary as people read it: a row a model, PSNR and SSIM with standard deviation, the others as means.
+
+    Settings that are the same in all rows are left out.
+    """
+    described = ["model", "network", "teacher", "method", "init", "epochs", "best_epoch"]
+    trained = summary[summary.model != "zero_filled"]
+    settings = summary.columns[: summary.columns.get_loc("parameters")]
+    described += [name for name in settings if name not in described and trained[name].nunique() > 1]
+    table = summary[described].copy()
+    for metric in PUBLISHED:
+        table[metric.heading] = list(map(metric.text, summary[metric.name], summary[f"{metric.name}_sd"]))
+        if metric is PSNR and "psnr_seed_sd" in summary:
+            table["over seeds"] = ["" if pd.isna(sd) else f"± {PSNR.text(sd)}" for sd in summary.psnr_seed_sd]
+    for metric in MEANS:
+        table[metric.heading] = summary[metric.name].map(metric.text)
+    return table.rename(columns={"best_epoch": "best epoch"})
+
+
+def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
+    """Comparisons as people read them: a row a network, differences of one metric with interval, spread and verdict."""
+    table = compared[compared.metric == metric]
+    signed, text = METRICS[metric].signed, METRICS[metric].text
+    intervals = zip(table.low, table.high)
+    columns = {"network": table.network}
+    if table.reference.nunique() > 1:
+        columns["reference"] = table.reference
+    columns |= {
+        "difference": table.difference.map(signed),
+        "95 % interval": ["" if np.isnan(low) else f"{signed(low)} to {signed(high)}" for low, high in intervals],
+        "SD over seeds": table.seed_sd.map(text),
+        "p (Holm)": table.p_holm.map(_p),
+        "verdict": table.verdict,
+    }
+    if (table.against == "student").all():
+        columns["below the plain student"] = ["yes" if below is True else "" for below in table.below_student.tolist()]
+        columns |= {
+            "minus teacher": table.gap_teacher.map(signed),
+            "minus SFT teacher": table.gap_sft_teacher.map(signed),
+        }
+    return pd.DataFrame(columns)
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def formatted_published(table: pd.DataFrame) -> pd.DataFrame:
+    """Published figures and those of a run, as :func:`kdrecon.results.published.beside_published` returns them."""
+    several = table.acceleration.nunique() > 1
+    shown = pd.DataFrame({"source": table.source + (", " + table.acceleration if several else "")})
+    shown["network"] = [network_name(row, [row]) for row in table[IDENTIFYING].to_dict("records")]
+    shown["architecture"] = table.network.replace("zero_filled", "")
+    for metric in PUBLISHED:
+        for place, column in (("published", f"published_{metric.name}"), ("here", metric.name)):
+            values = table[column] if column in table else pd.Series(np.nan, table.index)
+            shown[f"{metric.title} {place}"] = values.map(metric.text)
+    return shown.assign(status=table.status)
+
+
+def formatted_volumes(volumes: pd.DataFrame) -> pd.DataFrame:
+    """Volume-wise figures as people read them: a row a network."""
+    table = volumes[["network", "seed", "volumes"]].copy()
+    for metric in (PSNR, SSIM, NMSE):
+        table[metric.heading] = list(map(metric.text, volumes[metric.name], volumes[f"{metric.name}_sd"]))
+    return table
