@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from data_prep.steps import choose_mask
 from kdrecon.data.splits import MANIFEST, SPLITS, check_manifest
 from kdrecon.data.volumes import format_version
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, bare, shortened, shown
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import visible
@@ -103,7 +103,7 @@ def _entries(folder: Path, report: Report) -> list[Entry]:
 
 def _check_file(entry: Entry, folder: Path, report: Report) -> None:
     def fault(text: str) -> None:
-        report.faults.append(f"{entry.path}: {text}")
+        report.faults.append(f"{entry.path}: {shortened(text, 1000)}")
 
     try:
         with hdf5.opened(entry.path) as file:
@@ -131,7 +131,8 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
         ]:
             if entry.acceleration:
                 fault(
-                    f"holds {wrong[0]} in a folder for {acceleration}: expected arrays named ..._{acceleration}; rename it"
+                    f"holds {bare(wrong[0])} in a folder for {acceleration}: expected arrays named ..._{acceleration}; "
+                    "rename it"
                 )
         dataset = hdf5.text(attributes.get("dataset"), folder.name)
         try:
@@ -357,11 +358,12 @@ def _check_subjects(folder: Path, entries: list[Entry], report: Report) -> None:
         for (part, name), listed_subject in listed.items():
             if (part, name) not in present:
                 report.faults.append(
-                    f"{path}: {part}/{name}.h5 is listed and not there: expected it; prepare the data set anew"
+                    f"{path}: {bare(part)}/{bare(name)}.h5 is listed and not there: expected it; prepare the data set anew"
                 )
             elif listed_subject != (subject := present[part, name].subject) and subject:
                 report.faults.append(
-                    f"{path}: {part}/{name} is {listed_subject!r}, its file says {subject!r}: expected one; correct it"
+                    f"{path}: {part}/{name} is {shown(listed_subject)}, its file says {shown(subject)}: expected "
+                    "one; correct it"
                 )
         for part, name in present.keys() - listed.keys():
             report.faults.append(
@@ -374,7 +376,7 @@ def _check_subjects(folder: Path, entries: list[Entry], report: Report) -> None:
         other = seen.setdefault(entry.subject, entry)
         if entry.subject and other.split != entry.split:
             report.faults.append(
-                f"{entry.path}: subject {entry.subject!r} is in {other.split} too: expected one split; move its volumes"
+                f"{entry.path}: subject {shown(entry.subject)} is in {other.split} too: expected one split; move its volumes"
             )
     if not any(seen):
         report.notes.append("no file names a subject: only equal slices can tell that one is in two splits")

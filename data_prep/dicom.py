@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from data_prep.header import Header, read_header, reading, transfer_syntax, unreadable
 from data_prep.source import Passed, Scan, Volume, find, optional_import, regex, subject_of
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, bare
 from kdrecon.storage.files import natural
 
 TIMES = ("TriggerTime", "NominalCardiacTriggerDelayTime", "TemporalPositionIdentifier", "TemporalPositionIndex")
@@ -161,7 +161,7 @@ def _fault(header: Header) -> str:
     syntax = header.dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not pydicom.pixels.get_decoder(syntax).is_available:
         return (
-            f"has pixel data compressed as {syntax.name}, which no installed decoder reads: expected one; "
+            f"has pixel data compressed as {bare(syntax.name)}, which no installed decoder reads: expected one; "
             "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or decompress the files first (gdcmconv --raw)"
         )
     return ""

@@ -14,7 +14,7 @@ import typer
 
 from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
 from data_prep.steps import centred
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError, first_line, shortened
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.storage import hdf5
 
@@ -235,7 +235,8 @@ class Ismrmrd:
         kinds = [encoding.trajectory.value for encoding in encodings]
         if kinds != ["cartesian"]:
             raise InputError(
-                f"{path} has {len(kinds)} encodings ({', '.join(kinds)}): expected one cartesian encoding; leave the file out"
+                f"{path} has {len(kinds)} encodings ({shortened(', '.join(kinds))}): expected one cartesian encoding; "
+                "leave the file out"
             )
         (encoding,) = encodings
         recon = encoding.reconSpace

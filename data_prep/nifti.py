@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from data_prep.source import Passed, Scan, Volume, extension, find, subject_of
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.storage.files import natural
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -29,7 +29,7 @@ def read_nifti(path: Path, plane: str = "acquired") -> Volume:
         InputError: not three- or four-dimensional, complex or colour data, or an unknown plane.
     """
     if plane != "acquired" and plane not in PLANES:
-        raise InputError(f"plane {plane!r}: expected acquired, {', '.join(PLANES)}")
+        raise InputError(f"plane {shown(plane)}: expected acquired, {', '.join(PLANES)}")
     image = nibabel.load(path)
     if image.ndim not in (3, 4) or image.get_data_dtype().kind not in "iuf":
         raise InputError(
@@ -80,7 +80,7 @@ class ACDC:
         number = re.search(r"\d+$", name)
         testing = "testing" in info.parts or (number and int(number[0]) > 100)
         for label in ("ED", "ES"):
-            if not values.get(label, "").isdecimal():
+            if not re.fullmatch(r"\d{1,6}", values.get(label, "")):
                 yield InputError(f"{info} has no number for {label}: expected a line such as '{label}: 12'; add it")
                 continue
             frame = int(values[label])

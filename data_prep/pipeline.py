@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -115,7 +116,8 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
     plain_name("name", name, source.dataset)
     if options.all_in and (options.split or options.all_in not in SPLITS):
         raise InputError(
-            f"all-in {options.all_in!r}, split {options.split!r}: expected one of {', '.join(SPLITS)}, and no --split with it"
+            f"all-in {shown(options.all_in)}, split {shown(options.split)}: expected one of "
+            f"{', '.join(SPLITS)}, and no --split with it"
         )
     split = f"all in {options.all_in}" if options.all_in else options.split or source.split
     options = replace(options, name=name, split=split)
@@ -377,8 +379,10 @@ def _size(text: str, default: tuple[int, ...]) -> tuple[int, ...]:
     if text in ("", "keep"):
         return () if text else default
     parts = text.lower().split("x")
-    if not all(part.isdecimal() and int(part) >= 8 for part in parts) or len(parts) > 2:
-        raise InputError(f"size {text!r}: expected keep, one number, or HEIGHTxWIDTH, at least 8 each, such as 256x256")
+    if not all(re.fullmatch(r"\d{1,5}", part) and int(part) >= 8 for part in parts) or len(parts) > 2:
+        raise InputError(
+            f"size {shown(text)}: expected keep, one number, or HEIGHTxWIDTH, at least 8 each, such as 256x256"
+        )
     return int(parts[0]), int(parts[-1])
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.storage.files import natural
 from kdrecon.storage.records import normal
 
@@ -159,7 +159,9 @@ def regex(pattern: str, option: str) -> re.Pattern:
     try:
         return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise InputError(f"{option} {pattern!r} is no regular expression ({error}): expected one; correct it") from None
+        raise InputError(
+            f"{option} {shown(pattern)} is no regular expression ({error}): expected one; correct it"
+        ) from None
 
 
 def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:
@@ -174,7 +176,7 @@ def subject_of(path: Path, folder: Path, pattern: str) -> str | InputError:
         if name := match and (match[1] if match.re.groups else match[0]):
             return name
         return InputError(
-            f"{path} does not match --subject {pattern!r}: expected every file to; choose another pattern"
+            f"{path} does not match --subject {shown(pattern)}: expected every file to; choose another pattern"
         )
     if match := re.search(r"\bsub-([A-Za-z0-9]+)", relative.as_posix()):
         return f"sub-{match[1]}"
@@ -197,7 +199,7 @@ def each_once(scans: Iterable[Scan | InputError]) -> Iterator[Scan | InputError]
                 first = twin if twin is not scan else other
                 why = "again" if twin is not scan else f"in {scan.split} and in {first.split}"
                 yield InputError(
-                    f"{scan.files[0]} is subject {scan.subject!r} {why}, after {first.files[0]}: expected each once; "
+                    f"{scan.files[0]} is subject {shown(scan.subject)} {why}, after {first.files[0]}: expected each once; "
                     "remove one of them"
                 )
                 continue

@@ -12,7 +12,7 @@ from torch import Tensor
 from kdrecon.choices import MASK_TYPES
 from kdrecon.data.splits import SPLITS
 from kdrecon.data.volumes import FORMAT_VERSION
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.physics.sampling import (
     ACCELERATIONS,
     FAMILY,
@@ -110,8 +110,12 @@ def parse_slices(text: str) -> slice:
         InputError: other text.
     """
     parts = text.split(":") if text else ["", ""]
-    if not 2 <= len(parts) <= 3 or not all(re.fullmatch(r"(-?[0-9]+)?", part) for part in parts) or parts[2:] == ["0"]:
-        raise InputError(f"slices {text!r}: expected START:STOP or START:STOP:STEP, such as 40:140 or ::2")
+    if (
+        not 2 <= len(parts) <= 3
+        or not all(re.fullmatch(r"(-?[0-9]{1,9})?", part) for part in parts)
+        or parts[2:] == ["0"]
+    ):
+        raise InputError(f"slices {shown(text)}: expected START:STOP or START:STOP:STEP, such as 40:140 or ::2")
     return slice(*(int(part) if part else None for part in parts))
 
 
@@ -155,8 +159,10 @@ def choose_mask(
     """
     if mask_type not in MASK_TYPES:
         raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?x", acceleration) or float(acceleration[:-1]) < 1:
-        raise InputError(f"acceleration {acceleration!r}: expected a factor of at least 1 such as 4x, 5x, 8x or 2.5x")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?x", acceleration) or float(acceleration[:-1]) < 1:
+        raise InputError(
+            f"acceleration {shown(acceleration)}: expected a factor of at least 1 such as 4x, 5x, 8x or 2.5x"
+        )
     if mask_type == "gaussian":
         return gaussian_mask(shape, acceleration), f"gaussian {acceleration}, generated", True
     if acceleration not in ACCELERATIONS:
@@ -213,8 +219,8 @@ def split_subjects(
         if part not in assigned.values():
             counts = ", ".join(f"{sum(v == p for v in assigned.values())} {p}" for p in SPLITS)
             raise InputError(
-                f"split {split!r} of {len(subjects)} subjects has none for {part} ({counts}): expected at least one each to "
-                f"train and to validate; {remedy}"
+                f"split {shown(split)} of {len(subjects)} subjects has none for {part} ({counts}): expected at least one "
+                f"each to train and to validate; {remedy}"
             )
     return assigned
 
@@ -226,8 +232,8 @@ def _at_random(subjects: Sequence[str], split: str, seed: int, lost: Set[str]) -
         weights = []
     if len(weights) != 3 or not all(0 <= weight < float("inf") for weight in weights) or not min(weights[:2]) > 0:
         raise InputError(
-            f"split {split!r}: expected official, a CSV file, or a ratio train,validation,test with something to train and "
-            "to validate, such as 8,1,1"
+            f"split {shown(split)}: expected official, a CSV file, or a ratio train,validation,test with something to "
+            "train and to validate, such as 8,1,1"
         )
     count = len(subjects) - len(lost)
     shares = np.array(weights) / sum(weights) * count
@@ -251,8 +257,8 @@ def _from_list(path: Path, subjects: Iterable[str]) -> dict[str, str]:
         subject = known.get(name)
         if subject is None or part not in SPLITS or assigned.get(subject, part) != part:
             raise InputError(
-                f"{path} says subject {name!r}, split {part!r}: expected one of the subjects found (such as {min(known)!r}), "
-                f"one of {', '.join(SPLITS)}, each subject in one split; correct it"
+                f"{path} says subject {shown(name)}, split {shown(part)}: expected one of the subjects found (such as "
+                f"{shown(min(known))}), one of {', '.join(SPLITS)}, each subject in one split; correct it"
             )
         assigned[subject] = part
     return assigned

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.dicom import find_series, read_series
 from data_prep.source import Passed, Scan, Volume, find
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, first_line
 
 PATIENT = re.compile(r"SC-[A-Z]+(-[A-Z]+)?-\d+|SCD\d{7}")
 
@@ -67,5 +67,7 @@ class Sunnybrook:
         try:
             image = matplotlib.image.imread(path)
         except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{path} cannot be read ({error}): expected a PNG image; copy it again") from error
+            raise InputError(
+                f"{path} cannot be read ({first_line(error)}): expected a PNG image; copy it again"
+            ) from error
         return image if image.ndim == 2 else image[..., 0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from data_prep.source import Passed, Scan, Source
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, bare, shown
 
 NO_PERSON = re.compile(
     r"(t1|t2|pd|fl|flair|dwi|dti|adc|fa|swi|mra|tof|bold|asl|fmri|func|anat|perf|fmap|images?|imgs?|labels?|seg|segs|"
@@ -30,7 +30,7 @@ def found(source: Source, scans: list[Scan], subjects: list[str]) -> str:
     for subject in subjects[:3]:
         files = [path for scan in scans if scan.subject == subject for path in scan.files]
         names = ", ".join(path.relative_to(source.folder).as_posix() for path in files[:2])
-        lines.append(f"  {subject}: {names}" + (f" and {len(files) - 2} more files" if files[2:] else ""))
+        lines.append(f"  {bare(subject)}: {names}" + (f" and {len(files) - 2} more files" if files[2:] else ""))
     return "\n".join(lines + [f"  and {len(subjects) - 3} more subjects"] * (len(subjects) > 3))
 
 
@@ -80,8 +80,8 @@ def alone(source: Source, scans: list[Scan], bad: list[str]) -> InputError:
     several = f"if these are several people, {', or '.join(remedies)}; " if remedies and len(scans) > 1 else ""
     unusable = f" and {len(bad)} unusable files ({bad[0]})" if bad else ""
     return InputError(
-        f"{source.folder} holds one subject only, {scans[0].subject!r} ({len(scans)} scans, first {files[0]}){unusable}: "
-        f"expected one to train and another to validate with; {several}to look at one person's scans and reconstruct them: "
+        f"{source.folder} holds one subject only, {shown(scans[0].subject)} ({len(scans)} scans, first {files[0]}){unusable}"
+        f": expected one to train and another to validate with; {several}to look at one person's scans and reconstruct them: "
         "--all-in test"
     )
 

@@ -11,9 +11,19 @@ def shown(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, nesting without end
         return f"a {type(value).__name__} too long to be shown"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(text)
+
+
+def bare(name: str) -> str:
+    """A name from a file as a message bears it: :func:`shown` without quotes."""
+    return shortened(repr(name)[1:-1])
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """A text, cut where it has more characters than so many."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    """The first line of an error's message, shortened where it is long, or its type where it has none."""
+    return shortened(str(error).partition("\n")[0], 300) or type(error).__name__

@@ -1,5 +1,6 @@
 """data_prep check: on sound data sets, on the released layout, and on one with a fault planted."""
 
+import os
 import re
 import shutil
 import unicodedata
@@ -136,6 +137,14 @@ def plant(case: str, folder: Path) -> None:
             subject = text.partition("test,1,")[2][:2]
             mine = text.partition("train,1,")[2][:2]
             (folder / "manifest.csv").write_text(text.replace(f"test,1,{subject}", f"test,1,{mine}"), encoding="utf-8")
+        case "a long subject in two splits" | "a long volume":
+            mine, number = ("s" * 9999, 1) if case == "a long subject in two splits" else ("s1", "1" * 9999)
+            text = (folder / "manifest.csv").read_text(encoding="utf-8")
+            text += "".join(f"{split},{number},{mine},3,subject,volume,0,0\n" for split in ("train", "test"))
+            (folder / "manifest.csv").write_text(text, encoding="utf-8")
+        case "long names":
+            os.rename(one, folder / "train" / "1.h5")
+            change(folder / "train" / "1.h5", **{"kspace_volus_" + "x" * 9999: np.ones((H, W, 3), "c8")})
         case "a manifest that is no table":
             (folder / "manifest.csv").write_bytes(b"\x00")
         case "the same images in two splits":
@@ -180,6 +189,9 @@ FAULTS = {
     "zero-filled images": r"img_volus_4x is something else: expected \|F\^-1 kspace_volus_4x\|",
     "real part": r"img_volus_4x is its real part: expected \|F\^-1",
     "subject in two splits": "manifest.csv: subject 's.' is in .* and in .*: expected each subject in one split",
+    "a long subject in two splits": "manifest.csv: subject 's{76}... is in train and in test",
+    "a long volume": "manifest.csv: train/1{77}....h5 is listed and not there: expected it",
+    "long names": "train/1.h5: kspace_volus_x+[.]{3}",
     "a manifest that is no table": "manifest.csv is not text that can be read: expected UTF-8",
     "the same images in two splits": "train/acc_.x/2.h5: 3 slices are in .*test/acc_.x/1.h5 too: expected none in two splits",
     "sizes": r"2.h5: slices of \(40, 40\) .1 files., the others of \(40, 48\): expected one size",
@@ -218,7 +230,7 @@ def test_a_planted_fault_is_found(case, sound, tmp_path):
     plant(case, folder)
     faults = check(folder).faults
     assert [fault for fault in faults if re.search(FAULTS[case], fault)], faults
-    assert all("\n" not in fault for fault in faults)
+    assert all("\n" not in fault and len(fault) < 1500 for fault in faults)
 
 
 def test_a_manifest_that_excel_has_saved_is_sound(sound, tmp_path):

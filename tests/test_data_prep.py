@@ -492,11 +492,12 @@ def test_a_split_that_cannot_be_made(split, message):
         steps.split_subjects(list("abcd"), dict.fromkeys("abcd", ""), split, 0)
 
 
-@pytest.mark.parametrize("row", ["x,train", "a,tests", "a,test\na,train"])
+@pytest.mark.parametrize("row", ["x,train", "a,tests", "a,test\na,train", f"{'x' * 9999},train", f"a,{'9' * 9999}"])
 def test_a_list_that_does_not_fit(row, tmp_path):
     (tmp_path / "split.csv").write_text(f"subject,split\n{row}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"split.csv says subject .*such as 'a'"):
+    with pytest.raises(InputError, match=r"split.csv says subject .*such as 'a'") as caught:
         steps.split_subjects(list("abcd"), {}, str(tmp_path / "split.csv"), 0)
+    assert len(str(caught.value)) < 1000
 
 
 # --- what can go wrong -------------------------------------------------------------------------------------------
@@ -636,6 +637,7 @@ def test_the_unusable_files_are_counted_where_nothing_is_left(tmp_path):
     ("text", "message"),
     [
         ("ES: 3\n", "Info.cfg has no number for ED"),
+        (f"ED: {'9' * 5000}\nES: 3\n", "Info.cfg has no number for ED"),
         ("ED: 1\nES: two\n", "Info.cfg has no number for ES: expected a line such as 'ES: 12'"),
     ],
 )
@@ -692,6 +694,9 @@ def test_an_unusable_source_is_refused(case, message, tmp_path):
         ({"slices": "9:"}, "expected real slices"),
         ({"slices": "-:3"}, "slices '-:3': expected START:STOP"),
         ({"size": "4²"}, "size '4²': expected keep"),
+        ({"size": "9" * 5000}, "size '9{76}...: expected keep"),
+        ({"slices": "9" * 5000 + ":"}, "slices '9{76}...: expected START:STOP"),
+        ({"accelerations": ("9" * 5000 + "x",)}, "acceleration '9{76}...: expected a factor"),
         ({"seed": -1}, "seed -1: expected a number from 0 to"),
         ({"jobs": -1}, "jobs -1: expected a number from 0 to 1000"),
         ({"foreground": float("nan")}, "foreground nan: expected a number from 0 to 1"),

@@ -71,6 +71,7 @@ def test_numbers_are_read_where_they_are_expected_without_losing_a_bit(tmp_path)
         ("", "lacks the column 'subject' .found: nothing.: expected subject, split"),
         ("subject,part\na,b\n", "lacks the column 'split' .found: subject, part."),
         ("subject,split,Subject\na,b,c\n", "has the column 'subject' twice: expected each once"),
+        (f"subject,split,{'x' * 9999},{'x' * 9999}\n", "has the column 'x{76}... twice: expected each once"),
         ("subject,split\na\n", "line 2 has 1 cells: expected 2"),
         ("subject,split\na,b,c\n", "line 2 has 3 cells: expected 2"),
         ('subject,split\na,"b\n', "line 2 is not CSV"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from kdrecon.choices import MASK_TYPES
 from kdrecon.data.slices import Slices, Source, StreamedSlices, memory_limit
 from kdrecon.data.volumes import FORMAT_VERSION, VolumeFile, format_version, open_volume
-from kdrecon.errors import InputError, shown
+from kdrecon.errors import InputError, bare, shortened, shown
 from kdrecon.physics.fourier import crop_kspace
 from kdrecon.physics.sampling import mask_for, undersample
 from kdrecon.storage import hdf5
@@ -38,7 +38,7 @@ def dataset_folder(dataset: str, data_root: str = "") -> Path:
             f"data_root {shown(data_root)} is not a folder: expected the folder that holds {dataset}/; check it"
         )
     if not (root / dataset).is_dir():
-        found = ", ".join(p.name for p in visible(root, "*/")) or "nothing"
+        found = shortened(", ".join(p.name for p in visible(root, "*/")), 300) or "nothing"
         raise InputError(
             f"data set {dataset!r} is not in {root} (found: {found}): expected a prepared data set; "
             "make one with python -m data_prep, or set data_root"
@@ -197,8 +197,8 @@ def check_manifest(folder: Path) -> None:
         slabs = {row["split_by"], other["split_by"]} == {"slab"} and "test" not in (row["split"], other["split"])
         if other["split"] != row["split"] and not slabs:
             raise InputError(
-                f"{path}: subject {row['subject']!r} is in {other['split']} and in {row['split']}: expected each subject in "
-                "one split; move its volumes together"
+                f"{path}: subject {shown(row['subject'])} is in {bare(other['split'])} and in {bare(row['split'])}: expected "
+                "each subject in one split; move its volumes together"
             )
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from kdrecon.errors import InputError, shown
+from kdrecon.errors import InputError, shortened, shown
 from kdrecon.models.dccnn import DCCNN, dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.storage import checkpoints
@@ -98,7 +98,8 @@ def untrained(state_dict: dict[str, Tensor]) -> tuple[DCCNN | SFT, str]:
             unmapped.append(name if isinstance(name, str) and name.isprintable() else shown(name))
     if unmapped or not shapes:
         raise InputError(
-            f"{len(unmapped)} of {len(state_dict)} entries have no place in a DC-CNN ({', '.join(sorted(unmapped))}): "
+            f"{len(unmapped)} of {len(state_dict)} entries have no place in a DC-CNN ("
+            f"{shortened(', '.join(sorted(unmapped)), 1000)}): "
             "expected tensors named like tcascade1.conv1.weight, those of the code released with SFT-KD-Recon"
         )
     if (largest := max(max(shape) for shape in shapes.values())) > len(state_dict):

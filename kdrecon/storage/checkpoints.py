@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from kdrecon.errors import InputError, first_line, shown
+from kdrecon.errors import InputError, bare, first_line, shortened, shown
 from kdrecon.storage.files import replacing
 
 
@@ -55,7 +55,7 @@ def read_checkpoint(
     except Exception as error:  # an unpickler raises whatever the bytes make of it
         if isinstance(error, pickle.UnpicklingError) and (name := re.search(r"GLOBAL (\S+)", str(error))):
             raise InputError(
-                f"{path} names {name[1]}, which does not belong in a checkpoint: expected tensors, numbers and text; "
+                f"{path} names {bare(name[1])}, which does not belong in a checkpoint: expected tensors, numbers and text; "
                 "nothing of it was executed, do not trust the file"
             ) from None
         reason = first_line(error).partition(". ")[0]
@@ -158,10 +158,10 @@ def some(names: Iterable[str], count: int | None = None) -> str:
     names = list(itertools.islice(names, 3)) if count is not None else list(names)
     count = len(names) if count is None else count
     more = f" and {count - 3} more" if count > 3 else ""
-    return f"{count} ({', '.join(repr(name)[1:-1][:80] for name in names[:3])}{more})"
+    return f"{count} ({', '.join(map(bare, names[:3]))}{more})"
 
 
 def differences(found: dict, expected: dict) -> str:
     """The keys in which two configurations differ, as "key: found -> expected" separated by commas."""
     keys = [key for key in sorted(found.keys() | expected.keys(), key=str) if found.get(key) != expected.get(key)]
-    return ", ".join(f"{key}: {shown(found.get(key))} -> {shown(expected.get(key))}" for key in keys)
+    return shortened(", ".join(f"{key}: {shown(found.get(key))} -> {shown(expected.get(key))}" for key in keys), 1000)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import psutil
 
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import InputError, bare, first_line, shortened, shown
 
 HEAP = re.compile(b"GCOL\1")  # how a global heap begins, where texts and arrays of varying length are stored
 METADATA = 2**20  # bytes of metadata that libhdf5 reads at once, at most
@@ -85,8 +85,8 @@ class File:
     @property
     def found(self) -> str:
         """The first names, for messages."""
-        names = [repr(name)[1:-1] for name in self.names]
-        return ", ".join(names[:8] + [f"and {len(names) - 8} more"] * (len(names) > 8)) or "nothing"
+        names = self.names
+        return ", ".join([*map(bare, names[:8])] + [f"and {len(names) - 8} more"] * (len(names) > 8)) or "nothing"
 
     @property
     def attributes(self) -> dict:
@@ -155,10 +155,9 @@ class File:
         with _refusing(self.path):
             if not (place := self._find(name)):
                 raise InputError(
-                    f"{self.path} has no dataset {name!r} (found: {self.found}): expected it; check the file"
+                    f"{self.path} has no dataset {shown(name)} (found: {self.found}): expected it; check the file"
                 )
             dataset = place[0][place[1]] if _is_hard(*place) else None
-            shown = repr(name)[1:-1]
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
                 what = (
                     "a link"
@@ -167,20 +166,22 @@ class File:
                     if isinstance(dataset, h5py.Dataset)
                     else "a group or a type"
                 )
-                raise InputError(f"{self.path}: {shown} is {what}: expected an array; store the values under this name")
+                raise InputError(
+                    f"{self.path}: {bare(name)} is {what}: expected an array; store the values under this name"
+                )
             if dataset.is_virtual or dataset.external:
                 raise InputError(
-                    f"{self.path}: {shown} lies in other files: expected its values here; store them in it"
+                    f"{self.path}: {bare(name)} lies in other files: expected its values here; store them in it"
                 )
             size = math.prod(dataset.shape) * dataset.dtype.itemsize
             chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
             if max(size, chunk) > psutil.virtual_memory().total // 2:
                 raise InputError(
-                    f"{self.path}: {shown} is of shape {dataset.shape}, {size / 2**30:.3g} GiB: expected at most half of "
-                    "this machine's memory; cut it into several files, or get the file again"
+                    f"{self.path}: {bare(name)} is of shape {dataset.shape}, {size / 2**30:.3g} GiB: expected at most half "
+                    "of this machine's memory; cut it into several files, or get the file again"
                 )
             if size and not dataset.id.get_storage_size():
-                raise InputError(f"{self.path}: {shown} was never written: expected values; get the file again")
+                raise InputError(f"{self.path}: {bare(name)} was never written: expected values; get the file again")
             return dataset
 
 
@@ -199,7 +200,8 @@ class Array:
             part = dataset.dtype[self._fields[0]] if self._fields else dataset.dtype
         if part.kind not in "biufc" or (self._fields and part.kind == "c"):
             raise InputError(
-                f"{path}: {name!r} is of type {dataset.dtype}: expected numbers; store them as plain numbers"
+                f"{path}: {shown(name)} is of type {shortened(str(dataset.dtype))}: expected numbers; store "
+                "them as plain numbers"
             )
         if last_axis or self._fields:
             self.dtype = np.result_type(part.newbyteorder("="), np.complex64)

@@ -78,7 +78,7 @@ def read_table(path: Path, columns: Mapping[str, type], others: type = str) -> "
             f"{path} lacks the column {missing[0]!r} (found: {found}): expected {', '.join(columns)}; add it"
         )
     if twice := [name for name in names if name and names.count(name) > 1]:
-        raise InputError(f"{path} has the column {twice[0]!r} twice: expected each once; rename or remove one")
+        raise InputError(f"{path} has the column {shown(twice[0])} twice: expected each once; rename or remove one")
     rows: dict[str, list] = {name: [] for name in names if name}
     needed = max((names.index(name) for name in columns), default=-1)
     for number, cells in lines[1:]:
