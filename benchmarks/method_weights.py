@@ -30,8 +30,8 @@ class SharedPasses(Distillation):
         self.passes = passes
 
     def _reconstruct(self, model, batch):
-        x, taps = self.passes[model]
-        return x, select(self.method.taps, taps)
+        x, maps = self.passes[model]
+        return x, select(self.method.taps, maps)
 
 
 def starts(teacher, lab: Laboratory) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def starts(teacher, lab: Laboratory) -> pd.DataFrame:
         torch.manual_seed(seed)
         for _ in range(BATCHES):
             student, batch = dc_cnn("D3C5"), lab.train.batch(torch.randperm(len(lab.train))[:BATCH_SIZE])
-            passes = {model: model(batch.x_u, batch.y, batch.mask, taps=True) for model in (student, teacher)}
+            passes = {model: model.features(batch.x_u, batch.y, batch.mask) for model in (student, teacher)}
             for form, key in maps:
                 objective = SharedPasses(passes, student, teacher, key, kd_form=form)
                 objective.prepare(batch, [batch] * EPOCH)

@@ -346,10 +346,8 @@ plt.show()
 # %%
 stages = {"zero-filled": x_u}
 with torch.no_grad():
-    measurement, z = teacher.model.fidelity.measure(y, mask), x_u
-    for k in range(5):
-        z, _ = teacher.model.cascade(k, z, measurement)
-        stages[f"cascade {k + 1}"] = z
+    for k, stage in enumerate(teacher.model.stages(x_u, y, mask), start=1):
+        stages[f"cascade {k}"] = stage.image
 size = y[..., mask].norm()
 off = {name: float((fft2(z) - y)[..., mask].norm() / size) for name, z in stages.items()}
 stages = {name: image[0, 0].cpu().numpy() for name, image in stages.items()}

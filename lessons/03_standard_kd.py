@@ -77,7 +77,7 @@ for network in (teacher, student):
 # 3. **attention maps**: where in the image the features are strong, all 32 maps in one;
 # 4. **relations**: how similar the features of two slices, or of two layers, are.
 #
-# We ask the model for its feature maps with `taps`: the indices of the convolutions that we want to look
+# We ask the model for its feature maps with `features` and the indices of the convolutions that we want to look
 # at. The usual place is the middle of each cascade, conv 3 of 5 in the teacher and conv 2 of 3 in the
 # student (indices 2 and 1, counted from 0). There are as many cascades in both, so every teacher map has a
 # student counterpart.
@@ -93,8 +93,8 @@ from kdrecon.teaching import checks, plots, widgets
 def maps_of(model, batch, conv):
     """Feature maps (B, 32, H, W) of one convolution, after ReLU, a list over cascades."""
     with torch.no_grad():
-        _, taps = model(batch.x_u, batch.y, batch.mask, taps=[conv])
-    return [cascade[conv].after for cascade in taps]
+        _, maps = model.features(batch.x_u, batch.y, batch.mask, [conv])
+    return [cascade[conv].after for cascade in maps]
 
 
 shown = lab.train.subset(8)

@@ -105,7 +105,7 @@ plt.show()
 # ### Exercise 4.1 · Walk a branch
 #
 # Return the image at the end of branch $i$ ($i = 1 \dots N-1$): the teacher's cascades $T_1 \dots T_i$, then
-# the student's $S_{i+1} \dots S_N$. One step is `x, _ = network.cascade(k, x, measurement)`, where `network`
+# the student's $S_{i+1} \dots S_N$. One step is `x = network.cascade(k, x, measurement).image`, where `network`
 # is `sft.teacher` or `sft.student` and **k counts from 0**; the measurement is prepared for you.
 
 
@@ -123,7 +123,7 @@ def my_branch(sft, i, x_u, y, mask):
     x = x_u
     for k in range(len(sft.teacher.blocks)):
         network = sft.teacher if k < i else sft.student
-        x, _ = network.cascade(k, x, measurement)
+        x = network.cascade(k, x, measurement).image
     return x
 
 
@@ -160,17 +160,13 @@ checks.block_calls(my_block_calls)
 # %%
 measurement = sft.teacher.fidelity.measure(batch.y, batch.mask)
 n = len(sft.teacher.blocks)
-
-handed_over, x = [], batch.x_u
-for k in range(n):
-    x, _ = sft.teacher.cascade(k, x, measurement)
-    handed_over.append(x)
+handed_over = [stage.image for stage in sft.teacher.stages(batch.x_u, batch.y, batch.mask)]
 
 branches, calls = [], 0
 for i in range(n - 1):
     x = handed_over[i]
     for k in range(i + 1, n):
-        x, _ = sft.student.cascade(k, x, measurement)
+        x = sft.student.cascade(k, x, measurement).image
         calls += 1
     branches.append(x)
 print(f"{calls} student block calls in {len(branches)} branches")

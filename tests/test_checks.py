@@ -158,7 +158,7 @@ def unit(q, **norm):
 def walk(sft, path, x, y, mask):
     measurement = sft.teacher.fidelity.measure(y, mask)
     for letter, k in path:
-        x, _ = (sft.teacher if letter == "T" else sft.student).cascade(k, x, measurement)
+        x = (sft.teacher if letter == "T" else sft.student).cascade(k, x, measurement).image
     return x
 
 

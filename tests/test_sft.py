@@ -17,10 +17,10 @@ def test_one_pass_equals_branches_run_one_by_one(mode):
     measurement = teacher.fidelity.measure(y, MASK)
     x, branches = x_u, []
     for k in range(5):
-        x, _ = teacher.cascade(k, x, measurement)
+        x = teacher.cascade(k, x, measurement).image
         branch = x
         for later in range(k + 1, 5):
-            branch, _ = student.cascade(later, branch, measurement)
+            branch = student.cascade(later, branch, measurement).image
         branches.append(branch)
     x_teacher, x_branches = SFT(teacher, student)(x_u, y, MASK)
     assert x_branches.shape == (4, 3, 1, 16, 14)

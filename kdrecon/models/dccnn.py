@@ -1,60 +1,115 @@
 """DC-CNN and DC-UNet: a cascade of small convolutional networks, each followed by a data-fidelity layer."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, overload
 
 from torch import Tensor, nn
 
 from kdrecon.models.architectures import UNET, network_shape
-from kdrecon.models.blocks import CNNBlock, UNetBlock
+from kdrecon.models.blocks import CNNBlock, Tap, UNetBlock
 from kdrecon.physics.fidelity import DataFidelity, Measurement
+
+Maps = list[list[Tap | None]]  # maps[cascade][conv]; None: a convolution that was not asked for
+
+
+class Stage(NamedTuple):
+    """What one cascade makes of an image: the block's proposal, the image after data fidelity, and the block's maps."""
+
+    proposal: Tensor  # (B, C, H, W)
+    image: Tensor  # (B, C, H, W)
+    maps: list[Tap | None]
 
 
 class DCCNN(nn.Module):
     """c cascades of a CNN block and data fidelity, x_k = DF(CNN_k(x_{k-1}), y), from the zero-filled image x_0 = x_u.
 
+    Called as ``model(x_u, y, mask)`` it returns what :meth:`forward` does, with ``taps`` what :meth:`features` does.
+
     Args:
         name: of the architecture, see :func:`dc_cnn`.
         blocks: one a cascade, :class:`CNNBlock` or :class:`UNetBlock`.
-        fidelity: "real" or "hermitian" (see :class:`kdrecon.physics.fidelity.DataFidelity`).
+        fidelity: the measurement that images are held to, such as :class:`kdrecon.physics.fidelity.DataFidelity`.
 
     Source: Schlemper et al. 2018; architecture table of SFT-KD-Recon.
     """
 
-    def __init__(self, name: str, blocks: Iterable[nn.Module], fidelity: str = "real"):
+    def __init__(self, name: str, blocks: Iterable[nn.Module], fidelity: Measurement[Any]):
         super().__init__()
         self.name = name
         self.blocks = nn.ModuleList(blocks)
-        self.fidelity = DataFidelity(fidelity)
+        self.fidelity = fidelity
 
     @property
     def depth(self) -> int:
         """Tapped convolutions of a block."""
         return len(self.blocks[0].convs)
 
-    def forward(self, x_u: Tensor, y: Tensor, mask: Tensor, taps: bool | Container[int] = False):
+    @overload
+    def __call__(self, x_u: Tensor, y: Tensor, mask: Tensor, taps: Literal[False] = False) -> Tensor: ...
+
+    @overload
+    def __call__(
+        self, x_u: Tensor, y: Tensor, mask: Tensor, taps: Literal[True] | Container[int]
+    ) -> tuple[Tensor, Maps]: ...
+
+    def __call__(
+        self, x_u: Tensor, y: Tensor, mask: Tensor, taps: bool | Container[int] = False
+    ) -> Tensor | tuple[Tensor, Maps]:
+        return self.features(x_u, y, mask, taps) if taps else super().__call__(x_u, y, mask)
+
+    def forward(self, x_u: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """Reconstruct a batch.
 
         Args:
             x_u: zero-filled images (B, 1, H, W), float32.
             y: measured k-space (B, 1, H, W), complex64, unshifted; ignored off the mask.
             mask: (H, W), bool.
-            taps: True, or the indices (from 0) of the convolutions whose maps are wanted.
 
         Returns:
-            x_rec (B, 1, H, W); with taps also nested lists: ``taps[cascade][conv]`` is a :class:`Tap` of (B, C, H, W)
-            maps, or None for a convolution that was not asked for.
+            x_rec (B, 1, H, W).
         """
-        measurement = self.fidelity.measure(y, mask)
-        x, all_taps = x_u, []
-        for k in range(len(self.blocks)):
-            x, kept = self.cascade(k, x, measurement, taps)
-            all_taps.append(kept)
-        return (x, all_taps) if taps else x
+        return self.features(x_u, y, mask, layers=())[0]
 
-    def cascade(self, k: int, x: Tensor, measurement: Measurement, taps: bool | Container[int] = False):
-        """One cascade (k from 0): block k, then data fidelity. Returns (x, taps of the block)."""
-        x, kept = self.blocks[k](x, taps)
-        return self.fidelity.apply_to(x, measurement), kept
+    def features(
+        self, x_u: Tensor, y: Tensor, mask: Tensor, layers: Literal[True] | Container[int] = True
+    ) -> tuple[Tensor, Maps]:
+        """Reconstruct a batch as :meth:`forward` does, and keep feature maps.
+
+        Args:
+            x_u, y, mask: see :meth:`forward`.
+            layers: True, or the indices (from 0) of the convolutions whose maps are wanted.
+
+        Returns:
+            x_rec (B, 1, H, W), and nested lists: ``maps[cascade][conv]`` is a :class:`Tap` of (B, C, H, W) maps, or None
+            for a convolution that was not asked for.
+        """
+        x_rec, maps = x_u, []
+        for stage in self.stages(x_u, y, mask, layers):
+            x_rec = stage.image
+            maps.append(stage.maps)
+        return x_rec, maps
+
+    def stages(
+        self, x_u: Tensor, y: Tensor, mask: Tensor, layers: Literal[True] | Container[int] = ()
+    ) -> Iterator[Stage]:
+        """The cascades of a reconstruction one after the other; arguments as in :meth:`features`, no maps by default."""
+        measured, x = self.fidelity.measure(y, mask), x_u
+        for k in range(len(self.blocks)):
+            stage = self.cascade(k, x, measured, layers)
+            x = stage.image
+            yield stage
+
+    def cascade(self, k: int, x: Tensor, measured: Any, layers: Literal[True] | Container[int] = ()) -> Stage:
+        """One cascade (k from 0): block k on an image x (B, 1, H, W), then data fidelity.
+
+        Args:
+            k: number of the cascade, from 0.
+            x: image (B, 1, H, W).
+            measured: what ``self.fidelity.measure(y, mask)`` returns.
+            layers: see :meth:`features`.
+        """
+        proposal, maps = self.blocks[k](x, layers)
+        return Stage(proposal, self.fidelity.apply_to(proposal, measured), maps)
 
 
 def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
@@ -63,7 +118,7 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
     Args:
         name: such as "D5C5" (141,765 parameters), "D4C5" (95,525), "D3C5" (49,285), "D2C5" (3,045); or "DC-UNet" (418,565),
             five cascades of :class:`UNetBlock`.
-        fidelity: "real" or "hermitian".
+        fidelity: "real" or "hermitian" (see :class:`kdrecon.physics.fidelity.DataFidelity`).
         residual: residual connection round each block.
 
     Returns:
@@ -74,7 +129,7 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
     """
     depth, cascades = network_shape(name)
     blocks = (UNetBlock(residual) if name == UNET else CNNBlock(depth, residual) for _ in range(cascades))
-    return DCCNN(name, blocks, fidelity)
+    return DCCNN(name, blocks, DataFidelity(fidelity))
 
 
 def count_parameters(model: nn.Module) -> int:

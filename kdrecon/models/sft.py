@@ -60,15 +60,15 @@ class SFT(nn.Module):
         Returns:
             x_teacher (B, 1, H, W) and x_branches (N - 1, B, 1, H, W), branch 1 (the longest) first.
         """
-        measurement = self.teacher.fidelity.measure(y, mask)
+        fidelity = self.teacher.fidelity
+        measured = fidelity.measure(y, mask)
         n, batch = len(self.teacher.blocks), len(x_u)
-        x_teacher, _ = self.teacher.cascade(0, x_u, measurement)
+        x_teacher = self.teacher.cascade(0, x_u, measured).image
         branches = x_teacher
         for k in range(1, n):
-            live = len(branches) // batch
-            shared = measurement._replace(image=measurement.image.repeat(live, 1, 1, 1))
-            branches, _ = self.student.cascade(k, branches, shared)
-            x_teacher, _ = self.teacher.cascade(k, x_teacher, measurement)
+            shared = fidelity.repeat(measured, len(branches) // batch)
+            branches = self.student.cascade(k, branches, shared).image
+            x_teacher = self.teacher.cascade(k, x_teacher, measured).image
             if k < n - 1:
                 branches = torch.cat([branches, x_teacher])
         return x_teacher, branches.unflatten(0, (n - 1, batch))

@@ -13,7 +13,7 @@ mode           D                                        x_y
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,32 @@ from kdrecon.choices import FIDELITIES
 from kdrecon.physics.fourier import ifft2
 from kdrecon.physics.sampling import check_mask, mirror
 
+State = TypeVar("State")
 
-class Measurement(NamedTuple):
+
+class Measurement(Protocol[State]):
+    """A measurement as a network asks for it; :class:`DataFidelity` is that of magnitude images from one coil.
+
+    Another one, such as that of complex images from several coils, has the same members and is handed to
+    :class:`kdrecon.models.dccnn.DCCNN`. Networks carry the state from cascade to cascade and do not look into it.
+
+    Attributes:
+        mode: its name; networks that are trained together have the same.
+    """
+
+    mode: str
+
+    def measure(self, y: Tensor, mask: Tensor) -> State:
+        """What all cascades of one reconstruction share, from k-space y and a mask (H, W)."""
+
+    def apply_to(self, x_cnn: Tensor, measured: State) -> Tensor:
+        """The proposal x_cnn (B, C, H, W) of a block, held to what was measured."""
+
+    def repeat(self, measured: State, times: int) -> State:
+        """The state of a batch that holds the B measured images ``times`` times over, one batch behind the other."""
+
+
+class Measured(NamedTuple):
     """What all data-fidelity layers of one reconstruction share."""
 
     image: Tensor  # x_y (B, 1, H, W)
@@ -68,7 +92,7 @@ class DataFidelity(nn.Module):
         """Reconstruction (B, 1, H, W) from x_cnn (B, 1, H, W) float, y (B, 1, H, W) complex and mask (H, W) bool."""
         return self.apply_to(x_cnn, self.measure(y, mask))
 
-    def measure(self, y: Tensor, mask: Tensor) -> Measurement:
+    def measure(self, y: Tensor, mask: Tensor) -> Measured:
         """x_y and P of a measurement y (B, 1, H, W) on mask (H, W): computed once for all cascades."""
         check_mask(mask, y.shape[-2:])
         m, m_mirrored = mask.to(y.real.dtype), mirror(mask).to(y.real.dtype)
@@ -79,7 +103,7 @@ class DataFidelity(nn.Module):
         else:
             diagonal = torch.maximum(m, m_mirrored)
             image = ifft2((y + mirror(y).conj()) / (m + m_mirrored).clamp(min=1)).real
-        return Measurement(image, *self._operator(mask, diagonal))
+        return Measured(image, *self._operator(mask, diagonal))
 
     def _operator(self, mask: Tensor, diagonal: Tensor) -> tuple[Tensor, int | None]:
         """P and the phase-encoding axis, found once for a mask: a GPU would wait each time its values are looked at."""
@@ -93,9 +117,13 @@ class DataFidelity(nn.Module):
             self._prepared = mask, mask._version, diagonal.dtype, operator, axis
         return self._prepared[3:]
 
-    def apply_to(self, x_cnn: Tensor, measurement: Measurement) -> Tensor:
+    def repeat(self, measured: Measured, times: int) -> Measured:
+        """x_y of a batch that holds the B measured images ``times`` times over, (times B, 1, H, W), and the same P."""
+        return measured._replace(image=measured.image.repeat(times, 1, 1, 1))
+
+    def apply_to(self, x_cnn: Tensor, measured: Measured) -> Tensor:
         """x_cnn + w (x_y - P x_cnn) for an already prepared measurement, in the measurement's precision."""
-        image, operator, axis = measurement
+        image, operator, axis = measured
         with torch.autocast(x_cnn.device.type, enabled=False):
             x_cnn = x_cnn.to(image.dtype)
             if axis == 0:

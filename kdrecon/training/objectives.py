@@ -144,8 +144,8 @@ class Distillation(Objective):
 
     def _reconstruct(self, model: DCCNN, batch: Batch) -> tuple[Tensor, list[list[Tensor]]]:
         layers = [j - 1 for j in tap_layers(self.method.taps, model.depth)]
-        x, taps = model(*batch.inputs, taps=layers)
-        return x, select(self.method.taps, taps)
+        x, maps = model.features(*batch.inputs, layers)
+        return x, select(self.method.taps, maps)
 
     def _scaled(self, maps: list[list[Tensor]]) -> list:
         scaled = [[tap.float() / sigma for tap, sigma in zip(*pair)] for pair in zip(maps, self.sigma)]
@@ -181,12 +181,13 @@ class Interactive(Objective):
             own = torch.rand(len(own)) < 0.5
         return own.tolist()
 
+    def mixed(self) -> DCCNN:
+        """A network of cascades of both, drawn anew."""
+        pairs = zip(self.draw(), self.network.blocks, self.teacher.blocks)
+        return DCCNN("mixed", (ours if own else theirs for own, ours, theirs in pairs), self.network.fidelity)
+
     def forward(self, batch: Batch) -> Loss:
-        x, y, mask = batch.inputs
-        measurement = self.network.fidelity.measure(y, mask)
-        for k, own in enumerate(self.draw()):
-            x, _ = (self.network if own else self.teacher).cascade(k, x, measurement)
-        loss = F.l1_loss(x, batch.x)
+        loss = F.l1_loss(self.mixed()(*batch.inputs), batch.x)
         return Loss(loss, {"reconstruction": loss})
 
 

@@ -62,11 +62,9 @@ def cascade(answer: object) -> str:
     model, (x_u, y, mask) = network("D2C3"), measured()
     with torch.no_grad():
         got = call(answer, model, x_u, y, mask)
-        want, chain, same, z = [], [], [], x_u
-        measurement = model.fidelity.measure(y, mask)
-        for k, block in enumerate(model.blocks):
-            z, _ = model.cascade(k, z, measurement)
-            want.append(z)
+        want = [stage.image for stage in model.stages(x_u, y, mask)]
+        chain, same = [], []
+        for block in model.blocks:
             chain.append(block(chain[-1] if chain else x_u)[0])
             same.append(model.fidelity(block(x_u)[0], y, mask))
         at_end = [*chain[:-1], model.fidelity(chain[-1], y, mask)]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from kdrecon.models.dccnn import DCCNN
 from kdrecon.models.sft import SFT
 from kdrecon.teaching.checks.inputs import measured, network, random
 from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, rule_out, tensor
@@ -11,30 +12,28 @@ from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind,
 @exercise
 def branch(answer: object) -> str:
     """(sft, i, x_u, y, mask) -> x_{S,i}: the branch that leaves the teacher after T_i."""
-    sft, (x_u, y, mask) = SFT(network("D3C4"), network("D2C4", seed=1)), measured()
-    measurement, i = sft.teacher.fidelity.measure(y, mask), 2
+    sft, (x_u, y, mask), i = SFT(network("D3C4"), network("D2C4", seed=1)), measured(), 2
 
-    def path(letters):
-        x = x_u
-        for letter, k in letters:
-            x, _ = (sft.teacher if letter == "T" else sft.student).cascade(k, x, measurement)
-        return x
+    def path(names: str) -> Tensor:
+        networks = {"T": sft.teacher, "S": sft.student}
+        blocks = [networks[letter].blocks[int(number) - 1] for letter, number in names.split()]
+        return DCCNN(names, blocks, sft.teacher.fidelity)(x_u, y, mask)
 
     with torch.no_grad():
         x_teacher, x_branches = sft(x_u, y, mask)
         got = call(answer, sft, i, x_u, y, mask)
         rule_out(got, {
             "the student starts one block too early, with S_i: T_i has done that stage already. Start with S_{i+1}.":
-                path([("T", 0), ("T", 1), ("S", 1), ("S", 2), ("S", 3)]),
+                path("T1 T2 S2 S3 S4"),
             "the branch leaves one block too late: count T_1 to T_i, which are the indices 0 to i - 1.":
-                path([("T", 0), ("T", 1), ("T", 2), ("S", 3)]),
+                path("T1 T2 T3 S4"),
             "the branch leaves one block too early: count T_1 to T_i, which are the indices 0 to i - 1.":
-                path([("T", 0), ("S", 1), ("S", 2), ("S", 3)]),
+                path("T1 S2 S3 S4"),
             "this is the teacher's own output: after T_i the student's blocks go on.": x_teacher,
-            "this is the plain student: the first i stages belong to the teacher.": path([("S", k) for k in range(4)]),
+            "this is the plain student: the first i stages belong to the teacher.": path("S1 S2 S3 S4"),
             "a stage is missing between teacher and student: after index i - 1 of the teacher comes index i of the student.":
-                path([("T", 0), ("T", 1), ("S", 3)]),
-            "the student starts again from x_u: hand it the teacher's image.": path([("S", 2), ("S", 3)]),
+                path("T1 T2 S4"),
+            "the student starts again from x_u: hand it the teacher's image.": path("S3 S4"),
         })  # fmt: skip
         equal(tensor(got, x_u), x_branches[1], "T_1 to T_i, then S_{i+1} to S_N")
         for i in (1, 3):

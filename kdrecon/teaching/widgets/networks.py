@@ -41,12 +41,9 @@ def _cascade(models: dict[str, DCCNN], batch: MeasuredBatch) -> Panels:
     one = MeasuredBatch(batch.x[:1], batch.x_u[:1], batch.y[:1], batch.mask)
     target, stages = one.x[0, 0].cpu().numpy(), {}
     for name, model in models.items():
-        z = one.x_u
-        images = [z]
-        for block in model.blocks:
-            proposal, _ = block(z)
-            z = model.fidelity(proposal, one.y, one.mask)
-            images += [proposal, z]
+        images = [one.x_u]
+        for stage in model.stages(one.x_u, one.y, one.mask):
+            images += [stage.proposal, stage.image]
         stages[name] = [image[0, 0].cpu().numpy() for image in images]
     top = float(target.max())
 
@@ -124,8 +121,8 @@ def _attention_maps(model: DCCNN, batch: MeasuredBatch) -> np.ndarray:
     """Attention maps (cascades, LAYERS, H, W) of the first slice of a batch."""
     first, last = tap_layers("ends", model.depth)
     layers = [j - 1 for j in (first, *tap_layers("middle", model.depth), last)]
-    _, taps = model(batch.x_u[:1], batch.y[:1], batch.mask, taps=set(layers))
-    maps = [[attention_map(cascade[j].after.float()) for j in layers] for cascade in taps]
+    _, maps = model.features(batch.x_u[:1], batch.y[:1], batch.mask, layers)
+    maps = [[attention_map(cascade[j].after.float()) for j in layers] for cascade in maps]
     return np.array([[m.reshape(batch.x.shape[-2:]).cpu().numpy() for m in row] for row in maps])
 
 
