@@ -6,7 +6,9 @@ from torch.nn import functional as F
 from kdrecon.distillation import TAPS, select, tap_layers
 from kdrecon.errors import InputError
 from kdrecon.models.blocks import CNNBlock, UNetBlock
-from kdrecon.models.dccnn import count_parameters, dc_cnn
+from kdrecon.models.dccnn import DCCNN, count_parameters, dc_cnn
+from kdrecon.models.sft import SFT
+from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import line_mask, undersample
 from kdrecon.results.cost import inference_cost
 from kdrecon.tasks import Reconstruction
@@ -86,18 +88,70 @@ def test_taps_of_a_unet_are_full_size_maps_like_those_of_a_student(taps):
 def test_taps_of_a_network():
     model, inputs = dc_cnn("D3C5"), example()
     x_rec, taps = model(*inputs, taps=True)
-    assert torch.equal(x_rec, model(*inputs))
+    assert torch.equal(x_rec, model(*inputs)) and torch.equal(x_rec, model.forward(*inputs))
     assert len(taps) == 5 and taps[0][1].after.shape == (2, 32, 17, 15)
     _, some = model(*inputs, taps=[1])
     assert some[2][0] is None and torch.equal(some[2][1].after, taps[2][1].after)
 
 
-def test_cascade_by_cascade_equals_forward():
-    model, (x, y, mask) = dc_cnn("D2C3", fidelity="hermitian"), example()
-    z = x
-    for block in model.blocks:
-        z = model.fidelity(block(z)[0], y, mask)
-    torch.testing.assert_close(z, model(x, y, mask))
+def test_the_stages_of_a_reconstruction():
+    model, (z, y, mask) = dc_cnn("D2C3", fidelity="hermitian"), example()
+    stages = list(model.stages(z, y, mask))
+    assert len(stages) == 3 and torch.equal(stages[-1].image, model(z, y, mask))
+    for stage, block in zip(stages, model.blocks):
+        assert torch.equal(stage.proposal, block(z)[0])
+        z = model.fidelity(stage.proposal, y, mask)
+        torch.testing.assert_close(stage.image, z)
+
+
+class TwoCoils:
+    """A measurement of complex images, two channels, by two coils that see the left and the right half better."""
+
+    mode = "two coils"
+
+    def __init__(self, width: int):
+        left = torch.linspace(0.9, 0.1, width).sqrt()
+        self.sensitivity = torch.stack([left, 1j * (1 - left**2).sqrt()])[:, None]  # (coils, 1, W), squares add up to 1
+
+    def k_space(self, x):
+        return fft2(self.sensitivity * torch.complex(*x.unbind(1))[:, None])
+
+    def measure(self, y, mask):
+        return torch.where(mask, y, 0), mask
+
+    def repeat(self, measured, times):
+        return measured[0].repeat(times, 1, 1, 1), measured[1]
+
+    def apply_to(self, x_cnn, measured):
+        image = (self.sensitivity.conj() * ifft2(torch.where(measured[1], measured[0], self.k_space(x_cnn)))).sum(1)
+        return torch.stack([image.real, image.imag], dim=1)
+
+
+def complex_network(depth, coils, block=CNNBlock):
+    arguments = (depth,) if block is CNNBlock else ()
+    return DCCNN("complex", [block(*arguments, channels=2, width=4) for _ in range(3)], coils)
+
+
+@pytest.mark.parametrize("block", [CNNBlock, UNetBlock])
+def test_a_complex_measurement_by_several_coils_stands_beside_the_magnitude_one(block):
+    coils, x = TwoCoils(9), random_image(3, 2, 8, 9, dtype=torch.float32)
+    model, mask, everything = complex_network(3, coils, block), line_mask((8, 9), "4x"), torch.ones(8, 9).bool()
+    torch.testing.assert_close(model(torch.zeros_like(x), coils.k_space(x), everything), x)
+    x_u = coils.apply_to(torch.zeros_like(x), coils.measure(coils.k_space(x), mask))
+    x_rec, maps = model.features(x_u, coils.k_space(x), mask)
+    assert x_rec.shape == x.shape and maps[0][1].after.shape == (3, 4, 8, 9)
+    x_rec.sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_branches_of_a_complex_network_equal_the_networks_that_they_are():
+    coils, x, mask = TwoCoils(9), random_image(3, 2, 8, 9, dtype=torch.float32), line_mask((8, 9), "4x")
+    teacher, student = complex_network(3, coils), complex_network(2, coils)
+    x_teacher, x_branches = SFT(teacher, student)(x, coils.k_space(x), mask)
+    torch.testing.assert_close(x_teacher, teacher(x, coils.k_space(x), mask))
+    for i, x_branch in enumerate(x_branches, start=1):
+        branch = DCCNN("branch", [*teacher.blocks[:i], *student.blocks[i:]], coils)
+        torch.testing.assert_close(x_branch, branch(x, coils.k_space(x), mask))
 
 
 def test_residual_adds_the_input_of_each_block():

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CHANNELS = 32
-
 
 class Tap(NamedTuple):
     """Feature maps (B, C, H, W) of one convolution, before and after its ReLU (equal where there is none)."""
@@ -26,11 +24,13 @@ class CNNBlock(nn.Module):
     Args:
         depth: number of convolutions d, at least 2.
         residual: add the block's input to its output (KD-MRI's figure; the released code has none).
+        channels: of the image, 1; a complex one has 2.
+        width: channels of the feature maps, 32.
     """
 
-    def __init__(self, depth: int, residual: bool = False):
+    def __init__(self, depth: int, residual: bool = False, channels: int = 1, width: int = 32):
         super().__init__()
-        widths = [1, *[CHANNELS] * (depth - 1), 1]
+        widths = [channels, *[width] * (depth - 1), channels]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3) for a, b in zip(widths, widths[1:]))
         self.residual = residual
 
@@ -41,9 +41,8 @@ class CNNBlock(nn.Module):
         for j, conv in enumerate(self.convs):
             before = conv(z)
             z = F.relu(before) if j < depth - 1 else before
-            wanted = taps is True or (taps and j in taps)
             margin = [j + 1 - depth] * 4
-            kept.append(Tap(F.pad(before, margin), F.pad(z, margin)) if wanted else None)
+            kept.append(Tap(F.pad(before, margin), F.pad(z, margin)) if _wanted(j, taps) else None)
         return (x + z if self.residual else z), kept
 
 
@@ -58,13 +57,19 @@ class UNetBlock(nn.Module):
 
     Args:
         residual: add the block's input to its output.
+        channels: of the image, 1; a complex one has 2.
+        width: channels of the feature maps at full resolution, 32, and twice as many at half resolution.
     """
 
-    def __init__(self, residual: bool = False):
+    def __init__(self, residual: bool = False, channels: int = 1, width: int = 32):
         super().__init__()
-        c = CHANNELS
-        self.convs = nn.ModuleList(nn.Conv2d(*widths, 3, padding=1) for widths in ((1, c), (3 * c, c), (c, 1)))
-        self.coarse = nn.ModuleList(nn.Conv2d(*widths, 3, padding=1) for widths in ((c, 2 * c), (2 * c, 2 * c)))
+        full, half = (
+            ((channels, width), (3 * width, width), (width, channels)),
+            ((width, 2 * width), (2 * width, 2 * width)),
+        )
+        self.convs, self.coarse = (
+            nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in widths) for widths in (full, half)
+        )
         self.residual = residual
 
     def forward(self, x: Tensor, taps: bool | Container[int] = False) -> tuple[Tensor, list[Tap | None]]:
@@ -79,8 +84,9 @@ class UNetBlock(nn.Module):
         b = last(torch.cat([skip, F.interpolate(z, scale_factor=2)[..., :h, :w]], dim=1))
         z = F.relu(b)
         c = output(z)
-        kept = [
-            Tap(*pair) if taps is True or (taps and j in taps) else None
-            for j, pair in enumerate(((a, skip), (b, z), (c, c)))
-        ]
-        return (x + c if self.residual else c), kept
+        pairs = enumerate(((a, skip), (b, z), (c, c)))
+        return (x + c if self.residual else c), [Tap(*pair) if _wanted(j, taps) else None for j, pair in pairs]
+
+
+def _wanted(conv: int, taps: bool | Container[int]) -> bool:
+    return taps if isinstance(taps, bool) else conv in taps
