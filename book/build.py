@@ -1,10 +1,13 @@
-"""Render the executed notebooks of a run to a static site: python book/build.py runs/quick [--out FOLDER].
+"""Render the executed notebooks of a run, and the library's docstrings to a static site.
+
+python book/build.py runs/quick [--out FOLDER]
 
 The site lands in {run}/book/index.html. It needs no kernel, no network and no server. Explorers, which do need a kernel,
 leave a line that says where they live; the static figure before each of them stays.
 """
 
 import argparse
+import importlib
 import shutil
 import sys
 import tempfile
@@ -48,6 +51,10 @@ def build(run: Path, out: Path) -> int:
         for page in PAGES:
             (source / page).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / page, source / page)
+        (source / "api").mkdir()
+        for package, modules in api_pages().items():
+            text = "".join(api_section(module, "=" if module == package else "-") for module in modules)
+            (source / "api" / f"{package}.rst").write_text(text, encoding="utf-8")
         (source / "notebooks").mkdir()
         for path in executed:
             nbformat.write(folded(nbformat.read(path, as_version=4)), source / "notebooks" / path.name)
@@ -57,6 +64,29 @@ def build(run: Path, out: Path) -> int:
             shutil.copy(site / ".buildinfo", out)  # first: by it a book is known, a half-copied one too
             shutil.copytree(site, out, dirs_exist_ok=True)
         return status
+
+
+def api_pages() -> dict[str, list[str]]:
+    """The public modules of the library and of data_prep, by the package whose page they stand on, packages first."""
+    pages: dict[str, list[str]] = {}
+    for path in sorted(path for root in ("kdrecon", "data_prep") for path in (ROOT / root).rglob("*.py")):
+        is_package = path.stem == "__init__"
+        names = path.relative_to(ROOT).with_suffix("").parts[: -1 if is_package else None]
+        if not names[-1].startswith("_"):
+            parents = names if is_package else names[:-1]
+            pages.setdefault(".".join(parents[:2]), []).append(".".join(names))
+    return pages
+
+
+def api_section(module: str, line: str) -> str:
+    """The docstrings of a module as reStructuredText, under a title with this line; of a package, what it exports."""
+    here = importlib.import_module(module)
+    text = f"{module}\n{line * len(module)}\n\n.. automodule:: {module}\n"
+    if not hasattr(here, "__path__"):
+        return f"{text}   :members:\n\n"
+    exports = {name: getattr(getattr(here, name), "__module__", module) for name in getattr(here, "__all__", ())}
+    exported = [f":py:obj:`~{where}.{name}`" for name, where in exports.items()]
+    return f"{text}\nNotebooks import from here {', '.join(exported)}.\n\n" if exported else f"{text}\n"
 
 
 def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

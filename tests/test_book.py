@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from test_interface import MODULES
 
 from kdrecon.app.pages import mathml
 from kdrecon.storage.places import project_root
@@ -48,6 +49,16 @@ def test_executed_outputs_figures_and_formulas_are_there(site):
     images = re.findall(r'src="(\.\./_images/[^"]+\.png)"', text)
     assert len(images) > 8 and all((site / "notebooks" / image).resolve().is_file() for image in images)
     assert text.count("Here JupyterLab shows the figure above with controls.") == 2
+
+
+def test_every_public_module_is_in_the_library_pages_with_what_it_defines(site):
+    text = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
+    for module in MODULES:
+        if not module.endswith("__main__"):
+            assert f'id="module-{module}"' in text, module
+    for member in ("kdrecon.physics.fourier.fft2", "kdrecon.distillation.features.AttentionTransfer.loss"):
+        assert f'id="{member}"' in text
+    assert "w in L = |x - x_S|_1 + w L_KD" in text  # no markup in an equation
 
 
 def test_an_unknown_command_in_a_formula_is_refused():
