@@ -6,12 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
-import torch
 import typer
 
-from data_prep import pipeline, sample
-from data_prep.check import check
-from data_prep.pipeline import Options
 from data_prep.registry import SOURCES
 from kdrecon.app import console
 from kdrecon.storage.places import project_root
@@ -28,12 +24,17 @@ def sample_command(
     out: Annotated[Path, typer.Option(help="folder that receives sample/")] = project_root() / "data_prep" / "samples",
 ) -> None:
     """Rebuild the embedded sample from the two public packages it was taken from, byte for byte."""
+    from data_prep import sample
+
     sample.build(source, out)
 
 
 @app.command("check")
 def check_command(folder: Annotated[Path, typer.Argument(help="of a data set, such as datasets/cardiac")]) -> None:
     """Check a data set: shapes, values, k-space against images and mask, subjects, duplicates. Exit status 1: faults."""
+    from data_prep.check import check
+
+    _on_one_thread()
     report = check(folder)
     print(*(f"note: {note}" for note in report.notes), *(f"fault: {fault}" for fault in report.faults), sep="\n")
     print(f"{folder}: {len(report.faults) or 'no'} faults")
@@ -60,10 +61,13 @@ def prepare_command(
     jobs: Annotated[int, typer.Option(help="processes; 0 is one a processor")] = 0,
     all_in: Annotated[str, typer.Option(help="train, validation or test: no split, all subjects there")] = "",
 ) -> None:
+    from data_prep.pipeline import Options, prepare
+
+    _on_one_thread()
     options = Options(
         name, tuple(acceleration), mask, size, slices, foreground, split, seed, keep_names, skip_bad, jobs, all_in
     )
-    outcome = pipeline.prepare(kind(**source), out, options)
+    outcome = prepare(kind(**source), out, options)
     for title, messages in (("left out, unusable:", outcome.left_out), ("faults in the result:", outcome.faults)):
         if messages:
             print(title, *messages, sep="\n  ", file=sys.stderr)
@@ -93,9 +97,15 @@ for name, kind in SOURCES.items():
     add_command(name, kind)
 
 
+def _on_one_thread() -> None:
+    """PyTorch takes one thread: the work is spread over volumes instead."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def main() -> None:
     """Run the command line."""
-    torch.set_num_threads(1)  # the work is spread over volumes instead
     console.run(app)
 
 

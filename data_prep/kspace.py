@@ -2,21 +2,18 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 from xml.etree import ElementTree
 
 import numpy as np
-import torch
 import typer
 
 from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
-from data_prep.steps import centred
+from kdrecon import storage
 from kdrecon.errors import InputError, first_line, shortened
-from kdrecon.physics.fourier import fft2, ifft2
-from kdrecon.storage import hdf5
 
 Raw = Annotated[bool, typer.Option("--raw", help="keep the measured k-space of the coils beside the images")]
 SPACES = (
@@ -29,32 +26,6 @@ NOT_IMAGES = (
     "RTFEEDBACK_DATA",
 )  # fmt: skip
 PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-
-
-def coil_images(k: np.ndarray, centred: bool = True) -> torch.Tensor:
-    """Complex images (C, H, W) of k-space (C, H, W) with DC in the middle, or at [0, 0]; the object in the middle."""
-    k = torch.from_numpy(np.array(k, np.complex64))
-    if not centred:
-        return ifft2(k)
-    return torch.fft.fftshift(ifft2(torch.fft.ifftshift(k, dim=(-2, -1))), dim=(-2, -1))
-
-
-def combine(slices: Iterable[torch.Tensor], voxel: tuple[float, ...], raw: bool) -> Volume:
-    """Root-sum-of-squares over coils, x = sqrt(sum_c |x_c|^2), slice by slice.
-
-    With raw also the k-space of the coils in the convention of the project: F x_c, orthonormal, DC at [0, 0], so that
-    the root-sum-of-squares of F^-1 raw is the image before it is cropped.
-
-    Args:
-        slices: complex images (C, H, W) of the coils.
-        voxel: see :class:`data_prep.source.Volume`.
-        raw: whether to keep the k-space.
-    """
-    images, kept = [], []
-    for coils in slices:
-        images.append(coils.abs().square().sum(0).sqrt().numpy())
-        kept += [fft2(coils).numpy()] if raw else []
-    return Volume(np.stack(images), voxel, np.stack(kept) if raw else None)
 
 
 def fully_sampled(k: np.ndarray, path: Path, centred: bool = True) -> np.ndarray:
@@ -99,6 +70,10 @@ class Calgary:
             yield path if isinstance(path, InputError) else Scan(path.stem, (path,), "volume", part_of(path))
 
     def read(self, scan: Scan) -> Volume:
+        import torch
+
+        from data_prep.coils import coil_images, combine
+
         (path,) = scan.files
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
         pairs = stored.ndim == 4 and not np.iscomplexobj(stored) and stored.shape[3] % 2 == 0
@@ -110,7 +85,7 @@ class Calgary:
         domain = self._domain(self._coils(stored[len(stored) // 2]))
         coils = (self._coils(one) for one in stored)
         if domain == "image":
-            return combine((torch.from_numpy(one) for one in coils), (), raw=False)
+            return combine(map(torch.from_numpy, coils), (), raw=False)
         dc = domain == "centred"
         return combine((coil_images(fully_sampled(one, path, dc), dc) for one in coils), (), raw=False)
 
@@ -153,17 +128,19 @@ class FastMRI:
                 yield path
                 continue
             try:
-                with hdf5.opened(path) as file:
+                with storage.hdf5.opened(path) as file:
                     if "kspace" not in file or "mask" in file:
                         passed[path] = "undersampled files" if "mask" in file else "HDF5 files without kspace"
                         continue
-                    patient = hdf5.text(file.attributes.get("patient_id"), path.stem)
+                    patient = storage.hdf5.text(file.attributes.get("patient_id"), path.stem)
                 yield Scan(patient, (path,), "", part_of(path))
             except InputError as error:
                 yield error
 
     def read(self, scan: Scan) -> Volume:
-        with hdf5.opened(scan.files[0]) as file:
+        from data_prep.coils import coil_images, combine
+
+        with storage.hdf5.opened(scan.files[0]) as file:
             k = file.kspace("kspace")
             if k.dtype.kind != "c" or len(k.shape) not in (3, 4) or 0 in k.shape:
                 raise InputError(
@@ -175,7 +152,7 @@ class FastMRI:
             return combine(slices, self._voxel(file), self.raw)
 
     @staticmethod
-    def _voxel(file: hdf5.File) -> tuple[float, ...]:
+    def _voxel(file: "storage.hdf5.File") -> tuple[float, ...]:
         if "ismrmrd_header" not in file:
             return ()
         header = ElementTree.fromstring(file.text("ismrmrd_header"))
@@ -206,7 +183,7 @@ class Ismrmrd:
                 yield path
                 continue
             try:
-                with hdf5.opened(path) as file:
+                with storage.hdf5.opened(path) as file:
                     if "dataset/data" not in file or "dataset/xml" not in file:
                         passed[path] = "HDF5 files without dataset/xml and dataset/data"
                         continue
@@ -227,9 +204,11 @@ class Ismrmrd:
                 )
 
     def read(self, scan: Scan) -> Volume:
+        from data_prep.coils import coil_images, combine, fit
+
         ismrmrd = optional_import("ismrmrd")
         (path,) = scan.files
-        with hdf5.opened(path) as file:
+        with storage.hdf5.opened(path) as file:
             encodings = _encodings(ismrmrd, file)
             lines = [readout(ismrmrd, record) for record in file.records("dataset/data")]
         kinds = [encoding.trajectory.value for encoding in encodings]
@@ -242,13 +221,13 @@ class Ismrmrd:
         recon = encoding.reconSpace
         volumes = assemble(ismrmrd, [line for line in lines if is_image(ismrmrd, line)], encoding, path)
         slices = (
-            _fit(coil_images(plane), (recon.matrixSize.y, recon.matrixSize.x)) for volume in volumes for plane in volume
+            fit(coil_images(plane), (recon.matrixSize.y, recon.matrixSize.x)) for volume in volumes for plane in volume
         )
         view, matrix = recon.fieldOfView_mm, recon.matrixSize
         return combine(slices, (view.y / matrix.y, view.x / matrix.x, view.z / matrix.z), self.raw)
 
 
-def _encodings(ismrmrd, file: hdf5.File) -> list:
+def _encodings(ismrmrd, file: "storage.hdf5.File") -> list:
     """The encodings of a header.
 
     Raises:
@@ -330,8 +309,3 @@ def _gaps(sampled: np.ndarray) -> int:
     """How many entries between the first and the last sampled one are not sampled."""
     places = np.flatnonzero(sampled)
     return int(places[-1] + 1 - places[0] - len(places)) if len(places) else 0
-
-
-def _fit(coils: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Crop or zero-pad images (C, H, W) about their middle: takes the oversampling of the readout away."""
-    return torch.from_numpy(np.ascontiguousarray(centred(coils.numpy(), size)))

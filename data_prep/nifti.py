@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-import nibabel
 import numpy as np
 import typer
 
@@ -28,6 +27,8 @@ def read_nifti(path: Path, plane: str = "acquired") -> Volume:
     Raises:
         InputError: not three- or four-dimensional, complex or colour data, or an unknown plane.
     """
+    import nibabel
+
     if plane != "acquired" and plane not in PLANES:
         raise InputError(f"plane {shown(plane)}: expected acquired, {', '.join(PLANES)}")
     image = nibabel.load(path)

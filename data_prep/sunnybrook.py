@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import matplotlib.image
 import numpy as np
 
 from data_prep.dicom import find_series, read_series
@@ -64,6 +63,8 @@ class Sunnybrook:
         return Volume(np.stack([self._frame(path) for path in scan.files]))
 
     def _frame(self, path: Path) -> np.ndarray:
+        import matplotlib.image
+
         try:
             image = matplotlib.image.imread(path)
         except (OSError, SyntaxError, ValueError) as error:

@@ -29,7 +29,7 @@ def methods(module: str) -> list[tuple[type, str]]:
 
 NOT_YET = (
     "data_prep.dicom", "data_prep.kspace", "data_prep.nifti", "data_prep.pipeline", "data_prep.sunnybrook",
-    "kdrecon.data.slices", "kdrecon.models.dccnn", "kdrecon.physics.fidelity", "kdrecon.runs.parameters",
+    "kdrecon.data.slices", "kdrecon.models.dccnn", "kdrecon.physics.fidelity",
 )  # fmt: skip
 
 

@@ -5,13 +5,18 @@ import sys
 
 import pytest
 
-from kdrecon.app.cli import app
+import data_prep.__main__
+from kdrecon.app import cli
 
 HEAVY = (
     "torch", "tensorboard", "matplotlib", "pandas", "scipy", "skimage", "papermill", "IPython", "nbformat", "h5py", "pydicom",
     "nibabel",
 )  # fmt: skip
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+COMMANDS = [
+    (module, *named)
+    for module, app in {"kdrecon": cli.app, "data_prep": data_prep.__main__.app}.items()
+    for named in [(), *((command.name or command.callback.__name__,) for command in app.registered_commands)]
+]
 REPORT = "import atexit, sys; atexit.register(lambda: print('LOADED', *sorted({m.split('.')[0] for m in sys.modules})))"
 
 
@@ -24,9 +29,9 @@ def started(module: str, *arguments: str) -> tuple[subprocess.CompletedProcess, 
     return done, set(loaded.split()) & set(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
-def test_help_loads_no_numerical_package(arguments):
-    done, loaded = started("kdrecon", *arguments)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_loads_no_numerical_package(command):
+    done, loaded = started(*command, "--help")
     assert done.returncode == 0 and "Usage" in done.stdout and not loaded
 
 

@@ -1,3 +1,4 @@
+from . import hdf5 as hdf5
 from .checkpoints import misfits as misfits
 from .checkpoints import read_checkpoint as read_checkpoint
 from .checkpoints import read_weights as read_weights
