@@ -12,6 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
 from data_prep.steps import choose_mask
+from kdrecon.data.images import Values, image_faults
 from kdrecon.data.splits import MANIFEST, SPLITS, check_manifest
 from kdrecon.data.volumes import format_version
 from kdrecon.errors import InputError, bare, shortened, shown
@@ -151,22 +152,17 @@ def _exchanged(shape: tuple[int, ...], attributes: dict) -> bool:
 
 def _images(volume: np.ndarray, attributes: dict, fault) -> Tensor | None:
     """volfs as (S, H, W), float32, or None where nothing more can be checked."""
-    if volume.ndim != 3 or 0 in volume.shape:
-        return fault(f"volfs is of shape {volume.shape}: expected (H, W, S), none of them 0; check the axes")
     if volume.dtype.kind not in "fiu":
         return fault(f"volfs is of dtype {volume.dtype}: expected real numbers; store magnitudes")
+    with np.errstate(over="ignore"):
+        images = volume.astype(np.float32)
+    for wrong in image_faults(volume, lambda: Values.of([images]), "images (H, W, S)"):
+        return fault(f"volfs {wrong}")
     if _exchanged(volume.shape, attributes):
         fault(f"volfs is of shape {volume.shape}, which looks like (S, H, W): expected (H, W, S); move the first axis")
-        volume = np.moveaxis(volume, 0, 2)
-    with np.errstate(over="ignore"):
-        volume = volume.astype(np.float32)
-    if bad := int((~np.isfinite(volume)).sum()):
-        return fault(f"volfs holds {bad} values that are NaN or infinite: expected none; repair the scan")
-    x = torch.from_numpy(np.moveaxis(volume, 2, 0))
-    if x.min() < 0 or x.max() <= 0:
-        return fault(
-            f"volfs spans {x.min():g} to {x.max():g}: expected magnitudes from 0 to a positive maximum; take the magnitude"
-        )
+    else:
+        images = np.moveaxis(images, 2, 0)
+    x = torch.from_numpy(images)
     flat = [int(i) for i in torch.nonzero(x.amax((1, 2)) == x.amin((1, 2)))]
     if flat:
         fault(

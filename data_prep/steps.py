@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdrecon.choices import MASK_TYPES
+from kdrecon.data.images import Values, image_faults
 from kdrecon.data.splits import SPLITS
 from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError, shown
@@ -71,19 +72,10 @@ def check_images(images: np.ndarray, where: str) -> tuple[np.ndarray, int]:
     Raises:
         InputError: not real (S, H, W), not finite, constant, negative beyond 10 % of the maximum, or a segmentation.
     """
-    if images.ndim != 3 or 0 in images.shape or np.iscomplexobj(images):
-        raise InputError(
-            f"{where} holds {images.dtype} {images.shape}: expected real slices (S, H, W); leave the file out"
-        )
-    if bad := int((~np.isfinite(images)).sum()):
-        raise InputError(f"{where} holds {bad} voxels that are NaN or infinite: expected none; repair the scan")
-    low, high = float(images.min()), float(images.max())
-    if low == high:
-        raise InputError(f"{where} is constant ({low:g} everywhere): expected an image; leave the file out")
-    if low < -0.1 * max(high, 0):
-        raise InputError(
-            f"{where} spans {low:g} to {high:g}: expected magnitudes, not negative; is it a phase image, or not MR?"
-        )
+    for fault in image_faults(images, lambda: Values.of([images]), "slices (S, H, W)", "voxels", negative=0.1):
+        raise InputError(f"{where} {fault}")
+    if (value := images.flat[0]) == images.max() == images.min():
+        raise InputError(f"{where} is constant ({value:g} everywhere): expected an image; leave the file out")
     if is_label_map(images):
         raise InputError(
             f"{where} holds flat areas of whole numbers, as a segmentation does: expected an image; leave the file out"

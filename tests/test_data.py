@@ -8,6 +8,7 @@ import torch
 import trees
 
 from kdrecon import data
+from kdrecon.data.images import Values, image_faults
 from kdrecon.data.splits import BYTES_PER_PIXEL
 from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError
@@ -157,6 +158,27 @@ def test_what_fits_stays_in_memory(tmp_path):
     write(tmp_path, "train", images=volume(5))
     size = 5 * 16 * 16 * BYTES_PER_PIXEL
     assert [load(tmp_path, limit=limit).storage for limit in (size, size - 1)] == ["memory", "files"]
+
+
+@pytest.mark.parametrize(
+    "images, negative, fault",
+    [
+        (volume()[0], 0.0, "is float32 (16, 16): expected real images"),
+        (volume()[:0], 0.0, "is float32 (0, 16, 16): expected real images"),
+        (volume() + 1j, None, "is complex64 (3, 16, 16): expected real images"),
+        (np.where(volume() > 6, np.nan, volume()), None, "values that are NaN or infinite: expected none"),
+        (volume() - 7, 0.1, "expected magnitudes, not negative"),
+        (-volume(), 0.1, "expected magnitudes, not negative"),
+        (volume() - 0.5, 0.0, "expected magnitudes, not negative"),
+        (0 * volume(), 0.0, "spans 0 to 0: expected magnitudes, not negative and not all 0"),
+        (volume() - 0.5, 0.1, ""),
+        (-volume(), None, ""),
+        (volume(), 0.0, ""),
+    ],
+)
+def test_every_reader_asks_one_rule_what_is_wrong_with_images(images, negative, fault):
+    faults = [str(found) for found in image_faults(images, lambda: Values.of(images), negative=negative)]
+    assert len(faults) == bool(fault) and fault in "".join(faults)
 
 
 def damaged(case: str, root: Path) -> None:

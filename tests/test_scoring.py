@@ -135,7 +135,11 @@ BAD = {
         {"1.h5": np.moveaxis(IMAGES, 0, 2)},
         "reconstruction is (24, 24, 3), target (3, 24, 24)",
     ),
-    "NaN": ({"1.h5": IMAGES}, {"1.h5": np.where(IMAGES > 0.9, np.nan, IMAGES)}, "holds NaN or infinite values"),
+    "NaN": (
+        {"1.h5": IMAGES},
+        {"1.h5": np.where(IMAGES > 0.9, np.nan, IMAGES)},
+        "values that are NaN or infinite: expected none",
+    ),
     "scale": ({"1.h5": IMAGES}, {"1.h5": 255 * IMAGES}, "times 0.00392 the reconstruction fits its target best"),
     "empty slice": ({"1.h5": IMAGES * [[[0]], [[1]], [[1]]]}, {"1.h5": IMAGES}, "the target slice is zero everywhere"),
     "nothing": ({}, {"1.h5": IMAGES}, "holds no .h5 file"),

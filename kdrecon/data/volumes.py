@@ -2,12 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from kdrecon.data.images import Values, image_faults
 from kdrecon.errors import InputError
 from kdrecon.storage import hdf5
 
@@ -31,60 +33,65 @@ class VolumeFile:
                 "name; prepare the file with python -m data_prep"
             )
         self.path, self._stored = path, file["volfs"]
-        shape = self._stored.shape
-        if len(shape) != 3 or 0 in shape or self._stored.dtype.kind == "c":
-            raise InputError(
-                f"{path}: volfs is {self._stored.dtype} {shape}, expected real images (H, W, S); check the axes"
-            )
-        self.shape = shape[2], *shape[:2]
+        for fault in image_faults(self._stored, lambda: self._values, "images (H, W, S)"):
+            raise InputError(f"{path}: volfs {fault.found}, expected {fault.expected}; {fault.remedy}")
+        height, width, count = self._stored.shape
+        self.shape = count, height, width
+        self.maximum: np.float32 = self._values.highest
         masks = {name: file[name] for name in file.names if name.startswith("mask_")}
+        self._check_sizes(file, masks)
+        attributes = {name: value for name, value in file.attributes.items() if not name.startswith("mask_")}
+        self.attributes = attributes | {name: mask[()].astype(bool) for name, mask in masks.items()}
+        self.attributes["maximum"] = self.maximum
+
+    def _check_sizes(self, file: hdf5.File, masks: dict[str, hdf5.Array]) -> None:
+        shape = self._stored.shape
         shapes = {name: (*mask.shape, shape[2]) for name, mask in masks.items()}
         shapes |= {name: file[name].shape for name in file.names if name.startswith("img_volus_")}
         shapes |= {name: file.kspace(name).shape for name in file.names if name.startswith("kspace_volus_")}
         for name, found in shapes.items():
             if found != shape:
                 raise InputError(
-                    f"{path}: {name} is of size {found[:2]}, volfs of {shape[:2]}: expected equal sizes; prepare it anew"
+                    f"{self.path}: {name} is of size {found[:2]}, volfs of {shape[:2]}: expected equal sizes; "
+                    "prepare it anew"
                 )
-        self._step = max(1, PIECE // (4 * shape[0] * shape[1]))
-        self._whole = [self._read(0)] if self._step >= shape[2] else None
-        self.maximum = self._check()
-        attributes = {name: value for name, value in file.attributes.items() if not name.startswith("mask_")}
-        self.attributes = attributes | {name: mask[()].astype(bool) for name, mask in masks.items()}
-        self.attributes["maximum"] = self.maximum
 
     @property
     def pieces(self) -> Iterator[np.ndarray]:
         """The images in order, (some of S, H, W), float32, scaled by the volume's maximum to [0, 1]."""
         return (piece / self.maximum for piece in self._pieces())
 
-    def _pieces(self) -> Iterable[np.ndarray]:
-        return self._whole or (self._read(start) for start in range(0, self.shape[0], self._step))
+    @cached_property
+    def _values(self) -> Values:
+        return Values.of(self._pieces())
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        return self._read(0)
+
+    def _pieces(self) -> Iterator[np.ndarray]:
+        """The stored images as float32; those of a small volume are read once and kept."""
+        if self._step >= self._stored.shape[2]:
+            yield self._first
+        else:
+            yield from map(self._read, range(0, self._stored.shape[2], self._step))
+
+    @property
+    def _step(self) -> int:
+        return max(1, PIECE // (4 * self._stored.shape[0] * self._stored.shape[1]))
 
     def _read(self, start: int) -> np.ndarray:
         with np.errstate(over="ignore"):  # becomes infinite, and is refused
             return np.moveaxis(self._stored[..., start : start + self._step], 2, 0).astype(np.float32)
 
-    def _check(self) -> np.float32:
-        """The maximum of images that are finite and not negative."""
-        bad, lowest, highest = 0, np.float32(np.inf), np.float32(-np.inf)
-        for piece in self._pieces():
-            bad += int((~np.isfinite(piece)).sum())
-            lowest, highest = min(lowest, piece.min()), max(highest, piece.max())
-        if bad:
-            raise InputError(
-                f"{self.path}: volfs holds {bad} values that are NaN or infinite, expected none; repair the scan"
-            )
-        if lowest < 0 or highest == 0:
-            raise InputError(
-                f"{self.path}: volfs spans {lowest:g} to {highest:g}, expected magnitudes from 0 to a positive maximum"
-            )
-        return highest
-
 
 @contextlib.contextmanager
 def open_volume(path: Path) -> Iterator[VolumeFile]:
-    """A volume file, open for reading in pieces; see :func:`read_volume`."""
+    """A volume file, open for reading in pieces; see :func:`read_volume`.
+
+    Raises:
+        InputError: as there.
+    """
     with hdf5.opened(path) as file:
         yield VolumeFile(path, file)
 

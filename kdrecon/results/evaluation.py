@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from kdrecon.data.images import Values, image_faults
 from kdrecon.data.slices import Slices
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS
@@ -161,14 +162,9 @@ def read_images(file: hdf5.File, name: str) -> np.ndarray:
     """
     if name not in file:
         raise InputError(f"{file.path} has no dataset {name!r} (found: {file.found}): expected images (S, H, W)")
-    stored = file[name]
-    if len(stored.shape) != 3 or 0 in stored.shape or stored.dtype.kind == "c":
-        raise InputError(
-            f"{file.path}: {name} is {stored.dtype} {stored.shape}: expected real images (S, H, W); check the axes"
-        )
-    images = stored[()]
-    if not np.isfinite(images).all():
-        raise InputError(f"{file.path}: {name} holds NaN or infinite values: expected finite ones")
+    images = file[name][()]
+    for fault in image_faults(images, lambda: Values.of([images]), negative=None):
+        raise InputError(f"{file.path}: {name} {fault.found}: expected {fault.expected}")
     return images
 
 
