@@ -1,20 +1,24 @@
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import TINY as TINY_FILE
 from filelock import FileLock
 
 from kdrecon import metrics, results
+from kdrecon.app import cli
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.results import evaluation
 from kdrecon.results.evaluation import damaged
 from kdrecon.results.report import write_report
+from kdrecon.runs.experiment import KINDS
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, load_network, open_network, start_from_sft, weights_hash
 from kdrecon.storage.files import alone_in
@@ -223,6 +227,33 @@ def test_a_folder_of_another_configuration_is_refused(lab):
     lab.teacher()
     with pytest.raises(InputError, match="another configuration .data:"):
         other.teacher()
+
+
+def test_one_network_is_trained_by_name_after_what_it_needs(tmp_path, capsys):
+    def train(name: str) -> list[str]:
+        cli.train(name, TINY_FILE, tmp_path / "run", seed=3, assignments=["resolution=32", "ready=true"])
+        return capsys.readouterr().out.splitlines()
+
+    control = train("control-sftkd-at")
+    assert [line.partition(":")[0] for line in control] == [
+        "D5C5 sft", "D3C5 sftkd-at", "D3C5 control", "D3C5 control, seed 3",
+    ]  # fmt: skip
+    folder = Path(control[-1].partition(": ")[2])
+    assert folder.is_relative_to(tmp_path / "run") and open_network(folder).experiment.seed == 3
+    assert [line.partition(": ")[2] for line in train("sftkd-at")[:-1]] == ["loaded from this run, 1 epochs"] * 2
+
+
+def test_every_kind_of_training_is_what_its_name_says(lab):
+    for name, (role, teacher, method) in KINDS.items():
+        assert lab.experiment(role, teacher, method).kind == name
+
+
+@pytest.mark.parametrize("name", ["", "at", "kd", "zero_filled", "control", "control-teacher", "control-control-kd-at"])
+def test_a_name_that_no_network_has(lab, name):
+    with pytest.raises(
+        InputError, match="is unknown: expected one of teacher, student, sft, kd-at, .*control-sftkd-at$"
+    ):
+        lab.named(name)
 
 
 @pytest.mark.parametrize(

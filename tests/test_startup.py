@@ -63,6 +63,12 @@ def test_a_mistyped_parameter_is_refused_before_a_numerical_package_is_loaded(as
     assert MISTYPED[assignment] in done.stderr and not loaded
 
 
+def test_a_name_that_no_network_has_is_refused_as_fast():
+    done, loaded = started("kdrecon", "train", "--network", "magic")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert "network 'magic' is unknown: expected one of teacher, student, sft, kd-at" in done.stderr and not loaded
+
+
 def test_the_library_alone_loads_nothing():
     code = f"{REPORT}; import kdrecon, kdrecon.distillation as d; list(d.METHODS), 'at' in d.METHODS, d.FORMS"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)

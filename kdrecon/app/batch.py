@@ -59,11 +59,7 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
         NotebookFailed: a notebook stopped with an error; it is kept, and a rerun continues there.
     """
     out = out.resolve()
-    data_root = parameters.data_root and str(Path(parameters.data_root).resolve())
-    for folder in (str(out), data_root):
-        if folder != folder.encode("utf-8", "ignore").decode("utf-8"):
-            raise InputError(f"{folder}: expected a name in UTF-8, as notebooks are; rename it or choose another")
-    parameters = replace(parameters, run_root=str(out), data_root=data_root)
+    parameters = parameters.inside(out)
     if any((out / "notebooks").resolve() == notebook.parent.resolve() for notebook in notebooks):
         raise InputError(
             f"{out} holds the notebooks that are to be executed: expected another folder; choose another --out"

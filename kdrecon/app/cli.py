@@ -1,14 +1,18 @@
-"""The command line: kdrecon run, report, import-released, score, info."""
+"""The command line: kdrecon run, train, report, import-released, score, info."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdrecon.app import console
 from kdrecon.errors import InputError, shown
 from kdrecon.storage.places import checkout
+
+if TYPE_CHECKING:
+    from kdrecon.runs.parameters import Parameters
 
 app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
 
@@ -26,22 +30,45 @@ def run(
     only: Annotated[str, typer.Option("--only", metavar="NN", help="run this notebook alone")] = "",
 ) -> None:
     """Execute the notebooks in order through papermill: networks, executed notebooks, table and report."""
-    from kdrecon.runs.parameters import read_parameters
-
-    root = checkout()
-    params = params or root / "params" / "quick.yaml"
-    parameters = read_parameters(params, assignments or [])
-    if parameters.run_root:
-        raise InputError(f"run_root = {shown(parameters.run_root)}: expected it empty here; name the folder with --out")
+    parameters, out = _run(params, out, assignments or [])
     from kdrecon.app import batch
 
     notebooks = batch.choose_notebooks(batch.NOTEBOOKS, first, only)
     try:
-        left_out = batch.run(parameters, out or root / "runs" / params.stem, notebooks)
+        left_out = batch.run(parameters, out, notebooks)
     except batch.NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     raise typer.Exit(bool(left_out))
+
+
+@app.command()
+def train(
+    network: Annotated[
+        str, typer.Option(metavar="NAME", help="such as teacher, student, sft, kd-at, control-sftkd-at")
+    ],
+    params: Annotated[Path | None, typer.Option(help="YAML file of parameters; params/quick.yaml by default")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the run; runs/NAME of the parameter file by default")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="overrides the file")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="overrides the file")
+    ] = None,
+) -> None:
+    """Train one network of a run, after what it needs, and say where it lies; finished work is not done again."""
+    from kdrecon.runs.experiment import check_name
+
+    check_name(network)
+    parameters, out = _run(params, out, [*(assignments or []), *([] if seed is None else [f"seed={seed}"])])
+    parameters = parameters.inside(out)
+    from kdrecon.runs.laboratory import Laboratory
+
+    try:
+        trained = Laboratory(**asdict(parameters)).named(network, ready=False)
+    except FloatingPointError as error:
+        raise InputError(str(error)) from None
+    print(f"{trained.experiment.title}, seed {trained.experiment.seed}: {trained.folder}")
 
 
 @app.command()
@@ -156,6 +183,18 @@ def ship(
     from kdrecon.runs import shipped
 
     shipped.ship(epochs, device)
+
+
+def _run(params: Path | None, out: Path | None, assignments: list[str]) -> "tuple[Parameters, Path]":
+    """Parameters and folder of a run as its options give them."""
+    from kdrecon.runs.parameters import read_parameters
+
+    root = checkout()
+    params = params or root / "params" / "quick.yaml"
+    parameters = read_parameters(params, assignments)
+    if parameters.run_root:
+        raise InputError(f"run_root = {shown(parameters.run_root)}: expected it empty here; name the folder with --out")
+    return parameters, out or root / "runs" / params.stem
 
 
 def _assigned(option: str, assignments: list[str]) -> dict[str, str]:

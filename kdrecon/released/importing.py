@@ -118,7 +118,5 @@ def _experiment(
         )
     except InputError as error:
         raise InputError(f"{path} does not tell how it was trained: {error}") from None
-    return Experiment(
-        p.dataset, p.acceleration, p.resolution, p.epochs, p.batch_size, p.lr, p.seed,
-        network.name, found.role, teacher, method, init, switches=switches.acting_on(found.role, teacher, init),
-    )  # fmt: skip
+    experiment = Experiment.of(p, p.resolution, found.role, teacher, method, init)
+    return replace(experiment, architecture=network.name, switches=switches.acting_on(found.role, teacher, init))

@@ -6,6 +6,7 @@ import re
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
+from kdrecon.distillation.registry import METHODS
 from kdrecon.errors import InputError, shown
 from kdrecon.runs.parameters import Parameters, typed
 from kdrecon.runs.switches import Switches, matched_start
@@ -16,6 +17,15 @@ RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150, 
 ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
+DISTILLED = {"standard": "kd", "sft": "sftkd"}  # what the kind of a distilled student begins with, by its teacher
+KINDS = {  # of training, by name: role, teacher and method
+    **{
+        name: (role, "", "")
+        for name, role in {"teacher": "teacher", "student": "student", "sft": "sft_teacher"}.items()
+    },
+    **{f"{kind}-{key}": ("student", teacher, key) for teacher, kind in DISTILLED.items() for key in METHODS},
+}
+CONTROL = "control-"  # begins the name of the control of a distilled student, such as control-sftkd-at
 KEYS = {"architecture": "model"}  # what config.json calls a field, where that is not its name
 LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
 
@@ -30,6 +40,16 @@ def sides(resolution: int | str) -> tuple[int, int]:
     """The size (H, W) that a record's resolution means: the inverse of :func:`resolution_of`."""
     height, _, width = str(resolution).partition("x")
     return int(height), int(width or height)
+
+
+def check_name(name: str) -> None:
+    """Raise InputError for a name that is neither one of KINDS nor that of a control."""
+    controlled = name.removeprefix(CONTROL)
+    if controlled not in KINDS or name != controlled and not KINDS[controlled][2]:
+        raise InputError(
+            f"network {shown(name)} is unknown: expected one of {', '.join(KINDS)}; or, of one that is distilled, its "
+            f"control, such as {CONTROL}sftkd-at"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,7 @@ class Experiment:
     def kind(self) -> str:
         """Name of the kind of training: teacher, sft, student, kd-at, sftkd-at, ..."""
         if self.method:
-            return f"{'sftkd' if self.teacher == 'sft' else 'kd'}-{self.method}"
+            return f"{DISTILLED.get(self.teacher, self.teacher)}-{self.method}"
         return {"sft_teacher": "sft"}.get(self.role, self.role)
 
     @property

@@ -17,7 +17,7 @@ from kdrecon.distillation.registry import get_method
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
-from kdrecon.runs.experiment import INITS, TEACHERS, Experiment, resolution_of
+from kdrecon.runs.experiment import CONTROL, INITS, KINDS, TEACHERS, Experiment, check_name, resolution_of
 from kdrecon.runs.networks import Network, build, open_network, read_log
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.record import Record, read_record, write_record
@@ -133,6 +133,22 @@ class Laboratory:
     def experiment(self, role: str, teacher: str = "", method: str = "", init: str = "random") -> Experiment:
         """What identifies the network with this role, see :class:`kdrecon.runs.experiment.Experiment`; nothing is trained."""
         return Experiment.of(self.parameters, resolution_of(self.mask.shape), role, teacher, method, init)
+
+    def named(self, name: str, ready: bool | None = None) -> Network:
+        """The network of that name: teacher, student, sft, kd-METHOD, sftkd-METHOD, or the control of a distilled one.
+
+        Args:
+            name: one of :data:`kdrecon.runs.experiment.KINDS`, or "control-" and one of a distilled student.
+            ready: as in :meth:`teacher`; what the network needs is ready where the parameters say so.
+
+        Raises:
+            InputError: there is no network of that name.
+        """
+        check_name(name)
+        if name.startswith(CONTROL):
+            return self.control(self.named(name.removeprefix(CONTROL)))
+        role, teacher, method = KINDS[name]
+        return self.distilled(method, teacher, ready=ready) if method else self.network(self.experiment(role), ready)
 
     def network(self, experiment: Experiment, ready: bool | None = None) -> Network:
         """The network of an experiment: found in the run, ready where one fits, or trained, with what it needs before it.

@@ -4,7 +4,7 @@ import os
 import types
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -114,6 +114,18 @@ class Parameters:
                     f"method {key!r} has a single loss term: expected schedule 'joint' and alpha 0, found "
                     f"{chosen.schedule!r} and {chosen.alpha}; drop the method or the switches"
                 )
+
+    def inside(self, out: Path) -> "Parameters":
+        """These parameters for a run in the folder out, whatever the current folder is later on.
+
+        Raises:
+            InputError: a folder whose name is not UTF-8.
+        """
+        folders = {"run_root": str(out.resolve()), "data_root": self.data_root and str(Path(self.data_root).resolve())}
+        for folder in folders.values():
+            if folder != folder.encode("utf-8", "ignore").decode("utf-8"):
+                raise InputError(f"{folder}: expected a name in UTF-8, as notebooks are; rename it or choose another")
+        return replace(self, **folders)
 
     @property
     def chosen(self) -> Switches:
