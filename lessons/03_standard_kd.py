@@ -171,8 +171,7 @@ checks.attention_loss(my_attention_loss)
 
 
 # %%
-from kdrecon.distillation import METHODS
-from kdrecon.distillation.features import attention_map
+from kdrecon.distillation import METHODS, attention_map
 
 distances = [
     float((attention_map(s) - attention_map(t)).norm(dim=1).mean())

@@ -2,6 +2,7 @@ from .base import TAPS as TAPS
 from .base import Method as Method
 from .base import select as select
 from .base import tap_layers as tap_layers
+from .features import attention_map as attention_map
 from .registry import FORMS as FORMS
 from .registry import METHODS as METHODS
 from .registry import RELEASED as RELEASED

@@ -73,13 +73,13 @@ class Log(contextlib.AbstractContextManager):
         """
         row = history[-1]
         self._write(history)
-        if self.writer:
-            self._tensorboard(lambda: self._add(row, watched))
+        if writer := self.writer:
+            self._tensorboard(lambda: self._add(writer, row, watched))
         self.bar.set_postfix_str(f"validation L1 {row['validation_l1']:.5f}", refresh=False)
         for listener in self._listeners:
             listener(history)
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.close()
         self._left.close()
         self._close()
@@ -90,12 +90,12 @@ class Log(contextlib.AbstractContextManager):
 
         self.writer = SummaryWriter(self.folder / "summary", purge_step=done + 1)
 
-    def _add(self, row: dict, watched: list[np.ndarray]) -> None:
+    def _add(self, writer: "SummaryWriter", row: dict, watched: list[np.ndarray]) -> None:
         for name, value in row.items():
-            self.writer.add_scalar(name, value, row["epoch"])
+            writer.add_scalar(name, value, row["epoch"])
         if row["epoch"] in np.linspace(1, self.epochs, PANELS).round():
-            self.writer.add_image("target, reconstruction, 5 x residue", panel(watched[:PICTURES]), row["epoch"])
-        self.writer.flush()
+            writer.add_image("target, reconstruction, 5 x residue", panel(watched[:PICTURES]), row["epoch"])
+        writer.flush()
 
     def _tensorboard(self, write: Callable[[], None]) -> None:
         """Write; where that fails, say so once and go on without TensorBoard."""
@@ -108,10 +108,10 @@ class Log(contextlib.AbstractContextManager):
     def _close(self) -> None:
         if self.writer:
             with contextlib.suppress(OSError):
-                self.writer.file_writer.close()
+                self.writer.file_writer.close()  # type: ignore[attr-defined]  # said to be None
         self.writer = None
 
-    def _failed_thread(self, failure) -> None:
+    def _failed_thread(self, failure: threading.ExceptHookArgs) -> None:
         """TensorBoard's thread does not print a traceback of what it raises at the next call, too."""
         if not isinstance(failure.exc_value, OSError):
             self._excepthook(failure)

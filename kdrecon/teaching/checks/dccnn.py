@@ -63,11 +63,12 @@ def cascade(answer: object) -> str:
     with torch.no_grad():
         got = call(answer, model, x_u, y, mask)
         want = [stage.image for stage in model.stages(x_u, y, mask)]
-        chain, same = [], []
-        for block in model.blocks:
-            chain.append(block(chain[-1] if chain else x_u)[0])
-            same.append(model.fidelity(block(x_u)[0], y, mask))
-        at_end = [*chain[:-1], model.fidelity(chain[-1], y, mask)]
+        measurement = model.fidelity.measure(y, mask)
+        same = [model.cascade(k, x_u, measurement).image for k in range(len(want))]
+        chain = [model.blocks[0](x_u)[0]]
+        for block in model.blocks[1:]:
+            chain.append(block(chain[-1])[0])
+        at_end = [*chain[:-1], model.fidelity.apply_to(chain[-1], measurement)]
     if isinstance(got, Tensor):
         raise NotYet("the function returns one tensor: expected a list with the image after each cascade.")
     if not isinstance(got, list | tuple) or not all(isinstance(image, Tensor) for image in got):

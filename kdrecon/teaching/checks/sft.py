@@ -16,7 +16,7 @@ def branch(answer: object) -> str:
 
     def path(names: str) -> Tensor:
         networks = {"T": sft.teacher, "S": sft.student}
-        blocks = [networks[letter].blocks[int(number) - 1] for letter, number in names.split()]
+        blocks = [networks[name[0]].blocks[int(name[1]) - 1] for name in names.split()]
         return DCCNN(names, blocks, sft.teacher.fidelity)(x_u, y, mask)
 
     with torch.no_grad():

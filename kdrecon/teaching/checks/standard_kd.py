@@ -13,8 +13,8 @@ def attention_loss(answer: object) -> str:
     s, t = (random(3, 4, 5, 6, seed=k) * torch.tensor([1.0, 2.0, 4.0])[:, None, None, None] for k in (1, 2))
     s, t = s - 0.3, t - 0.3
 
-    def unit(q, **norm):
-        return q / q.norm(keepdim=True, **norm)
+    def unit(q: Tensor, dim: int | None = None) -> Tensor:
+        return q / q.norm(dim=dim, keepdim=True)
 
     q_s, q_t = (maps.square().sum(1).flatten(1) for maps in (s, t))
     sums_s, sums_t = (maps.sum(1).square().flatten(1) for maps in (s, t))
@@ -66,7 +66,7 @@ def distillation_loss(answer: object) -> str:
     s, t = ([random(2, 3, 6, 6, seed=k).requires_grad_()] for k in (2, 3))
     w = 0.25
 
-    def compare(students, teachers):
+    def compare(students: list[Tensor], teachers: list[Tensor]) -> Tensor:
         return (students[0] - teachers[0]).square().mean()
 
     got, l1, kd = call(answer, x, x_student, s, t, compare, w), (x - x_student).abs().mean(), compare(s, t)

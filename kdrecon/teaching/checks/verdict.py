@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def exercise(check: Callable[..., str]) -> Callable[..., Verdict]:
     """Turn a check, which raises NotYet with a hint or returns what to take home, into one that returns a Verdict."""
 
     @wraps(check)
-    def verdict(*answers) -> Verdict:
+    def verdict(*answers: object) -> Verdict:
         if len(answers) != 1:
             return Verdict(False, f"{len(answers)} answers were given: expected one, as in the cell of the exercise.")
         try:
@@ -54,7 +55,7 @@ def exercise(check: Callable[..., str]) -> Callable[..., Verdict]:
     return verdict
 
 
-def call(function, *arguments):
+def call(function: object, *arguments: object) -> Any:
     """What the student's function returns.
 
     Raises:
@@ -75,7 +76,7 @@ def call(function, *arguments):
     return result
 
 
-def tensor(value, like: Tensor) -> Tensor:
+def tensor(value: object, like: Tensor) -> Tensor:
     """The value as a tensor of the shape of ``like``, without a graph.
 
     Raises:
@@ -94,7 +95,7 @@ def tensor(value, like: Tensor) -> Tensor:
     return value.detach()
 
 
-def number(value) -> Tensor:
+def number(value: object) -> Tensor:
     """The value as a scalar tensor, float64, without a graph.
 
     Raises:
@@ -109,20 +110,20 @@ def number(value) -> Tensor:
     return torch.tensor(float(value), dtype=torch.float64)
 
 
-def rule_out(got, wrong: dict, tolerance: float = 1e-4) -> None:
+def rule_out(got: object, wrong: dict[str, Any], tolerance: float = 1e-4) -> None:
     """Raise NotYet with the hint of the first typical wrong value that the answer equals; ``wrong`` is hint -> value."""
     for hint, value in wrong.items():
         if _same(got, torch.as_tensor(value), tolerance):
             raise NotYet(hint)
 
 
-def equal(got: Tensor, want, hint: str, tolerance: float = 1e-4) -> None:
+def equal(got: Tensor, want: Any, hint: str, tolerance: float = 1e-4) -> None:
     """Raise NotYet with the hint unless the answer equals what is wanted."""
     if not _same(got, torch.as_tensor(want), tolerance):
         raise NotYet(f"the values are not the expected ones: {hint}.")
 
 
-def kind(value) -> str:
+def kind(value: object) -> str:
     """What a value is, for a sentence."""
     if value is None:
         return "nothing (None)"
@@ -133,7 +134,7 @@ def kind(value) -> str:
     return f"of type {type(value).__name__}"
 
 
-def _same(got, want: Tensor, tolerance: float) -> bool:
+def _same(got: object, want: Tensor, tolerance: float) -> bool:
     if not isinstance(got, Tensor) or got.shape != want.shape or got.is_complex() != want.is_complex():
         return False
     precision = torch.complex128 if want.is_complex() else torch.float64

@@ -21,7 +21,7 @@ TERM_COLOURS = {
     "student": COLOURS["student"],
     "imitation": "#882255",
 }
-STYLE = {
+STYLE: dict = {
     "figure.dpi": 100,
     "savefig.dpi": 100,
     "font.size": 10,

@@ -57,7 +57,7 @@ def map_rows(
     columns: list[str],
     label: str,
     cmap: str = "magma",
-    cells: dict | None = None,
+    cells: dict[str, list[str]] | None = None,
 ) -> Figure:
     """Maps in a grid on one colour scale: a row for each name, a column for each map.
 
@@ -95,7 +95,7 @@ def matrix_pairs(pairs: dict[str, tuple[np.ndarray, np.ndarray]], rows: str, col
     with style():
         size = (min(12, 5.2 * len(pairs)), 2.9)
         figure = plt.figure(figsize=size, layout="constrained")
-        for part, (title, pair) in zip(np.atleast_1d(figure.subfigures(1, len(pairs))), pairs.items()):
+        for part, (title, pair) in zip(figure.subfigures(1, len(pairs), squeeze=False)[0], pairs.items()):
             axes = part.subplots(1, 2)
             low, high = min(m.min() for m in pair), max(m.max() for m in pair)
             for ax, name, matrix in zip(axes, ("teacher", "student"), pair):

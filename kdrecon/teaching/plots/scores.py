@@ -1,5 +1,7 @@
 """What networks reach: quality slice by slice, against speed, and with either teacher."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,9 +12,19 @@ from kdrecon.teaching.plots.colours import COLOURS, colour, style
 
 
 def lines(
-    x, curves: dict[str, list], xlabel: str, ylabel: str, xscale: str = "linear", mark_best: bool = False
+    x: Sequence[float] | np.ndarray,
+    curves: dict[str, list],
+    xlabel: str,
+    ylabel: str,
+    xscale: str = "linear",
+    mark_best: bool = False,
 ) -> Figure:
-    """Curves over one axis, labelled at their right end; mark_best puts a dot on each one's maximum."""
+    """Curves over one axis, labelled at their right end; mark_best puts a dot on each one's maximum.
+
+    Args:
+        x: n values.
+        curves: name -> n values.
+    """
     with style():
         figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
         for (name, values), tone in zip(curves.items(), np.linspace(0, 0.6, len(curves))):
@@ -70,10 +82,9 @@ def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figur
         for kind, tone in COLOURS.items():
             names = [name for name in ms if colour(name) == tone]
             if names:
-                values = [[table[name] for name in names] for table in (ms, psnr)]
-                distilled = "KD" in kind
-                look = {"marker": "o" if distilled else "D", "edgecolor": "white" if distilled else "black"}
-                ax.scatter(*values, s=60, color=tone, label=kind, zorder=2 if distilled else 3, **look)
+                x, y = ([table[name] for name in names] for table in (ms, psnr))
+                marker, edge, order = ("o", "white", 2) if "KD" in kind else ("D", "black", 3)
+                ax.scatter(x, y, s=60, color=tone, label=kind, marker=marker, edgecolor=edge, zorder=order)
         ax.set(xlabel="time a slice (ms)", ylabel=f"mean {PSNR.heading}", xlim=(0, 1.15 * max(ms.values())))
         ax.set_title("to the left is faster, up is better")
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -23,15 +23,15 @@ def curves(history: pd.DataFrame, terms: list[str] | None = None, title: str = "
         terms: the columns to draw besides validation_l1; by default all loss terms.
     """
     fixed = {"epoch", "lr", "total", "seconds"}
-    terms = terms or [name for name in history if name not in fixed and not name.startswith("validation_")]
+    terms = terms or [name for name in map(str, history) if name not in fixed and not name.startswith("validation_")]
     with style():
         figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
         for term in terms:
-            line = {"color": TERM_COLOURS.get(term), "lw": 3.5 if term == "teacher" else 1.5}  # its branches lie on it
-            ax.plot(history.epoch, history[term], marker="o", ms=3, label=f"training: {term}", **line)
+            tone, width = TERM_COLOURS.get(term), 3.5 if term == "teacher" else 1.5  # its branches lie on it
+            ax.plot(history.epoch, history[term], marker="o", ms=3, label=f"training: {term}", color=tone, lw=width)
         ax.plot(history.epoch, history.validation_l1, "k--", marker="s", ms=3, label="validation L1")
         ax.set(xlabel="epoch", ylabel="loss", yscale="log", title=title)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params("x", integer=True)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
@@ -46,12 +46,12 @@ def validation_curves(histories: dict[str, pd.DataFrame]) -> Figure:
         figure, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
         kinds = [colour(name) for name in histories]
         for k, (name, history) in enumerate(histories.items()):
-            line = {"marker": "osD^vP"[k % 6], "ls": ("-", "--", "-.", ":")[k % 4], "lw": 1.5 if k else 2.5}
+            marker, dashes, width = "osD^vP"[k % 6], ("-", "--", "-.", ":")[k % 4], 1.5 if k else 2.5
             paler = 0.6 * kinds[:k].count(kinds[k]) / kinds.count(kinds[k])
             tone = paler + (1 - paler) * np.array(to_rgb(kinds[k]))
-            ax.plot(history.epoch, history.validation_l1, color=tone, ms=4, label=name, **line)
+            ax.plot(history.epoch, history.validation_l1, dashes, color=tone, lw=width, marker=marker, ms=4, label=name)
         ax.set(xlabel="epoch", ylabel="validation L1")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params("x", integer=True)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
@@ -133,7 +133,7 @@ def unfolding(passes: np.ndarray, teacher: str = "teacher", student: str = "stud
     return figure
 
 
-def _chain(ax: Axes, y: float, letter: str, blocks: Sequence[int], face: str, end: str) -> None:
+def _chain(ax: Axes, y: float, letter: str, blocks: Sequence[int] | np.ndarray, face: str, end: str) -> None:
     for k in blocks:
         ax.text(k + 1, y, f"{letter}{k + 1}", ha="center", va="center", weight="bold", fontsize=12,
                 bbox={"boxstyle": "round,pad=0.45", "fc": face, "ec": "none"})  # fmt: skip

@@ -44,8 +44,8 @@ def undersampling_explorer(x: Tensor) -> Explorer:
 def _undersampling(x: Tensor) -> Panels:
     top, scale = float(x.max()), _log_limits(x)
 
-    def panels(acceleration, centre_lines, mask_type, seed):
-        mask = _mask(tuple(x.shape), mask_type, acceleration, centre_lines, seed)
+    def panels(acceleration: float, centre_lines: int | None, mask_type: str, seed: int) -> list[Panel]:
+        mask = _mask((x.shape[0], x.shape[1]), mask_type, acceleration, centre_lines, seed)
         x_u, y = undersample(x, mask)
         return [
             Panel(f"mask, {acceleration_factor(mask):.2f}-fold", np.fft.fftshift(mask.numpy()), (0, 1)),
@@ -103,7 +103,7 @@ def _brush(x: Tensor) -> Panels:
     k, scale = fft2(x), _log_limits(x)
     rows, columns = (torch.fft.fftfreq(n, 1 / n) for n in x.shape)
 
-    def panels(keep, region, row, column, size):
+    def panels(keep: bool, region: str, row: int, column: int, size: int) -> list[Panel]:
         down, right = (rows - row).abs()[:, None].expand(x.shape), (columns - column).abs()[None].expand(x.shape)
         inside = {
             "disc": down**2 + right**2 < size**2,

@@ -47,7 +47,7 @@ def _cascade(models: dict[str, DCCNN], batch: MeasuredBatch) -> Panels:
         stages[name] = [image[0, 0].cpu().numpy() for image in images]
     top = float(target.max())
 
-    def panels(model, cascade):
+    def panels(model: str, cascade: int) -> list[Panel]:
         images = stages[model][2 * cascade - 2 : 2 * cascade + 1]
         start = "zero-filled" if cascade == 1 else f"after cascade {cascade - 1}"
         names = (start, f"proposal of CNN {cascade}", "after data fidelity")
@@ -96,7 +96,7 @@ def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[Measure
     targets = [batch.x[0, 0].cpu().numpy() for batch in batches]
     norm = targets[0].size ** 0.5  # so that 1 is the root mean square of a map
 
-    def panels(student, cascade, layer, number):
+    def panels(student: str, cascade: int, layer: str, number: int) -> list[Panel]:
         t, s = (maps[number - 1][cascade - 1, LAYERS.index(layer)] for maps in (theirs, ours[student]))
         difference = np.abs(t - s)
         top = float(np.percentile([t, s], 99.5)) * norm
@@ -122,8 +122,8 @@ def _attention_maps(model: DCCNN, batch: MeasuredBatch) -> np.ndarray:
     first, last = tap_layers("ends", model.depth)
     layers = [j - 1 for j in (first, *tap_layers("middle", model.depth), last)]
     _, maps = model.features(batch.x_u[:1], batch.y[:1], batch.mask, layers)
-    maps = [[attention_map(cascade[j].after.float()) for j in layers] for cascade in maps]
-    return np.array([[m.reshape(batch.x.shape[-2:]).cpu().numpy() for m in row] for row in maps])
+    taps = [[tap.after.float() for j in layers if (tap := cascade[j])] for cascade in maps]
+    return np.array([[attention_map(z).reshape(z.shape[-2:]).cpu().numpy() for z in row] for row in taps])
 
 
 def reconstruction_figure(
@@ -156,7 +156,7 @@ def reconstruction_browser(target: np.ndarray, reconstructions: dict[str, np.nda
 
 
 def _reconstructions(target: np.ndarray, reconstructions: dict[str, np.ndarray]) -> Panels:
-    def panels(model, number, window, level, gain):
+    def panels(model: str, number: int, window: float, level: float, gain: float) -> list[Panel]:
         x, p = target[number - 1], reconstructions[model][number - 1]
         grey = (level - window / 2, level + window / 2)
         scores = f"{PSNR.quantity(x, p)}, {SSIM.quantity(x, p)}"
