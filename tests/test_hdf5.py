@@ -245,6 +245,15 @@ for path in sys.argv[1:]:
 """
 
 
+def test_a_chunk_of_another_size_by_the_index_is_read_as_it_is(tmp_path):
+    content = texts(tmp_path / "1.h5", chunks=(1,))
+    for tree in re.finditer(b"TREE\1", bytes(content)):
+        content[tree.start() + 24 : tree.start() + 28] = struct.pack("<I", 2000)
+    (tmp_path / "1.h5").write_bytes(content)
+    command = [sys.executable, "-c", READ_ALL, tmp_path / "1.h5"]
+    assert not subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+
+
 def test_a_global_heap_whose_objects_never_end_is_refused(tmp_path):
     content = texts(tmp_path / "sound.h5")
     heap = content.index(b"GCOL") + 16

@@ -134,8 +134,8 @@ class File:
         places = [] if filters else list(_varying(kind))
         for stored in _stored(self.path, dataset) if places else ():
             for place, size in places:
-                counts = stored.reshape(-1, kind.get_size())[:, place : place + 4].copy().view("<u4")
-                if (longest := int(counts.max()) * size) > room:
+                counts = stored[:, place : place + 4].copy().view("<u4")
+                if (longest := int(counts.max(initial=0)) * size) > room:
                     raise InputError(
                         f"{self.path}: {name} says that one of its entries has {longest} bytes: expected no more than the "
                         f"file, {room}; get it again, or write it anew"
@@ -247,14 +247,17 @@ def _varying(kind: h5py.h5t.TypeID, place: int = 0) -> Iterator[tuple[int, int]]
 
 
 def _stored(path: Path, dataset: h5py.Dataset) -> Iterator[np.ndarray]:
-    """The bytes of an array without filters as they lie in the file, of which parts of varying length point elsewhere."""
+    """The entries of an array without filters as they lie in the file, (entries, bytes), uint8, chunk by chunk."""
+    size, starts = dataset.id.get_type().get_size(), [dataset.id.get_offset()]
     if dataset.chunks:
-        chunks = []
-        dataset.id.chunk_iter(chunks.append)
-        for chunk in chunks:
-            yield np.frombuffer(dataset.id.read_direct_chunk(chunk.chunk_offset)[1], np.uint8)
-    elif start := dataset.id.get_offset():
-        yield np.fromfile(path, np.uint8, dataset.id.get_storage_size(), offset=start)
+        starts = []
+        dataset.id.chunk_iter(lambda chunk: starts.append(chunk.byte_offset))
+    with open(path, "rb") as file:
+        for start in filter(None, starts):
+            file.seek(start)
+            yield np.frombuffer(file.read(size * math.prod(dataset.chunks or dataset.shape)), np.uint8).reshape(
+                -1, size
+            )
 
 
 def _is_hard(group: h5py.Group, name: bytes) -> bool:
