@@ -452,7 +452,7 @@ from kdrecon.distillation import FORMS
 from kdrecon.training import gradient_norms
 
 forms, start = FORMS[lab.switches.kd_form], {}
-for key in [key for key in methods if forms[key].taps] or ["at"]:  # IKD has no second term
+for key in [key for key in methods if key in forms] or ["at"]:  # IKD has no second term
     torch.manual_seed(seed)
     fresh = lab.new_student()
     objective = distil(fresh, teacher.model, key, kd_form=lab.switches.kd_form).to(lab.device)
@@ -478,8 +478,8 @@ start[["w", "gradient ratio"]].map("{:.2g}".format)
 # data set, or a teacher of few epochs, the ratio is another one, as you can see. Every training writes these norms to
 # `gradient_norms.json` in its experiment folder.
 #
-# The library has nine more methods. `list(METHODS)` names them, `print(METHODS["rkd"].__doc__)` explains one, and the
-# parameter `methods` takes any.
+# The library has nine more methods: eight compare maps (`list(METHODS)` names them, `print(METHODS["rkd"].__doc__)` explains
+# one), and `ikd` mixes the cascades of both networks instead. The parameter `methods` takes any.
 
 # %% [markdown]
 # ## Distil

@@ -6,11 +6,12 @@ import pytest
 import torch
 from helpers import slices, weights
 
-from kdrecon.distillation import METHODS
+from kdrecon.distillation import METHODS, method_keys
+from kdrecon.distillation.registry import WITHOUT_MAPS
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.training.loop import fit
-from kdrecon.training.objectives import Distillation, Interactive, distil
+from kdrecon.training.objectives import OBJECTIVES, Distillation, Interactive, distil, traits_of
 from kdrecon.training.recipe import Recipe
 
 
@@ -83,5 +84,10 @@ def test_a_continued_training_goes_on_drawing_where_it_was(tmp_path, monkeypatch
     assert torch.equal(run("cut", 3), whole)
 
 
-def test_registered_like_any_method():
-    assert METHODS["ikd"].min_batch == 1 and METHODS["ikd"].weight > 0
+def test_methods_that_are_an_objective_of_their_own():
+    assert tuple(OBJECTIVES) == WITHOUT_MAPS == ("ikd",) and method_keys() == [*METHODS, "ikd"]
+    assert traits_of("ikd") == (1.0, 1, True)  # the weight stands in the checkpoints of version 0.1
+    assert traits_of("sp", "released") == (0.2, 2, False)
+    for switches in ({"stage": "features"}, {"alpha": 0.5}):
+        with pytest.raises(InputError, match="'ikd' has a single loss term"):
+            distil(dc_cnn("D3C5"), dc_cnn("D5C5"), "ikd", **switches)

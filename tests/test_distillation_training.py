@@ -4,15 +4,18 @@ import pytest
 import torch
 from helpers import LAST_BIAS, maps, method, objective, slices, weights
 
-from kdrecon.distillation import METHODS
-from kdrecon.models.dccnn import dc_cnn
+from kdrecon.distillation import method_keys
+from kdrecon.models.blocks import CNNBlock
+from kdrecon.models.dccnn import DCCNN, dc_cnn
+from kdrecon.physics.fidelity import DataFidelity
 from kdrecon.training.loop import fit
+from kdrecon.training.objectives import distil
 from kdrecon.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=4, precision="fp32")  # five slices: the last batch of an epoch is one slice
 
 
-@pytest.mark.parametrize("key", METHODS)
+@pytest.mark.parametrize("key", method_keys())
 def test_a_training_moves_the_student_and_own_parts_alone(key, tmp_path):
     made, train = objective(key), slices()
     before = {name: value.clone() for name, value in made.state_dict().items()}
@@ -26,7 +29,7 @@ def test_a_training_moves_the_student_and_own_parts_alone(key, tmp_path):
     assert best.keys() == dc_cnn("D3C5").state_dict().keys()
 
 
-@pytest.mark.parametrize("key", METHODS)
+@pytest.mark.parametrize("key", method_keys())
 def test_a_teacher_whose_maps_are_dead_gives_finite_losses(key):
     made, batch = objective(key), slices().batch(torch.arange(4))
     for block in made.teacher.blocks:
@@ -38,6 +41,14 @@ def test_a_teacher_whose_maps_are_dead_gives_finite_losses(key):
     loss.total.backward()
     assert loss.total.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.network.parameters())
+
+
+@pytest.mark.parametrize("key", ["fitnets", "ft", "vid"])
+def test_own_parts_are_as_wide_as_the_maps(key):
+    blocks = ([CNNBlock(depth, width=8) for _ in range(2)] for depth in (3, 5))
+    made, batch = distil(*(DCCNN("narrow", b, DataFidelity()) for b in blocks), key), slices().batch(torch.arange(3))
+    made.prepare(batch)
+    assert made(batch).terms["distillation"].isfinite()
 
 
 @pytest.mark.parametrize("key", ["ft", "vid"])

@@ -7,3 +7,4 @@ from .registry import FORMS as FORMS
 from .registry import METHODS as METHODS
 from .registry import RELEASED as RELEASED
 from .registry import get_method as get_method
+from .registry import method_keys as method_keys

@@ -40,7 +40,6 @@ METHODS = Registry(
         "kdsvd": "spectral.SingularVectors",
         "nst": "features.NeuronSelectivity",
         "rkd": "relational.RelationalDistillation",
-        "ikd": "interactive.Interactive",
     }
 )
 RELEASED = Registry(
@@ -53,15 +52,21 @@ RELEASED = Registry(
     }
 )
 FORMS = {"paper": METHODS, "released": RELEASED}
+WITHOUT_MAPS = ("ikd",)  # methods that are an objective of their own: kdrecon.training.objectives.OBJECTIVES
+
+
+def method_keys() -> list[str]:
+    """The keys of all methods that a student can be distilled with."""
+    return [*METHODS, *WITHOUT_MAPS]
 
 
 def check_method(key: str, form: str = "paper") -> None:
-    """Raise InputError for a method or form that :func:`get_method` does not know."""
+    """Raise InputError for a method or a form that is not there, or a method that has no such form."""
     if form not in FORMS:
         raise InputError(f"kd_form {form!r} is unknown: expected one of {', '.join(FORMS)}")
-    if key not in METHODS:
-        raise InputError(f"method {shown(key)} is unknown: expected one of {', '.join(METHODS)}")
-    if key not in FORMS[form]:
+    if key not in method_keys():
+        raise InputError(f"method {shown(key)} is unknown: expected one of {', '.join(method_keys())}")
+    if form != "paper" and key not in FORMS[form]:
         known = ", ".join(FORMS[form])
         raise InputError(f"method {shown(key)} has no {form} form: expected one of {known}, or kd_form 'paper'")
 
@@ -74,7 +79,11 @@ def get_method(key: str, form: str = "paper") -> "type[Method]":
         form: "paper" or "released".
 
     Raises:
-        InputError: no such method or form, or a method that has no released form.
+        InputError: no such method or form, or a method that has no released form, or none that compares maps.
     """
     check_method(key, form)
+    if key in WITHOUT_MAPS:
+        raise InputError(
+            f"method {key!r} compares no feature maps: expected kdrecon.training.objectives.distil to build it"
+        )
     return FORMS[form][key]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from kdrecon.distillation.registry import get_method
+from kdrecon.distillation.registry import check_method
 from kdrecon.errors import InputError, shown
 from kdrecon.models.dccnn import count_parameters
 from kdrecon.models.sft import SFT
@@ -103,7 +103,7 @@ def _experiment(
     if ("teacher_checkpoint" in arguments or method or teacher) and not (method and teacher):
         raise InputError(f"{path} holds a distilled student: expected --method and --teacher, which it does not tell")
     if method:
-        get_method(method)
+        check_method(method)
     if teacher not in ("", *TEACHERS):
         raise InputError(f"teacher {teacher!r} is unknown: expected one of {', '.join(TEACHERS)}")
     if isinstance(network, SFT):

@@ -13,7 +13,6 @@ import torch
 from kdrecon.data.slices import Slices
 from kdrecon.data.slices import memory_limit as default_memory_limit
 from kdrecon.data.splits import has_split, load_split
-from kdrecon.distillation.registry import get_method
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
@@ -27,7 +26,7 @@ from kdrecon.storage.places import SHIPPED, project_root
 from kdrecon.storage.records import read_json
 from kdrecon.training.logs import Listener
 from kdrecon.training.loop import CONTINUED, fit
-from kdrecon.training.objectives import Objective
+from kdrecon.training.objectives import Objective, traits_of
 from kdrecon.training.recipe import resolve_precision
 
 
@@ -189,7 +188,7 @@ class Laboratory:
     def _config(self, experiment: Experiment) -> dict:
         config = {**experiment.config(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}
         if experiment.method:
-            config["weight"] = get_method(experiment.method, experiment.switches.kd_form).weight
+            config["weight"] = traits_of(experiment.method, experiment.switches.kd_form).weight
         return config
 
     def _ready(self, wanted: Experiment) -> Network | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
-from kdrecon.distillation.registry import METHODS, check_method, get_method
+from kdrecon.distillation.registry import check_method, method_keys
 from kdrecon.errors import InputError, shown
 from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import plain_name, project_root
@@ -86,7 +86,7 @@ class Parameters:
         plain_name("dataset", self.dataset, "sample")
         plain_name("acceleration", self.acceleration, "4x")
         if not self.methods:
-            raise InputError(f"methods = []: expected at least one of {', '.join(METHODS)}")
+            raise InputError(f"methods = []: expected at least one of {', '.join(method_keys())}")
         form = self.chosen.kd_form
         for key in self.methods:
             check_method(key, form)
@@ -99,17 +99,19 @@ class Parameters:
         """Raise InputError for what PyTorch and the methods themselves know: a GPU, the least batch, the schedules."""
         import torch
 
+        from kdrecon.training.objectives import traits_of
+
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
         chosen = self.chosen
         for key in self.methods:
-            method = get_method(key, chosen.kd_form)
+            method = traits_of(key, chosen.kd_form)
             if method.min_batch > self.batch_size:
                 raise InputError(
                     f"batch_size = {self.batch_size} with method {key!r}: it compares the samples of a batch and "
                     f"needs at least {method.min_batch}; raise batch_size or drop the method"
                 )
-            if not method.taps and (chosen.schedule != "joint" or chosen.alpha):
+            if method.single_term and (chosen.schedule != "joint" or chosen.alpha):
                 raise InputError(
                     f"method {key!r} has a single loss term: expected schedule 'joint' and alpha 0, found "
                     f"{chosen.schedule!r} and {chosen.alpha}; drop the method or the switches"
@@ -190,7 +192,7 @@ def typed(name: str, value, expected):
             str: "text", int: "an integer", float: "a number", int | str: "an integer or text", bool: "true or false",
             dict: "names and values, such as {fidelity: hermitian}",
         }.get(expected, "a list of names")  # fmt: skip
-        extra = f", such as [{', '.join(METHODS)}]" if isinstance(expected, types.GenericAlias) else ""
+        extra = f", such as [{', '.join(method_keys())}]" if isinstance(expected, types.GenericAlias) else ""
         raise InputError(f"{name} = {shown(value)}: expected {wanted}{extra}")
     return value
 

@@ -1,6 +1,7 @@
 """What a training run minimises: one class per kind of training, all with the same two calls."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdrecon.distillation.base import select, tap_layers
-from kdrecon.distillation.registry import get_method
+from kdrecon.distillation.registry import check_method, get_method
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN
 from kdrecon.models.sft import SFT, sft_loss
@@ -20,6 +21,14 @@ class Loss(NamedTuple):
 
     total: Tensor
     terms: dict[str, Tensor]
+
+
+class Traits(NamedTuple):
+    """What is known of a distillation method before its objective is built."""
+
+    weight: float  # w of its loss term
+    min_batch: int  # slices in the smallest batch that it learns from
+    single_term: bool = False  # of its loss: then there are neither stages nor alpha
 
 
 class Objective(nn.Module):
@@ -107,12 +116,11 @@ class Distillation(Objective):
         self.network = self.evaluated = student
         self.teacher = _frozen(teacher, student)
         self.alpha, self.stage = alpha, stage
-        self.method = get_method(method, kd_form)(cascades=len(student.blocks))
-        if not self.method.taps:
-            raise InputError(
-                f"method {method!r} compares no feature maps: expected kdrecon.training.objectives.distil to build it"
-            )
-        self.register_buffer("sigma", torch.ones(len(student.blocks), len(tap_layers(self.method.taps, student.depth))))
+        compared = get_method(method, kd_form)
+        layers = tap_layers(compared.taps, student.depth)
+        channels = student.blocks[0].convs[layers[0] - 1].out_channels
+        self.method = compared(channels, cascades=len(student.blocks))
+        self.register_buffer("sigma", torch.ones(len(student.blocks), len(layers)))
 
     def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
         if self.stage == "reconstruction":
@@ -162,15 +170,21 @@ class Interactive(Objective):
     Args:
         student: the network to train.
         teacher: the frozen network, as many cascades and the same data fidelity.
+        alpha, stage: as in :class:`Distillation`; the single term of the loss leaves no choice.
 
     Raises:
+        InputError: another alpha or stage.
         ValueError: the numbers of cascades or the data-fidelity modes differ.
 
     Source: Fu et al. 2020 (arXiv 2007.01476), where blocks of a classifier are swapped.
     """
 
-    def __init__(self, student: DCCNN, teacher: DCCNN):
+    traits = Traits(weight=1.0, min_batch=1, single_term=True)
+
+    def __init__(self, student: DCCNN, teacher: DCCNN, alpha: float = 0.0, stage: str = "joint"):
         super().__init__()
+        if alpha or stage != "joint":
+            raise InputError("method 'ikd' has a single loss term: expected schedule 'joint' and alpha 0")
         self.network = self.evaluated = student
         self.teacher = _frozen(teacher, student)
 
@@ -191,23 +205,39 @@ class Interactive(Objective):
         return Loss(loss, {"reconstruction": loss})
 
 
-def distil(student: DCCNN, teacher: DCCNN, method: str, **switches) -> Objective:
-    """The objective of a distillation method: :class:`Interactive` for "ikd", else :class:`Distillation`.
+OBJECTIVES = {"ikd": Interactive}  # methods that are an objective of their own; all others are a Distillation
+
+
+def traits_of(method: str, kd_form: str = "paper") -> Traits:
+    """What a method states of itself, whatever its objective.
+
+    Raises:
+        InputError: no such method or form.
+    """
+    if method in OBJECTIVES:
+        return OBJECTIVES[method].traits
+    chosen = get_method(method, kd_form)
+    return Traits(chosen.weight, chosen.min_batch)
+
+
+def distil(
+    student: DCCNN, teacher: DCCNN, method: str, kd_form: str = "paper", alpha: float = 0.0, stage: str = "joint"
+) -> Objective:
+    """The objective of a distillation method: its own in :data:`OBJECTIVES`, else :class:`Distillation`.
 
     Args:
         student: the network to train.
         teacher: the frozen network, as many cascades.
-        method: key of :data:`kdrecon.distillation.METHODS`.
-        **switches: of :class:`Distillation`; "ikd" has one loss term and takes the defaults alone.
+        method: one of :func:`kdrecon.distillation.method_keys`.
+        kd_form, alpha, stage: see :class:`Distillation`.
 
     Raises:
         InputError: no such method or form, or another stage or alpha for "ikd".
+        ValueError: the networks do not fit each other.
     """
-    if get_method(method, switches.get("kd_form", "paper")).taps:
-        return Distillation(student, teacher, method, **switches)
-    if switches.get("stage", "joint") != "joint" or switches.get("alpha", 0):
-        raise InputError(f"method {method!r} has a single loss term: expected schedule 'joint' and alpha 0")
-    return Interactive(student, teacher)
+    check_method(method, kd_form)
+    build = OBJECTIVES.get(method) or partial(Distillation, method=method, kd_form=kd_form)
+    return build(student, teacher, alpha=alpha, stage=stage)
 
 
 def _frozen(teacher: DCCNN, student: DCCNN) -> DCCNN:
