@@ -14,9 +14,9 @@ from kdrecon.data.images import Values, image_faults
 from kdrecon.data.splits import SPLITS
 from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError, shown
+from kdrecon.physics.datasets import FAMILY
 from kdrecon.physics.sampling import (
     ACCELERATIONS,
-    FAMILY,
     gaussian_mask,
     generated_lines,
     mask_for,

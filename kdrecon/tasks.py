@@ -29,19 +29,17 @@ class Baseline(nn.Module):
     """What there is without a network, in a network's clothes.
 
     Attributes:
-        name: in records, where it stands for architecture and role.
-        title: in tables and figures.
+        name: in records, where it stands for architecture and role; a key of :data:`kdrecon.choices.BASELINES`.
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]
 
 
 class Task(Protocol):
     """What a network is given and what it shall return.
 
     Attributes:
-        baseline: what it is compared with; one of those in :data:`BASELINES`.
+        baseline: what it is compared with.
     """
 
     baseline: ClassVar[type[Baseline]]
@@ -59,14 +57,11 @@ class Task(Protocol):
 class ZeroFilled(Baseline):
     """The zero-filled image x_u."""
 
-    name, title = "zero_filled", "zero-filled"
+    name = "zero_filled"
 
     def forward(self, x_u: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """x_u (B, 1, H, W) as it is given."""
         return x_u
-
-
-BASELINES = {baseline.name: baseline.title for baseline in (ZeroFilled,)}
 
 
 class MeasuredBatch(NamedTuple):

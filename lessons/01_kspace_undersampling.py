@@ -129,13 +129,12 @@ plt.show()
 # lines.
 
 # %%
-from kdrecon.physics import acceleration_factor, published_mask
+from kdrecon.physics import FAMILY, acceleration_factor, published_mask
 
 lines = mask.any(1)
 assert torch.equal(lines, mask.all(1)), "a line is measured as a whole"
-family = "mrbrain" if dataset == "sample" else dataset
 try:
-    published = torch.equal(lab.mask.cpu(), published_mask(family, acceleration))
+    published = torch.equal(lab.mask.cpu(), published_mask(FAMILY.get(dataset, ""), acceleration))
 except ValueError:
     published = False
 generated = f"generated for {n} lines, denser round DC like the published ones"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kdrecon.errors import InputError
 from kdrecon.physics import sampling
+from kdrecon.runs.experiment import usual_resolution
 
 PUBLISHED = {
     ("cardiac", "4x"): ((150, 150), 0, 37), ("cardiac", "5x"): ((150, 150), 0, 30), ("cardiac", "8x"): ((150, 150), 0, 18),
@@ -100,6 +101,11 @@ def test_gaussian_mask():
     assert int(mask.sum()) == 750 and mask[:2, :2].all()
     assert not torch.equal(mask, sampling.gaussian_mask((60, 50), "4x", seed=1))
     assert 0 < mask[0].sum() < 50
+
+
+def test_a_data_set_has_the_size_of_its_published_masks():
+    sizes = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150, "knee": "640x368", "heart": None}
+    assert {name: usual_resolution(name) for name in sizes} == sizes
 
 
 def test_mask_for_takes_the_published_mask_where_it_fits():

@@ -1,3 +1,4 @@
+from .datasets import FAMILY as FAMILY
 from .fidelity import DataFidelity as DataFidelity
 from .fidelity import Measurement as Measurement
 from .fourier import centred_fft2 as centred_fft2

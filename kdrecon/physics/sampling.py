@@ -4,10 +4,7 @@ A mask is a bool tensor (H, W), True where k-space is sampled, unshifted: DC at 
 lines along the phase-encoding axis and everything along the other one.
 """
 
-import tomllib
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 
 import numpy as np
 import torch
@@ -16,21 +13,10 @@ from torch import Tensor
 
 from kdrecon.choices import MASK_TYPES
 from kdrecon.errors import InputError
+from kdrecon.physics.datasets import FAMILY, published_lines, usual_size
 from kdrecon.physics.fourier import fft2, ifft2
 
 ACCELERATIONS = ("4x", "5x", "8x")
-FAMILY = {
-    "sample": "mrbrain",
-    "mrbrain": "mrbrain",
-    "cardiac": "cardiac",
-    "sunnybrook": "cardiac",
-    "knee": "knee",
-}
-
-
-@cache
-def _published() -> dict:
-    return tomllib.loads(resources.files("kdrecon.physics").joinpath("masks.toml").read_text(encoding="utf-8"))
 
 
 def published_mask(family: str, acceleration: str) -> Tensor:
@@ -47,10 +33,10 @@ def published_mask(family: str, acceleration: str) -> Tensor:
         InputError: unknown family or acceleration.
     """
     try:
-        entry = _published()[family][acceleration]
+        entry = published_lines()[family][acceleration]
     except KeyError:
         raise InputError(
-            f"no published mask {family!r} at {acceleration!r}: families are {', '.join(sorted(_published()))}, "
+            f"no published mask {family!r} at {acceleration!r}: families are {', '.join(sorted(published_lines()))}, "
             f"accelerations {', '.join(ACCELERATIONS)}"
         ) from None
     return _from_lines(tuple(entry["shape"]), entry["axis"], entry["lines"])
@@ -162,9 +148,8 @@ def mask_for(
     shape = (shape[0], shape[1])
     if mask_type == "gaussian":
         return gaussian_mask(shape, acceleration)
-    family = FAMILY.get(dataset)
-    if family and tuple(_published()[family][acceleration]["shape"]) == shape:
-        return published_mask(family, acceleration)
+    if usual_size(dataset) == shape:
+        return published_mask(FAMILY[dataset], acceleration)
     return generated_lines(dataset, acceleration, shape, format_version)
 
 

@@ -10,7 +10,7 @@ from kdrecon.errors import InputError, shown
 from kdrecon.models.dccnn import count_parameters
 from kdrecon.models.sft import SFT
 from kdrecon.released.weights import Checkpoint, read_released
-from kdrecon.runs.experiment import RESOLUTION, TEACHERS, Experiment
+from kdrecon.runs.experiment import TEACHERS, Experiment, usual_resolution
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.record import Record, read_record, write_record
 from kdrecon.runs.switches import Switches, matched_start
@@ -47,7 +47,7 @@ def import_checkpoint(
     """
     found = read_released(path)
     place = _place(found.arguments, path, dataset, acceleration)
-    experiment = _experiment(found, path, place, resolution or RESOLUTION.get(place[0], 0), method, teacher)
+    experiment = _experiment(found, path, place, resolution or usual_resolution(place[0]) or 0, method, teacher)
     folder = experiment.folder(run_root)
     folder = folder.with_name(f"{folder.name}_released")
     evaluated = found.network.teacher if isinstance(found.network, SFT) else found.network

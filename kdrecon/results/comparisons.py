@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kdrecon.choices import BASELINES
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, SSIM
 from kdrecon.results.evaluation import evaluated
@@ -50,7 +51,7 @@ class Configuration:
 
 
 def configurations(run_root: Path) -> list[Configuration]:
-    """The evaluated networks of a run, those that differ in the seed alone together; without the zero-filled baseline.
+    """The evaluated networks of a run, those that differ in the seed alone together; without the baseline.
 
     Raises:
         InputError: the folder holds no evaluated experiment.
@@ -58,7 +59,7 @@ def configurations(run_root: Path) -> list[Configuration]:
     found: dict[str, Configuration] = {}
     for _, record, scores in evaluated(run_root):
         key = identity(record)
-        if key["model"] != "zero_filled":
+        if key["model"] not in BASELINES:
             configuration = found.setdefault(json.dumps(key, sort_keys=True), Configuration(key))
             configuration.scores[record.experiment.seed] = scores
             configuration.steps = max(configuration.steps, record.steps or 0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from kdrecon.choices import BASELINES
 from kdrecon.metrics import HFN, METRICS, NMSE, PSNR, PUBLISHED, SSIM, VIF
 from kdrecon.results.names import network_name
 from kdrecon.results.published import IDENTIFYING
@@ -59,7 +60,7 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
     Settings that are the same in all rows are left out.
     """
     described = ["model", "network", "teacher", "method", "init", "epochs", "best_epoch"]
-    trained = summary[summary.model != "zero_filled"]
+    trained = summary[~summary.model.isin(BASELINES)]
     settings = summary.columns[: summary.columns.get_loc("parameters")]
     described += [name for name in settings if name not in described and trained[name].nunique() > 1]
     table = summary[described].copy()
@@ -107,7 +108,7 @@ def formatted_published(table: pd.DataFrame) -> pd.DataFrame:
     several = table.acceleration.nunique() > 1
     shown = pd.DataFrame({"source": table.source + (", " + table.acceleration if several else "")})
     shown["network"] = [network_name(row, [row]) for row in table[IDENTIFYING].to_dict("records")]
-    shown["architecture"] = table.network.replace("zero_filled", "")
+    shown["architecture"] = table.network.replace(list(BASELINES), "")
     for metric in PUBLISHED:
         for place, column in (("published", f"published_{metric.name}"), ("here", metric.name)):
             values = table[column] if column in table else pd.Series(np.nan, table.index)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from kdrecon.choices import BASELINES
 from kdrecon.runs.experiment import ROLES, sides
 from kdrecon.runs.record import Record
 from kdrecon.runs.switches import matched_start
@@ -34,7 +35,7 @@ def network_name(network: dict, others: list[dict]) -> str:
         others: identities of all networks of the table, this one among them. The usual value is the most frequent
             one among those with the same role (a control is a student), and for init the paper's.
     """
-    kind = {"sft_teacher": "SFT teacher", "zero_filled": "zero-filled"}.get(network["model"], network["model"])
+    kind = ({"sft_teacher": "SFT teacher"} | BASELINES).get(network["model"], network["model"])
     if network["method"]:
         kind = f"{'SFT-KD' if network['teacher'] == 'sft' else 'Std-KD'} {method_name(network['method'])}"
     role = "student" if network["model"] == "control" else network["model"]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from kdrecon.choices import BASELINES
 from kdrecon.metrics import PUBLISHED
-from kdrecon.runs.experiment import RESOLUTION
+from kdrecon.runs.experiment import usual_resolution
 from kdrecon.runs.switches import Switches, matched_start
 from kdrecon.training.recipe import Recipe
 
@@ -32,7 +33,7 @@ def published() -> pd.DataFrame:
     for block in tomllib.loads(SOURCE.read_text(encoding="utf-8"))["figures"]:
         network = {key: block[key] for key in ("source", "dataset", "acceleration")}
         student, teacher = block.get("student_network", "D3C5"), block.get("teacher_network", "D5C5")
-        alone = {"zero_filled": "zero_filled", "teacher": teacher, "student": student, "sft_teacher": teacher}
+        alone = {name: name for name in BASELINES} | {"teacher": teacher, "student": student, "sft_teacher": teacher}
         network |= {"teacher_network": teacher, "teacher": "", "method": "", "init": "random"}
         for role, architecture in alone.items():
             if role in block:
@@ -91,9 +92,9 @@ def _same(figure: dict, own: dict) -> bool:
 
 def _status(figure: dict, own: dict) -> str:
     """ "reproduced", or what was not as in the paper."""
-    resolution = RESOLUTION[figure["dataset"]]
+    resolution = usual_resolution(figure["dataset"])
     departures = [f"{own['resolution']} pixels, not {resolution}"] * (own["resolution"] != resolution)
-    if own["model"] != "zero_filled":
+    if own["model"] not in BASELINES:
         recipe = Recipe(lr=LEARNING_RATES[_paper(figure)])
         wanted = {name: getattr(recipe, name) for name in ("epochs", "batch_size", "lr")}
         departures += [f"{name} {own[name]:g}, not {value:g}" for name, value in wanted.items() if own[name] != value]

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from kdrecon.choices import BASELINES
 from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
 from kdrecon.results.comparisons import AGAINST, write_comparisons
@@ -95,7 +96,7 @@ def write_report(
 
 def _about(summary: pd.DataFrame) -> dict[str, Any]:
     """What the head of the page says of data and trainings."""
-    first, trained = summary.iloc[0], summary[summary.model != "zero_filled"]
+    first, trained = summary.iloc[0], summary[~summary.model.isin(BASELINES)]
     height, width = sides(first.resolution)
     return {
         "data": f"{first.dataset}, {first.acceleration}, {height} x {width}, {first.split} split",

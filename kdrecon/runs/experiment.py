@@ -6,15 +6,16 @@ import re
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
+from kdrecon.choices import BASELINES
 from kdrecon.distillation.registry import METHODS
 from kdrecon.errors import InputError, shown
+from kdrecon.physics.datasets import usual_size
 from kdrecon.runs.parameters import Parameters, typed
 from kdrecon.runs.switches import Switches, matched_start
 from kdrecon.storage.places import NAME
 from kdrecon.training.recipe import Recipe
 
-RESOLUTION = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150, "knee": "640x368"}
-ROLES = ("zero_filled", "teacher", "student", "sft_teacher", "control")
+ROLES = (*BASELINES, "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
 DISTILLED = {"standard": "kd", "sft": "sftkd"}  # what the kind of a distilled student begins with, by its teacher
@@ -34,6 +35,12 @@ def resolution_of(shape: tuple[int, int]) -> int | str:
     """How records and folder names write the size (H, W) of images: N for N x N, else "HxW"."""
     height, width = shape
     return height if height == width else f"{height}x{width}"
+
+
+def usual_resolution(dataset: str) -> int | str | None:
+    """That of the data set's stored images, which the papers keep; None for a data set of one's own."""
+    size = usual_size(dataset)
+    return size and resolution_of(size)
 
 
 def sides(resolution: int | str) -> tuple[int, int]:
@@ -58,8 +65,8 @@ class Experiment:
 
     Attributes:
         resolution: N of N x N images; "HxW", such as "640x368", of others.
-        architecture: such as "D3C5"; "zero_filled" for the baseline.
-        role: "zero_filled", "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
+        architecture: such as "D3C5"; the name of the baseline.
+        role: that of the baseline, "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
         teacher: for a distilled student "standard" or "sft", else "".
         method: key of the distillation method, else "".
         init: first weights of the network: "random" or "sft" (the student blocks of the SFT training).
@@ -90,9 +97,8 @@ class Experiment:
     ) -> "Experiment":
         """The network with a role in a run with these parameters, for images of this resolution."""
         s = p.chosen
-        architecture = {
-            "zero_filled": "zero_filled", "teacher": s.teacher_network, "sft_teacher": s.teacher_network
-        }.get(role, s.student_network)  # fmt: skip
+        networks = {"teacher": s.teacher_network, "sft_teacher": s.teacher_network}
+        architecture = role if role in BASELINES else networks.get(role, s.student_network)
         return cls(
             p.dataset, p.acceleration, resolution, p.epochs, p.batch_size, p.lr, p.seed, architecture, role,
             teacher, method, init, precision=p.precision, switches=s.acting_on(role, teacher, init),
@@ -167,15 +173,15 @@ class Experiment:
             InputError: a value that is no part of a plain name, so that the folder could lie elsewhere.
         """
         paper = {
-            "resolution": RESOLUTION.get(self.dataset),
+            "resolution": usual_resolution(self.dataset),
             **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr", "precision")},
             "init": matched_start(self.teacher),
             "teacher_origin": "",
         }
         name, seed = f"{self.architecture}_{self.kind}", f"_seed-{self.seed}"
         changed = {key: getattr(self, key) for key, value in paper.items() if getattr(self, key) != value}
-        if self.role == "zero_filled":
-            name, seed, changed = "zero_filled", "", {"resolution": self.resolution}
+        if self.role in BASELINES:
+            name, seed, changed = self.role, "", {"resolution": self.resolution}
         changed |= self.switches.changed()
         name += "".join(f"_{key}-{'true' if value is True else value}" for key, value in changed.items())
         parts = str(self.dataset), f"acc_{self.acceleration}", f"{name}{seed}"

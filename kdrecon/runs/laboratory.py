@@ -123,7 +123,7 @@ class Laboratory:
 
     def zero_filled(self) -> Network:
         """The baseline without a network."""
-        experiment = replace(self.experiment("zero_filled"), epochs=0)
+        experiment = replace(self.experiment(self.train.task.baseline.name), epochs=0)
         folder = experiment.folder(self.parameters.run_folder)
         if not read_record(folder):
             write_record(Record(self._config(experiment), parameters=0, finished=True), folder)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 
-from kdrecon.choices import FIDELITIES, IMITATIONS, MASK_TYPES, SFT_TERMS
+from kdrecon.choices import BASELINES, FIDELITIES, IMITATIONS, MASK_TYPES, SFT_TERMS
 from kdrecon.distillation.registry import FORMS
 from kdrecon.errors import InputError, shown
 from kdrecon.models.architectures import network_shape
@@ -111,7 +111,7 @@ class Switches:
         Args:
             role, teacher, init: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
         """
-        names = ("mask_type",) if role == "zero_filled" else EVERY_NETWORK
+        names = ("mask_type",) if role in BASELINES else EVERY_NETWORK
         if role == "sft_teacher":
             names += ("student_network", *SFT_TRAINING)
         if "sft" in (teacher, init):

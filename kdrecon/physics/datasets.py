@@ -1,0 +1,31 @@
+"""The data sets of the papers and ours: whose published masks each has, and thereby the usual size of its images.
+
+Read without PyTorch. The published figures name their data sets likewise (kdrecon/results/published.toml).
+"""
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any
+
+FAMILY = {  # of published masks, by data set
+    "sample": "mrbrain",
+    "mrbrain": "mrbrain",
+    "cardiac": "cardiac",
+    "sunnybrook": "cardiac",
+    "knee": "knee",
+}
+
+
+@cache
+def published_lines() -> dict[str, dict[str, dict[str, Any]]]:
+    """The published masks by family and acceleration: shape (H, W), axis of the lines, and their numbers."""
+    return tomllib.loads(resources.files("kdrecon.physics").joinpath("masks.toml").read_text(encoding="utf-8"))
+
+
+def usual_size(dataset: str) -> tuple[int, int] | None:
+    """The size (H, W) of a data set's images, which its published masks fit; None for a data set without any."""
+    if dataset not in FAMILY:
+        return None
+    height, width = published_lines()[FAMILY[dataset]]["4x"]["shape"]
+    return height, width
