@@ -1,6 +1,7 @@
 """Every exercise: solution, stub, typical wrong answers and nonsense, without running notebooks."""
 
 import ast
+import itertools
 
 import jupytext
 import numpy as np
@@ -43,12 +44,13 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def answered(name, stub):
+def answer_of(name, stub=False):
+    """What stands between the brackets of the check after the stub, or the solution, has run."""
     imports, *parts, check = EXERCISES[name]
     scope = {}
     exec(imports, scope)
     exec(parts[0 if stub else 1], scope)
-    return eval(check, scope)
+    return scope[check.partition("(")[2].removesuffix(")")]
 
 
 def test_every_check_has_its_exercise():
@@ -57,7 +59,7 @@ def test_every_check_has_its_exercise():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_solutions_are_right_and_stubs_are_not_yet(name):
-    solved, unsolved = answered(name, stub=False), answered(name, stub=True)
+    solved, unsolved = (getattr(checks, name)(answer_of(name, stub)) for stub in (False, True))
     assert solved.right, solved
     assert repr(solved).startswith("right: ")
     assert not unsolved.right
@@ -93,6 +95,14 @@ def test_nonsense_gets_a_sentence(name, nonsense):
     assert isinstance(verdict, Verdict)
     assert not verdict.right and verdict.message.endswith(".")
     assert "could not be checked" not in verdict.message, verdict
+
+
+@pytest.mark.parametrize("nonsense", [key for key, value in NONSENSE.items() if callable(value)])
+@pytest.mark.parametrize("name", [name for name in NAMES if callable(answer_of(name))])
+def test_nonsense_after_a_right_answer_gets_a_sentence(name, nonsense):
+    answers = itertools.chain([answer_of(name)], itertools.repeat(NONSENSE[nonsense]))
+    verdict = getattr(checks, name)(lambda *arguments: next(answers)(*arguments))
+    assert verdict.right or "could not be checked" not in verdict.message, verdict
 
 
 def test_an_error_is_told_with_its_line():

@@ -148,6 +148,14 @@ def test_imports_stand_where_they_are_first_needed():
             imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
             imported = {alias.asname or alias.name for node in imports for alias in node.names}
             used = {node.id for node in nodes if isinstance(node, ast.Name)}
+            faces = {
+                node.module
+                for node in imports
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("kdrecon")
+            }
+            assert all(face.count(".") < 2 for face in faces), (
+                f"{path.name} imports from within a package: {cell.source}"
+            )
             assert not imported & known and bool(imported) <= bool(imported & used), f"{path.name}: {cell.source}"
             known |= imported
 

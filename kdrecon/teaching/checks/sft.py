@@ -6,7 +6,7 @@ from torch import Tensor
 from kdrecon.models.dccnn import DCCNN
 from kdrecon.models.sft import SFT
 from kdrecon.teaching.checks.inputs import measured, network, random
-from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, rule_out, tensor
+from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, numbers, rule_out, tensor
 
 
 @exercise
@@ -53,9 +53,7 @@ def sft_loss(answer: object) -> str:
         raise NotYet(
             "the function returns one number: expected the three terms, return l_teacher, l_student, l_imitation."
         )
-    if not isinstance(got, list | tuple) or len(got) != 3:
-        raise NotYet(f"the function returns {kind(got)}: expected three terms, L_T, L_S and L_imit.")
-    values = torch.stack([number(term) for term in got])
+    values = numbers(got, 3, "three terms, L_T, L_S and L_imit")
     squares = [(a - b).square().mean() for a, b in ((x, x_teacher), (x, x_branches), (x_teacher, x_branches))]
     rule_out(values, {
         "the branches are summed: L_S and L_imit are means over the N - 1 branches.": torch.stack([l_t, 3 * l_s, 3 * l_i]),
@@ -82,10 +80,8 @@ def sft_loss(answer: object) -> str:
 @exercise
 def block_calls(answer: object) -> str:
     """(n cascades) -> (student block calls one by one, batched)."""
-    got = call(answer, 5)
-    if not isinstance(got, list | tuple) or len(got) != 2:
-        raise NotYet(f"the function returns {kind(got)}: expected two numbers, one by one and batched.")
-    got = torch.stack([number(value) for value in got])
+    both = "two numbers, one by one and batched"
+    got = numbers(call(answer, 5), 2, both)
     rule_out(got[:1], {
         "S_1 is counted, but no branch passes it: the longest branch has n - 1 blocks.": torch.tensor([15.0]),
         "there are n - 1 branches, but they are not equally long: branch i passes n - i blocks.": torch.tensor([20.0]),
@@ -96,6 +92,6 @@ def block_calls(answer: object) -> str:
         "the two numbers are swapped.": torch.tensor([4.0, 10.0]),
     })  # fmt: skip
     for n in (2, 5, 6):
-        values = torch.stack([number(value) for value in call(answer, n)])
+        values = numbers(call(answer, n), 2, both)
         equal(values, torch.tensor([n * (n - 1) / 2, n - 1.0]), f"it does not hold for n = {n}: count in the figure")
     return "the work grows with n squared one by one, with n batched; the sums inside are the same."

@@ -3,7 +3,7 @@
 import torch
 
 from kdrecon.teaching.checks.inputs import network
-from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, rule_out
+from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, numbers, rule_out
 
 
 @exercise
@@ -47,10 +47,7 @@ def start(answer: object) -> str:
 def effects(answer: object) -> str:
     """(psnr[teacher, start]) -> (effect of the teacher, effect of the start), means over the other factor."""
     psnr = {("standard", "random"): 30.0, ("standard", "sft"): 30.1, ("sft", "random"): 30.4, ("sft", "sft"): 30.9}
-    got = call(answer, dict(psnr))
-    if not isinstance(got, list | tuple) or len(got) != 2:
-        raise NotYet(f"the function returns {kind(got)}: expected two numbers, of the teacher and of the start.")
-    got = torch.stack([number(value) for value in got])
+    got = numbers(call(answer, dict(psnr)), 2, "two numbers, of the teacher and of the start")
     rule_out(got, {
         "this is SFT-KD minus Std-KD, twice: teacher and start differ there. Change one at a time.":
             torch.tensor([0.9, 0.9]),

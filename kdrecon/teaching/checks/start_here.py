@@ -42,7 +42,7 @@ def shared_subjects(answer: object) -> str:
         raise NotYet("these are all subjects (the union): expected only those in both splits (the intersection).")
     if set(got) == set(train) - set(test):
         raise NotYet("these are the subjects of the first split alone (a difference): expected those in both.")
-    if set(got) != {"ben"} or set(call(answer, ["anna"], ["dora"])) != set():
+    if set(got) != {"ben"} or call(answer, ["anna"], ["dora"]) not in (set(), [], ()):
         raise NotYet(f"for train {train} and test {test} the answer is {sorted(map(str, got))}: expected ben alone.")
     if not isinstance(got, set | frozenset):
         raise NotYet("the subjects are right, but in a list: return a set, in which nobody stands twice.")

@@ -110,6 +110,17 @@ def number(value: object) -> Tensor:
     return torch.tensor(float(value), dtype=torch.float64)
 
 
+def numbers(value: object, count: int, expected: str) -> Tensor:
+    """So many numbers as a tensor (count,), float64, without a graph.
+
+    Raises:
+        NotYet: no list or tuple of so many, or one of them is no real, finite number.
+    """
+    if not isinstance(value, list | tuple) or len(value) != count:
+        raise NotYet(f"the function returns {kind(value)}: expected {expected}.")
+    return torch.stack([number(item) for item in value])
+
+
 def rule_out(got: object, wrong: dict[str, Any], tolerance: float = 1e-4) -> None:
     """Raise NotYet with the hint of the first typical wrong value that the answer equals; ``wrong`` is hint -> value."""
     for hint, value in wrong.items():
