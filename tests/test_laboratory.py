@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +14,16 @@ from filelock import FileLock
 
 from kdrecon import metrics, results
 from kdrecon.app import cli
+from kdrecon.distillation.registry import method_keys
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.results import evaluation
 from kdrecon.results.evaluation import damaged
 from kdrecon.results.report import write_report
-from kdrecon.runs.experiment import KINDS
+from kdrecon.runs.experiment import Experiment, kinds
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, load_network, open_network, start_from_sft, weights_hash
+from kdrecon.runs.parameters import Parameters
 from kdrecon.storage.files import alone_in
 
 TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
@@ -244,8 +247,21 @@ def test_one_network_is_trained_by_name_after_what_it_needs(tmp_path, capsys):
 
 
 def test_every_kind_of_training_is_what_its_name_says(lab):
-    for name, (role, teacher, method) in KINDS.items():
+    assert {f"{kind}-{method}" for kind in ("kd", "sftkd") for method in method_keys()} < kinds().keys()
+    for name, (role, teacher, method) in kinds().items():
         assert lab.experiment(role, teacher, method).kind == name
+
+
+def test_a_network_is_built_of_its_experiment_and_what_that_needs():
+    """Neither data nor a folder: nothing can be trained, read or written."""
+    make = functools.partial(Experiment.of, Parameters(preset="kd_mri"), 32)
+    sft, student = build(make("sft_teacher")).network, make("student", "sft", "at", "sft")
+    random = torch.get_rng_state()
+    stages = [build(student, sft.teacher, sft.student, stage) for stage in student.stages]
+    assert [objective.stage for objective in stages] == ["features", "reconstruction"]
+    assert len({weights_hash(objective.network) for objective in stages}) == 1
+    assert torch.equal(stages[0].network.blocks[1].convs[0].weight, sft.student.blocks[1].convs[0].weight)
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 @pytest.mark.parametrize("name", ["", "at", "kd", "zero_filled", "control", "control-teacher", "control-control-kd-at"])

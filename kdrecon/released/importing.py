@@ -50,21 +50,6 @@ def import_checkpoint(
     experiment = _experiment(found, path, place, resolution or usual_resolution(place[0]) or 0, method, teacher)
     folder = experiment.folder(run_root)
     folder = folder.with_name(f"{folder.name}_released")
-    evaluated = found.network.teacher if isinstance(found.network, SFT) else found.network
-    record = Record(
-        config=experiment.config(),
-        parameters=count_parameters(evaluated),
-        finished=True,
-        origin="released",
-        best_epoch=found.epoch,
-        precision="fp32",
-        layout="contiguous",
-        others={
-            "validation_l1": found.validation_l1,
-            "released": {"file": path.name, "arguments": found.arguments},
-            "environment": environment(),
-        },
-    )
     state = {"model": found.network.state_dict(), "epoch": found.epoch, "validation_l1": found.validation_l1}
     if (present := folder / "best_model.pt").exists():
         before = read_weights(present, state["model"])
@@ -74,9 +59,27 @@ def import_checkpoint(
             )
         if (kept := read_record(folder)) and kept.finished:
             return folder
-    save_checkpoint(state | {"config": record.config}, folder / "best_model.pt")
-    write_record(record, folder)
+    save_checkpoint(state | {"config": experiment.config()}, folder / "best_model.pt")
+    write_record(_record(found, experiment, path.name), folder)
     return folder
+
+
+def _record(found: Checkpoint, experiment: Experiment, file: str) -> Record:
+    evaluated = found.network.teacher if isinstance(found.network, SFT) else found.network
+    return Record(
+        config=experiment.config(),
+        parameters=count_parameters(evaluated),
+        finished=True,
+        origin="released",
+        best_epoch=found.epoch,
+        precision="fp32",
+        layout="contiguous",
+        others={
+            "validation_l1": found.validation_l1,
+            "released": {"file": file, "arguments": found.arguments},
+            "environment": environment(),
+        },
+    )
 
 
 def _place(arguments: dict, path: Path, dataset: str, acceleration: str) -> tuple[str, str]:

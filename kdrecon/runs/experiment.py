@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 from kdrecon.choices import BASELINES
-from kdrecon.distillation.registry import METHODS
+from kdrecon.distillation.registry import method_keys
 from kdrecon.errors import InputError, shown
 from kdrecon.physics.datasets import usual_size
 from kdrecon.runs.parameters import Parameters, typed
@@ -19,13 +19,6 @@ ROLES = (*BASELINES, "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 INITS = ("random", "sft")
 DISTILLED = {"standard": "kd", "sft": "sftkd"}  # what the kind of a distilled student begins with, by its teacher
-KINDS = {  # of training, by name: role, teacher and method
-    **{
-        name: (role, "", "")
-        for name, role in {"teacher": "teacher", "student": "student", "sft": "sft_teacher"}.items()
-    },
-    **{f"{kind}-{key}": ("student", teacher, key) for teacher, kind in DISTILLED.items() for key in METHODS},
-}
 CONTROL = "control-"  # begins the name of the control of a distilled student, such as control-sftkd-at
 KEYS = {"architecture": "model"}  # what config.json calls a field, where that is not its name
 LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
@@ -49,12 +42,19 @@ def sides(resolution: int | str) -> tuple[int, int]:
     return int(height), int(width or height)
 
 
+def kinds() -> dict[str, tuple[str, str, str]]:
+    """Role, teacher and method of each kind of training, by its name."""
+    alone = {"teacher": ("teacher", "", ""), "student": ("student", "", ""), "sft": ("sft_teacher", "", "")}
+    keys = method_keys()
+    return alone | {f"{name}-{key}": ("student", kind, key) for kind, name in DISTILLED.items() for key in keys}
+
+
 def check_name(name: str) -> None:
-    """Raise InputError for a name that is neither one of KINDS nor that of a control."""
-    controlled = name.removeprefix(CONTROL)
-    if controlled not in KINDS or name != controlled and not KINDS[controlled][2]:
+    """Raise InputError for a name that is neither that of a kind of training nor that of a control."""
+    known, controlled = kinds(), name.removeprefix(CONTROL)
+    if controlled not in known or name != controlled and not known[controlled][2]:
         raise InputError(
-            f"network {shown(name)} is unknown: expected one of {', '.join(KINDS)}; or, of one that is distilled, its "
+            f"network {shown(name)} is unknown: expected one of {', '.join(known)}; or, of one that is distilled, its "
             f"control, such as {CONTROL}sftkd-at"
         )
 
@@ -99,9 +99,10 @@ class Experiment:
         s = p.chosen
         networks = {"teacher": s.teacher_network, "sft_teacher": s.teacher_network}
         architecture = role if role in BASELINES else networks.get(role, s.student_network)
+        names = ("dataset", "acceleration", "epochs", "batch_size", "lr", "seed", "precision")
         return cls(
-            p.dataset, p.acceleration, resolution, p.epochs, p.batch_size, p.lr, p.seed, architecture, role,
-            teacher, method, init, precision=p.precision, switches=s.acting_on(role, teacher, init),
+            **{name: getattr(p, name) for name in names}, resolution=resolution, architecture=architecture, role=role,
+            teacher=teacher, method=method, init=init, switches=s.acting_on(role, teacher, init),
         )  # fmt: skip
 
     @classmethod

@@ -16,7 +16,7 @@ from kdrecon.data.splits import has_split, load_split
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
-from kdrecon.runs.experiment import CONTROL, INITS, KINDS, TEACHERS, Experiment, check_name, resolution_of
+from kdrecon.runs.experiment import CONTROL, INITS, TEACHERS, Experiment, check_name, kinds, resolution_of
 from kdrecon.runs.networks import Network, build, open_network, read_log
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.record import Record, read_record, write_record
@@ -137,7 +137,7 @@ class Laboratory:
         """The network of that name: teacher, student, sft, kd-METHOD, sftkd-METHOD, or the control of a distilled one.
 
         Args:
-            name: one of :data:`kdrecon.runs.experiment.KINDS`, or "control-" and one of a distilled student.
+            name: of :func:`kdrecon.runs.experiment.kinds`, or "control-" and one of a distilled student.
             ready: as in :meth:`teacher`; what the network needs is ready where the parameters say so.
 
         Raises:
@@ -146,7 +146,7 @@ class Laboratory:
         check_name(name)
         if name.startswith(CONTROL):
             return self.control(self.named(name.removeprefix(CONTROL)))
-        role, teacher, method = KINDS[name]
+        role, teacher, method = kinds()[name]
         return self.distilled(method, teacher, ready=ready) if method else self.network(self.experiment(role), ready)
 
     def network(self, experiment: Experiment, ready: bool | None = None) -> Network:
