@@ -10,10 +10,10 @@ import typer
 
 from data_prep.registry import SOURCES
 from kdrecon.app import console
-from kdrecon.storage.places import project_root
+from kdrecon.storage.places import SAMPLES, datasets, of_the_checkout
 
 app = console.application(__doc__)
-Out = Annotated[Path, typer.Option(help="folder that receives the data set")]
+Out = Annotated[Path | None, typer.Option(help="folder that receives the data set; datasets by default")]
 
 
 @app.command("sample")
@@ -21,9 +21,12 @@ def sample_command(
     source: Annotated[
         Path | None, typer.Argument(help="folder with the two source packages; pip and apt-get fetch them if left out")
     ] = None,
-    out: Annotated[Path, typer.Option(help="folder that receives sample/")] = project_root() / "data_prep" / "samples",
+    out: Annotated[
+        Path | None, typer.Option(help="folder that receives sample/; by default where the library has it")
+    ] = None,
 ) -> None:
     """Rebuild the embedded sample from the two public packages it was taken from, byte for byte."""
+    out = out or of_the_checkout(SAMPLES)
     from data_prep import sample
 
     sample.build(source, out)
@@ -45,7 +48,7 @@ def check_command(folder: Annotated[Path, typer.Argument(help="of a data set, su
 def prepare_command(
     kind: type,
     source: dict,
-    out: Out = project_root() / "datasets",
+    out: Out = None,
     name: Annotated[str, typer.Option(help="of the data set and its folder; the source's own unless given")] = "",
     acceleration: Annotated[
         list[str], typer.Option("--acceleration", "-a", help="4x, 5x, 8x, ...; repeat it for several")
@@ -67,7 +70,7 @@ def prepare_command(
     options = Options(
         name, tuple(acceleration), mask, size, slices, foreground, split, seed, keep_names, skip_bad, jobs, all_in
     )
-    outcome = prepare(kind(**source), out, options)
+    outcome = prepare(kind(**source), out or datasets(), options)
     for title, messages in (("left out, unusable:", outcome.left_out), ("faults in the result:", outcome.faults)):
         if messages:
             print(title, *messages, sep="\n  ", file=sys.stderr)

@@ -12,9 +12,11 @@ from filelock import FileLock
 
 from kdrecon import data
 from kdrecon.app import batch, cli
+from kdrecon.app.cli import choose_notebooks
 from kdrecon.data.splits import SPLITS
 from kdrecon.errors import InputError
 from kdrecon.runs.parameters import read_parameters
+from kdrecon.storage.places import notebooks
 
 METHODS = ["at", "cc", "fitnets", "fsp", "sp"]
 
@@ -22,7 +24,7 @@ METHODS = ["at", "cc", "fitnets", "fsp", "sp"]
 def test_a_run_leaves_everything_it_promises(tiny_run):
     out, done = tiny_run
     assert done.returncode == 0, done.stderr
-    names = [path.stem for path in batch.choose_notebooks(batch.NOTEBOOKS)]
+    names = [path.stem for path in choose_notebooks(notebooks())]
     assert re.findall(r"\[\d/8\] (\w+): done, \d+ s", done.stdout) == names and len(names) == 8
     for name in names:
         text = (out / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
@@ -87,7 +89,7 @@ def test_notebooks_are_not_executed_into_themselves(tmp_path):
     notebook(tmp_path / "notebooks", "00_fine", "print('fine')")
     before = (tmp_path / "notebooks" / "00_fine.ipynb").read_bytes()
     with pytest.raises(InputError, match="holds the notebooks that are to be executed: .*choose another --out"):
-        batch.run(read_parameters(TINY, []), tmp_path, batch.choose_notebooks(tmp_path / "notebooks"))
+        batch.run(read_parameters(TINY, []), tmp_path, choose_notebooks(tmp_path / "notebooks"))
     assert [p.name for p in tmp_path.iterdir()] == ["notebooks"]
     assert (tmp_path / "notebooks" / "00_fine.ipynb").read_bytes() == before
 
@@ -98,10 +100,10 @@ def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     notebook(books, "00_fine", "print('fine')")
     notebook(books, "01_broken", "assert run_root == '', run_root")
     with pytest.raises(batch.NotebookFailed, match="01_broken failed in cell .*AssertionError"):
-        batch.run(parameters, out, batch.choose_notebooks(books))
+        batch.run(parameters, out, choose_notebooks(books))
     assert "AssertionError" in (out / "notebooks" / "01_broken.html").read_text(encoding="utf-8")
     notebook(books, "01_broken", "print('mended')")
-    batch.run(parameters, out, batch.choose_notebooks(books))
+    batch.run(parameters, out, choose_notebooks(books))
     printed = capsys.readouterr().out
     assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_broken: done" in printed
 
@@ -112,7 +114,7 @@ def test_a_network_that_cannot_be_read_has_its_notebooks_run_again(tmp_path, cap
     folder = tmp_path / "out" / "experiments" / "sample" / "acc_4x" / "D3C5_student"
     folder.mkdir(parents=True)
     for _ in range(2):
-        batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+        batch.run(parameters, tmp_path / "out", choose_notebooks(books))
         (folder / "best_model.pt").touch()  # and its record is lost
     printed = capsys.readouterr()
     assert printed.out.count("00_fine: done") == 2
@@ -133,12 +135,10 @@ def test_a_run_without_evaluated_networks_names_what_it_has_written(tmp_path, ca
 def test_choosing_notebooks(tmp_path):
     for name in ("00_a", "01_b", "02_c"):
         notebook(tmp_path / "books", name, "1")
-    stems = [
-        [p.stem for p in batch.choose_notebooks(tmp_path / "books", *choice)] for choice in (("01", ""), ("", "02"))
-    ]
+    stems = [[p.stem for p in choose_notebooks(tmp_path / "books", *choice)] for choice in (("01", ""), ("", "02"))]
     assert stems == [["01_b", "02_c"], ["02_c"]]
     with pytest.raises(InputError, match="--from 07: expected the number of a notebook, one of 00, 01, 02"):
-        batch.choose_notebooks(tmp_path / "books", "07")
+        choose_notebooks(tmp_path / "books", "07")
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):

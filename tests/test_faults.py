@@ -20,6 +20,7 @@ from test_batch import notebook
 
 from kdrecon import data
 from kdrecon.app import batch
+from kdrecon.app.cli import choose_notebooks
 from kdrecon.data.splits import dataset_folder
 from kdrecon.errors import InputError
 from kdrecon.runs.laboratory import Laboratory
@@ -286,11 +287,11 @@ def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, c
     notebook(books, "00_fine", "print('fine')")
     notebook(books, "01_dying", "import os; os._exit(1)")
     with pytest.raises(batch.NotebookFailed, match="the kernel of 01_dying died"):
-        batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+        batch.run(parameters, tmp_path / "out", choose_notebooks(books))
     record = json.loads((tmp_path / "out" / "notebooks" / "finished.json").read_text(encoding="utf-8"))
     assert record["01_dying"].startswith("failed: the kernel of 01_dying died") and "failed" not in record["00_fine"]
     notebook(books, "01_dying", "print('mended')")
-    batch.run(parameters, tmp_path / "out", batch.choose_notebooks(books))
+    batch.run(parameters, tmp_path / "out", choose_notebooks(books))
     printed = capsys.readouterr().out
     assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_dying: done" in printed
 

@@ -14,11 +14,12 @@ import yaml
 from conftest import TINY
 
 from kdrecon.app import batch
+from kdrecon.app.cli import choose_notebooks
 from kdrecon.runs.parameters import Parameters, read_parameters
-from kdrecon.storage.places import project_root
+from kdrecon.storage.places import notebooks, project_root
 
-NOTEBOOKS = batch.choose_notebooks(batch.NOTEBOOKS)
-SOLUTIONS = batch.choose_notebooks(batch.NOTEBOOKS / "solutions")
+NOTEBOOKS = choose_notebooks(notebooks())
+SOLUTIONS = choose_notebooks(notebooks() / "solutions")
 sys.path.insert(0, str(project_root() / "lessons"))
 import build  # noqa: E402
 

@@ -5,12 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from conftest import TINY
 
+import data_prep.__main__
+import kdrecon
+from data_prep import sample
 from kdrecon.app import batch, cli, console
+from kdrecon.errors import InputError
 from kdrecon.runs.parameters import Parameters
 from kdrecon.storage import places
 from kdrecon.storage.places import project_root
@@ -20,8 +25,9 @@ from kdrecon.storage.places import project_root
 def installed(tmp_path_factory):
     """Python with the packages as pip would install them, without the repository around them."""
     site = tmp_path_factory.mktemp("site")
-    for package in ("kdrecon", "data_prep"):
-        shutil.copytree(places.PACKAGES / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in packaged():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(places.PACKAGES / path, site / path)
     before = contents(site)
 
     def python(*arguments, cwd: Path) -> subprocess.CompletedProcess:
@@ -33,12 +39,41 @@ def installed(tmp_path_factory):
     assert contents(site) == before
 
 
+def packaged() -> set[Path]:
+    """The files that pip installs, seen from the repository: modules, and what pyproject.toml names beside them."""
+    tool = tomllib.loads((places.PACKAGES / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    found = {
+        path
+        for top in ("kdrecon", "data_prep")
+        for package in (places.PACKAGES / top).rglob("__init__.py")
+        for path in package.parent.glob("*.py")
+    }
+    for package, patterns in tool["package-data"].items():
+        found |= {path for pattern in patterns for path in (places.PACKAGES / package).glob(pattern) if path.is_file()}
+    return {path.relative_to(places.PACKAGES) for path in found}
+
+
 def contents(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
-def test_a_run_of_the_installed_library_says_that_it_needs_a_checkout(installed, tmp_path):
-    done = installed("-m", "kdrecon", "run", cwd=tmp_path)
+def test_every_file_of_the_library_is_installed():
+    there = {path for top in ("kdrecon", "data_prep") for path in (places.PACKAGES / top).rglob("*") if path.is_file()}
+    assert packaged() == {path.relative_to(places.PACKAGES) for path in there if path.suffix != ".pyc"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kdrecon run",
+        f"kdrecon run --params {TINY}",
+        "kdrecon train --network student",
+        "kdrecon ship",
+        "data_prep sample",
+    ],
+)
+def test_what_needs_a_checkout_says_so_without_one(command, installed, tmp_path):
+    done = installed("-m", *command.split(), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
     assert "expected to be started in a checkout" in done.stderr and not contents(tmp_path)
 
@@ -56,6 +91,37 @@ print(project_root() == Path.cwd(), environment()["git"])
     done = installed("-c", code, cwd=tmp_path)
     assert done.stdout == "True\nTrue unknown\n", done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
+def test_training_from_a_parameter_file_needs_no_checkout(installed, tmp_path):
+    command = ("kdrecon", "train", "--network", "student", "--params", TINY, "-p", "dataset=mine")
+    done = installed("-m", *command, cwd=tmp_path)
+    assert done.returncode == 2 and f"data set 'mine' is not in {tmp_path / 'datasets'}" in done.stderr
+
+
+def test_runs_do_not_go_where_pip_has_installed_the_library(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "PACKAGES", tmp_path)
+    (tmp_path / "kdrecon").mkdir()
+    monkeypatch.chdir(tmp_path / "kdrecon")
+    assert project_root() == Path.cwd()  # a copy of the library that lies in somebody's own folder
+    (tmp_path / "kdrecon-0.2.0.dist-info").mkdir()
+    with pytest.raises(InputError, match="is where packages are installed: expected a folder of your own"):
+        project_root()
+
+
+def test_the_sample_is_rebuilt_where_the_library_reads_it(monkeypatch):
+    built = []
+    monkeypatch.setattr(sample, "build", lambda source, out: built.append(out))
+    monkeypatch.setattr("sys.argv", ["data_prep", "sample"])
+    with pytest.raises(SystemExit):
+        data_prep.__main__.main()
+    assert built == [places.SAMPLES]
+
+
+@pytest.mark.parametrize("module", ["kdrecon", "data_prep"])
+def test_the_command_line_says_its_version(module):
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, encoding="utf-8")
+    assert (done.returncode, done.stdout) == (0, f"kdrecon {kdrecon.__version__}\n")
 
 
 def test_the_installed_library_finds_the_checkout_it_is_started_in(installed):

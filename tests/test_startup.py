@@ -69,6 +69,23 @@ def test_a_name_that_no_network_has_is_refused_as_fast():
     assert "network 'magic' is unknown: expected one of teacher, student, sft, kd-at" in done.stderr and not loaded
 
 
+MISSPELT = {
+    ("run", "--only", "99"): "--only 99: expected the number of a notebook",
+    ("run", "--params", "nowhere.yaml"): "nowhere.yaml does not exist: expected a parameter file",
+    ("train", "--network", "pupil"): "network 'pupil' is unknown",
+    ("train", "--network", "student", "--seed", "-1"): "seed = -1: expected an integer of at least 0",
+    ("report", "runs/quick", "--against", "student"): "--against 'student': expected name=value",
+    ("score", "targets", "reconstructions", "--out", "table.txt"): "--out table.txt: expected a CSV file",
+}
+
+
+@pytest.mark.parametrize("arguments", MISSPELT, ids=" ".join)
+def test_a_misspelt_option_is_refused_as_early(arguments):
+    done, loaded = started("kdrecon", *arguments)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert MISSPELT[arguments] in done.stderr and not loaded
+
+
 def test_the_library_alone_loads_nothing():
     code = f"{REPORT}; import kdrecon, kdrecon.distillation as d; list(d.METHODS), 'at' in d.METHODS, d.FORMS"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)

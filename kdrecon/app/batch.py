@@ -23,24 +23,11 @@ from kdrecon.results.report import write_results
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.parameters import Parameters
 from kdrecon.storage.files import alone_in, write_json, write_text
-from kdrecon.storage.places import project_root
 from kdrecon.storage.records import read_json
-
-NOTEBOOKS = project_root() / "notebooks"
 
 
 class NotebookFailed(Exception):
     """A notebook stopped with an error; it is kept as far as it came."""
-
-
-def choose_notebooks(folder: Path, first: str = "", only: str = "") -> list[Path]:
-    """The notebooks of a folder in order, from the number ``first`` on, or the one numbered ``only``."""
-    notebooks = sorted(folder.glob("[0-9]*.ipynb"))
-    numbers = [path.name[:2] for path in notebooks]
-    for option, number in (("--from", first), ("--only", only)):
-        if number and number not in numbers:
-            raise InputError(f"{option} {number}: expected the number of a notebook, one of {', '.join(numbers)}")
-    return [p for p, n in zip(notebooks, numbers) if n >= first and only in ("", n)]
 
 
 def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:

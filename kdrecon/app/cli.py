@@ -9,7 +9,7 @@ import typer
 
 from kdrecon.app import console
 from kdrecon.errors import InputError, shown
-from kdrecon.storage.places import checkout
+from kdrecon.storage.places import notebooks, quick_parameters, runs
 
 if TYPE_CHECKING:
     from kdrecon.runs.parameters import Parameters
@@ -30,12 +30,12 @@ def run(
     only: Annotated[str, typer.Option("--only", metavar="NN", help="run this notebook alone")] = "",
 ) -> None:
     """Execute the notebooks in order through papermill: networks, executed notebooks, table and report."""
+    chosen = choose_notebooks(notebooks(), first, only)
     parameters, out = _run(params, out, assignments or [])
     from kdrecon.app import batch
 
-    notebooks = batch.choose_notebooks(batch.NOTEBOOKS, first, only)
     try:
-        left_out = batch.run(parameters, out, notebooks)
+        left_out = batch.run(parameters, out, chosen)
     except batch.NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -83,9 +83,10 @@ def report(
     ] = False,
 ) -> None:
     """Write summary.csv, comparisons.csv and report.html of a run anew."""
+    reference = _assigned("--against", against or [])
     from kdrecon.results.report import write_results
 
-    left_out = write_results(run, _assigned("--against", against or []), volume_wise)
+    left_out = write_results(run, reference, volume_wise)
     print(run / "report.html")
     raise typer.Exit(bool(left_out))
 
@@ -131,11 +132,11 @@ def score(
     volume_wise: Annotated[bool, typer.Option("--volume-wise", help="a row a volume instead of a slice")] = False,
 ) -> None:
     """Score reconstructions that were made elsewhere, slice by slice."""
+    if out and out.suffix.lower() != ".csv":
+        raise InputError(f"--out {out}: expected a CSV file, such as metrics.csv; other files are not overwritten")
     from kdrecon.results.scoring import score_folders
     from kdrecon.storage.files import write_table
 
-    if out and out.suffix.lower() != ".csv":
-        raise InputError(f"--out {out}: expected a CSV file, such as metrics.csv; other files are not overwritten")
     table = score_folders(targets, reconstructions, volume_wise)
     unit = "volume" if volume_wise else "slice"
     if out:
@@ -185,16 +186,25 @@ def ship(
     shipped.ship(epochs, device)
 
 
+def choose_notebooks(folder: Path, first: str = "", only: str = "") -> list[Path]:
+    """The notebooks of a folder in order, from the number ``first`` on, or the one numbered ``only``."""
+    notebooks = sorted(folder.glob("[0-9]*.ipynb"))
+    numbers = [path.name[:2] for path in notebooks]
+    for option, number in (("--from", first), ("--only", only)):
+        if number and number not in numbers:
+            raise InputError(f"{option} {number}: expected the number of a notebook, one of {', '.join(numbers)}")
+    return [p for p, n in zip(notebooks, numbers) if n >= first and only in ("", n)]
+
+
 def _run(params: Path | None, out: Path | None, assignments: list[str]) -> "tuple[Parameters, Path]":
     """Parameters and folder of a run as its options give them."""
     from kdrecon.runs.parameters import read_parameters
 
-    root = checkout()
-    params = params or root / "params" / "quick.yaml"
+    params = params or quick_parameters()
     parameters = read_parameters(params, assignments)
     if parameters.run_root:
         raise InputError(f"run_root = {shown(parameters.run_root)}: expected it empty here; name the folder with --out")
-    return parameters, out or root / "runs" / params.stem
+    return parameters, out or runs() / params.stem
 
 
 def _assigned(option: str, assignments: list[str]) -> dict[str, str]:

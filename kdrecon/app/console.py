@@ -5,11 +5,12 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from kdrecon import __version__
 from kdrecon.errors import InputError
 
 STOPPED = {128 + signal.SIGINT: "Ctrl-C", 128 + signal.SIGTERM: "a request to end"}
@@ -24,10 +25,25 @@ class Commands(TyperGroup):
 
 
 def application(text: str) -> typer.Typer:
-    """An empty command line with this help text."""
-    return typer.Typer(
+    """A command line with this help text and --version, without commands."""
+    app = typer.Typer(
         help=text, cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
     )
+
+    @app.callback()
+    def options(
+        version: Annotated[
+            bool, typer.Option("--version", help="Show the version and exit.", callback=_version)
+        ] = False,
+    ) -> None: ...
+
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kdrecon {__version__}")
+        raise typer.Exit
 
 
 def in_utf8() -> None:

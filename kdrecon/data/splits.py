@@ -17,7 +17,7 @@ from kdrecon.physics.fourier import crop_kspace
 from kdrecon.physics.sampling import mask_for, undersample
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import visible
-from kdrecon.storage.places import SAMPLES, project_root
+from kdrecon.storage.places import SAMPLES, datasets
 from kdrecon.storage.records import normal, read_table
 
 SPLITS = ("train", "validation", "test")
@@ -32,7 +32,7 @@ def dataset_folder(dataset: str, data_root: str = "") -> Path:
         InputError: there is no such folder.
     """
     if not data_root:
-        root = SAMPLES if dataset == "sample" else project_root() / "datasets"
+        root = SAMPLES if dataset == "sample" else datasets()
     elif not os.path.isdir(root := Path(data_root)):
         raise InputError(
             f"data_root {shown(data_root)} is not a folder: expected the folder that holds {dataset}/; check it"

@@ -5,8 +5,9 @@ Read without PyTorch. The published figures name their data sets likewise (kdrec
 
 import tomllib
 from functools import cache
-from importlib import resources
 from typing import Any
+
+from kdrecon.storage.places import LIBRARY
 
 FAMILY = {  # of published masks, by data set
     "sample": "mrbrain",
@@ -20,7 +21,7 @@ FAMILY = {  # of published masks, by data set
 @cache
 def published_lines() -> dict[str, dict[str, dict[str, Any]]]:
     """The published masks by family and acceleration: shape (H, W), axis of the lines, and their numbers."""
-    return tomllib.loads(resources.files("kdrecon.physics").joinpath("masks.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((LIBRARY / "physics" / "masks.toml").read_text(encoding="utf-8"))
 
 
 def usual_size(dataset: str) -> tuple[int, int] | None:

@@ -2,7 +2,6 @@
 
 import tomllib
 from dataclasses import asdict
-from pathlib import Path
 
 import pandas as pd
 
@@ -10,9 +9,10 @@ from kdrecon.choices import BASELINES
 from kdrecon.metrics import PUBLISHED
 from kdrecon.runs.experiment import usual_resolution
 from kdrecon.runs.switches import Switches, matched_start
+from kdrecon.storage.places import LIBRARY
 from kdrecon.training.recipe import Recipe
 
-SOURCE = Path(__file__).parent / "published.toml"
+SOURCE = LIBRARY / "results" / "published.toml"
 FIGURES = tuple(metric.name for metric in PUBLISHED)
 PRESET_OF = {"gayathri2023": "paper", "murugesan2020": "kd_mri"}
 LEARNING_RATES = {"gayathri2023": 1e-3, "murugesan2020": 1e-4}

@@ -20,11 +20,12 @@ from kdrecon.results.published import beside_published, published
 from kdrecon.results.tables import volume_wise, write_summary
 from kdrecon.runs.experiment import sides
 from kdrecon.storage.files import visible, write_table, write_text
+from kdrecon.storage.places import LIBRARY
 from kdrecon.storage.records import read_text
 from kdrecon.training.recipe import Recipe
 
 PAGE = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+    loader=jinja2.FileSystemLoader(LIBRARY / "results", encoding="utf-8"),
     undefined=jinja2.StrictUndefined,
     autoescape=True,
     trim_blocks=True,

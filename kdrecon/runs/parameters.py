@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from kdrecon.distillation.registry import check_method, method_keys
 from kdrecon.errors import InputError, shown
 from kdrecon.runs.switches import Switches
-from kdrecon.storage.places import plain_name, project_root
+from kdrecon.storage.places import plain_name, project_root, runs
 from kdrecon.storage.records import read_text, read_yaml
 from kdrecon.training.recipe import Recipe, check_precision
 
@@ -145,7 +145,7 @@ class Parameters:
     @property
     def run_folder(self) -> Path:
         """The folder that receives experiments/."""
-        return project_root() / (self.run_root or "runs/lab")
+        return project_root() / self.run_root if self.run_root else runs() / "lab"
 
     @property
     def recipe(self) -> Recipe:

@@ -4,8 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from kdrecon.runs.laboratory import Laboratory
-from kdrecon.storage.places import checkout
+from kdrecon.storage.places import SHIPPED, of_the_checkout
 
 
 def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
@@ -17,7 +16,9 @@ def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
     Raises:
         InputError: there is no checkout to write them to.
     """
-    weights = checkout() / "kdrecon" / "weights"
+    weights = of_the_checkout(SHIPPED)
+    from kdrecon.runs.laboratory import Laboratory
+
     with tempfile.TemporaryDirectory() as folder:
         lab = Laboratory(
             epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False

@@ -1,14 +1,18 @@
-"""Where things lie: what is installed with the library, and the folder that runs and data sets go to."""
+"""Where things lie: what is installed with the library, and the folder that runs and data sets go to.
+
+The only module that knows where it lies itself, and how the folders below the root are called.
+"""
 
 import re
 from pathlib import Path
 
 from kdrecon.errors import InputError, shown
 
-PACKAGES = Path(__file__).resolve().parent.parent.parent
-SAMPLES = PACKAGES / "kdrecon" / "data"  # holds sample/
+LIBRARY = Path(__file__).resolve().parent.parent  # the package kdrecon
+PACKAGES = LIBRARY.parent
+SAMPLES = LIBRARY / "data"  # holds sample/
+SHIPPED = LIBRARY / "weights"
 NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w.-]*(?<!\.)", re.IGNORECASE)  # of a file on any system
-SHIPPED = PACKAGES / "kdrecon" / "weights"
 
 
 def project_root() -> Path:
@@ -16,11 +20,31 @@ def project_root() -> Path:
 
     A library that was installed without it uses the checkout that the working folder is in, or else the working folder
     itself: runs and data sets never go where packages are.
+
+    Raises:
+        InputError: the working folder is where pip has installed the library.
     """
     if is_checkout(PACKAGES):
         return PACKAGES
     working = Path.cwd()
-    return next(filter(is_checkout, (working, *working.parents)), working)
+    if root := next(filter(is_checkout, (working, *working.parents)), None):
+        return root
+    if working.is_relative_to(PACKAGES) and any(PACKAGES.glob("kdrecon-*.dist-info")):
+        raise InputError(
+            f"{working} is where packages are installed: expected a folder of your own, which runs and data sets go to; "
+            "change to one and run the same command again"
+        )
+    return working
+
+
+def datasets() -> Path:
+    """The folder of prepared data sets."""
+    return project_root() / "datasets"
+
+
+def runs() -> Path:
+    """The folder of runs; what is done by hand, in notebooks, goes to lab/ there."""
+    return project_root() / "runs"
 
 
 def is_checkout(folder: Path) -> bool:
@@ -40,6 +64,21 @@ def checkout() -> Path:
             "started in a checkout of the repository; get one, change to its folder and run the same command again"
         )
     return root
+
+
+def notebooks() -> Path:
+    """The folder of the notebooks, in a :func:`checkout`."""
+    return checkout() / "notebooks"
+
+
+def quick_parameters() -> Path:
+    """The parameter file of the quick mode, in a :func:`checkout`."""
+    return checkout() / "params" / "quick.yaml"
+
+
+def of_the_checkout(installed: Path) -> Path:
+    """Where a file or folder of the library lies in a :func:`checkout`, to be written anew."""
+    return checkout() / installed.relative_to(PACKAGES)
 
 
 def plain_name(what: str, name: str, example: str) -> str:
