@@ -93,7 +93,7 @@ from kdrecon.teaching import checks, plots, widgets
 def maps_of(model, batch, conv):
     """Feature maps (B, 32, H, W) of one convolution, after ReLU, a list over cascades."""
     with torch.no_grad():
-        _, maps = model.features(batch.x_u, batch.y, batch.mask, [conv])
+        _, maps = model.features(batch.x_u, batch.y, batch.mask, layers=[conv])
     return [cascade[conv].after for cascade in maps]
 
 

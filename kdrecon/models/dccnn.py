@@ -1,7 +1,7 @@
 """DC-CNN and DC-UNet: a cascade of small convolutional networks, each followed by a data-fidelity layer."""
 
 from collections.abc import Container, Iterable, Iterator
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, cast, overload
 
 from torch import Tensor, nn
 
@@ -40,22 +40,27 @@ class DCCNN(nn.Module):
         self.fidelity = fidelity
 
     @property
+    def convs(self) -> list[nn.Conv2d]:
+        """The tapped convolutions of the first block; those of the others are like them."""
+        return list(cast(Iterable[nn.Conv2d], self.blocks[0].convs))
+
+    @property
     def depth(self) -> int:
         """Tapped convolutions of a block."""
-        return len(self.blocks[0].convs)
+        return len(self.convs)
 
     @overload
-    def __call__(self, x_u: Tensor, y: Tensor, mask: Tensor, taps: Literal[False] = False) -> Tensor: ...
+    def __call__(self, x_u: Tensor, y: Tensor, mask: Tensor) -> Tensor: ...
 
     @overload
     def __call__(
-        self, x_u: Tensor, y: Tensor, mask: Tensor, taps: Literal[True] | Container[int]
+        self, x_u: Tensor, y: Tensor, mask: Tensor, *, taps: Literal[True] | Container[int]
     ) -> tuple[Tensor, Maps]: ...
 
     def __call__(
         self, x_u: Tensor, y: Tensor, mask: Tensor, taps: bool | Container[int] = False
     ) -> Tensor | tuple[Tensor, Maps]:
-        return self.features(x_u, y, mask, taps) if taps else super().__call__(x_u, y, mask)
+        return self.features(x_u, y, mask, layers=taps) if taps else super().__call__(x_u, y, mask)
 
     def forward(self, x_u: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """Reconstruct a batch.
@@ -71,7 +76,7 @@ class DCCNN(nn.Module):
         return self.features(x_u, y, mask, layers=())[0]
 
     def features(
-        self, x_u: Tensor, y: Tensor, mask: Tensor, layers: Literal[True] | Container[int] = True
+        self, x_u: Tensor, y: Tensor, mask: Tensor, *, layers: Literal[True] | Container[int] = True
     ) -> tuple[Tensor, Maps]:
         """Reconstruct a batch as :meth:`forward` does, and keep feature maps.
 
@@ -84,13 +89,13 @@ class DCCNN(nn.Module):
             for a convolution that was not asked for.
         """
         x_rec, maps = x_u, []
-        for stage in self.stages(x_u, y, mask, layers):
+        for stage in self.stages(x_u, y, mask, layers=layers):
             x_rec = stage.image
             maps.append(stage.maps)
         return x_rec, maps
 
     def stages(
-        self, x_u: Tensor, y: Tensor, mask: Tensor, layers: Literal[True] | Container[int] = ()
+        self, x_u: Tensor, y: Tensor, mask: Tensor, *, layers: Literal[True] | Container[int] = ()
     ) -> Iterator[Stage]:
         """The cascades of a reconstruction one after the other; arguments as in :meth:`features`, no maps by default."""
         measured, x = self.fidelity.measure(y, mask), x_u

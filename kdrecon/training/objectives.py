@@ -1,7 +1,7 @@
 """What a training run minimises: one class per kind of training, all with the same two calls."""
 
 from collections.abc import Iterable
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -58,6 +58,8 @@ class Objective(nn.Module):
 class Supervised(Objective):
     """A network trained alone: L = |x - x_rec|_1, mean over pixels and batch."""
 
+    network: DCCNN
+
     def __init__(self, model: DCCNN):
         super().__init__()
         self.network = self.evaluated = model
@@ -73,12 +75,15 @@ class StudentFriendly(Objective):
     The best epoch is chosen by the teacher's validation L1 alone.
     """
 
+    network: SFT
+
     def __init__(self, sft: SFT, imitation: str = "paper", terms: str = "all"):
         super().__init__()
         self.network, self.evaluated, self.imitation, self.terms = sft, sft.teacher, imitation, terms
 
     def forward(self, batch: Batch) -> Loss:
-        loss = sft_loss(batch.x, *self.network(*batch.inputs), self.imitation, self.terms)
+        x_teacher, x_branches = self.network(*batch.inputs)
+        loss = sft_loss(batch.x, x_teacher, x_branches, self.imitation, self.terms)
         return Loss(loss.total, {"teacher": loss.teacher, "student": loss.student, "imitation": loss.imitation})
 
 
@@ -105,6 +110,8 @@ class Distillation(Objective):
     """
 
     STAGES = ("joint", "features", "reconstruction")
+    network: DCCNN
+    sigma: Tensor
 
     def __init__(
         self, student: DCCNN, teacher: DCCNN, method: str,
@@ -118,7 +125,7 @@ class Distillation(Objective):
         self.alpha, self.stage = alpha, stage
         compared = get_method(method, kd_form)
         layers = tap_layers(compared.taps, student.depth)
-        channels = student.blocks[0].convs[layers[0] - 1].out_channels
+        channels = student.convs[layers[0] - 1].out_channels
         self.method = compared(channels, cascades=len(student.blocks))
         self.register_buffer("sigma", torch.ones(len(student.blocks), len(layers)))
 
@@ -143,7 +150,7 @@ class Distillation(Objective):
                 terms["imitation"] = self.alpha * F.l1_loss(x_student, x_teacher)
         if self.stage != "reconstruction":
             terms["distillation"] = self.method.weight * self.method(self._scaled(maps), self._scaled(teacher_maps))
-        return Loss(sum(terms.values()), terms)
+        return Loss(reduce(torch.add, terms.values()), terms)
 
     @torch.no_grad()
     def teacher_maps(self, batch: Batch) -> list[list[Tensor]]:
@@ -152,7 +159,7 @@ class Distillation(Objective):
 
     def _reconstruct(self, model: DCCNN, batch: Batch) -> tuple[Tensor, list[list[Tensor]]]:
         layers = [j - 1 for j in tap_layers(self.method.taps, model.depth)]
-        x, maps = model.features(*batch.inputs, layers)
+        x, maps = model.features(*batch.inputs, layers=layers)
         return x, select(self.method.taps, maps)
 
     def _scaled(self, maps: list[list[Tensor]]) -> list:
@@ -180,6 +187,7 @@ class Interactive(Objective):
     """
 
     traits = Traits(weight=1.0, min_batch=1, single_term=True)
+    network: DCCNN
 
     def __init__(self, student: DCCNN, teacher: DCCNN, alpha: float = 0.0, stage: str = "joint"):
         super().__init__()
@@ -242,10 +250,10 @@ def distil(
 
 def _frozen(teacher: DCCNN, student: DCCNN) -> DCCNN:
     """The teacher without gradients, if it fits the student."""
-    for name, values in {
-        "cascades": [len(model.blocks) for model in (student, teacher)],
-        "data fidelity": [model.fidelity.mode for model in (student, teacher)],
-    }.items():
-        if values[0] != values[1]:
-            raise ValueError(f"{name} of the student: {values[0]}, of the teacher: {values[1]}; expected the same")
+    for name, ours, theirs in (
+        ("cascades", len(student.blocks), len(teacher.blocks)),
+        ("data fidelity", student.fidelity.mode, teacher.fidelity.mode),
+    ):
+        if ours != theirs:
+            raise ValueError(f"{name} of the student: {ours}, of the teacher: {theirs}; expected the same")
     return teacher.requires_grad_(False)

@@ -121,7 +121,7 @@ def _attention_maps(model: DCCNN, batch: MeasuredBatch) -> np.ndarray:
     """Attention maps (cascades, LAYERS, H, W) of the first slice of a batch."""
     first, last = tap_layers("ends", model.depth)
     layers = [j - 1 for j in (first, *tap_layers("middle", model.depth), last)]
-    _, maps = model.features(batch.x_u[:1], batch.y[:1], batch.mask, layers)
+    _, maps = model.features(batch.x_u[:1], batch.y[:1], batch.mask, layers=layers)
     taps = [[tap.after.float() for j in layers if (tap := cascade[j])] for cascade in maps]
     return np.array([[attention_map(z).reshape(z.shape[-2:]).cpu().numpy() for z in row] for row in taps])
 
