@@ -34,6 +34,7 @@ def imports(path: Path) -> set[str]:
 
 
 GRAPH = {name(path): imports(path) for path in MODULES}
+FACES = {name(path) for path in MODULES if (PACKAGES / path).with_suffix(".pyi").exists()}
 
 
 @pytest.mark.parametrize("module", GRAPH)
@@ -42,6 +43,11 @@ def test_imports_go_down(module):
     for imported in GRAPH[module] - {"kdrecon"}:
         above, below = module.split(".")[1], imported.split(".")[1]
         assert floor[below] <= floor[above], f"{module} imports {imported}, which stands above it"
+
+
+@pytest.mark.parametrize("module", GRAPH)
+def test_the_library_imports_from_modules_and_not_from_faces(module):
+    assert not GRAPH[module] & FACES
 
 
 def test_no_module_imports_itself_over_others():

@@ -104,8 +104,8 @@ def import_released(
     data_root: Annotated[str, typer.Option(help="folder of prepared data sets, for --evaluate")] = "",
 ) -> None:
     """Read a checkpoint of the released code, safely, into an experiment folder of a run."""
-    from kdrecon import results
     from kdrecon.released.importing import import_checkpoint
+    from kdrecon.results import evaluation
     from kdrecon.runs.laboratory import Laboratory
     from kdrecon.runs.networks import open_network
 
@@ -120,7 +120,7 @@ def import_released(
             dataset=e.dataset, acceleration=e.acceleration, resolution=resolution, data_root=data_root,
             run_root=str(out.resolve()), ready=False, switches={"mask_type": e.switches.mask_type},
         )  # fmt: skip
-        results.evaluate(lab, open_network(folder, lab.device))
+        evaluation.evaluate(lab, open_network(folder, lab.device))
         print((folder / "report.txt").read_text(encoding="utf-8"), end="")
 
 

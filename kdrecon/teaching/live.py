@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, display
 
-from kdrecon.teaching import plots
+from kdrecon.teaching.plots.trainings import curves
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def curve(title: str) -> Iterator[Callable[[list[dict]], None]]:
     shown = display(HTML(""), display_id=True)
 
     def draw(history: list[dict]) -> None:
-        figure = plots.curves(pd.DataFrame(history), title=title)
+        figure = curves(pd.DataFrame(history), title=title)
         shown.update(figure)
         plt.close(figure)
 

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from kdrecon.teaching import plots
+from kdrecon.teaching.plots.colours import style
 
 
 class Panel(NamedTuple):
@@ -93,7 +93,7 @@ def _one_thread() -> Iterator[None]:
 
 def draw(panels: list[Panel]) -> Figure:
     """The panels side by side."""
-    with plots.style():
+    with style():
         figure, axes = plt.subplots(1, len(panels), figsize=(12, 0.7 + 11.4 / len(panels)), layout="compressed")
         for ax, panel in zip(axes, panels):
             low, high = panel.limits

@@ -8,7 +8,7 @@ from torch import Tensor
 from kdrecon.metrics import PSNR
 from kdrecon.physics.fourier import centred_fft2, fft2, ifft2
 from kdrecon.physics.sampling import acceleration_factor, gaussian_mask, line_mask, mirror, undersample
-from kdrecon.teaching import plots
+from kdrecon.teaching.plots.pictures import log_magnitude
 from kdrecon.teaching.widgets.explorer import Explorer, Panel, Panels, choice, draw, slider, span
 
 MASKS = {"random lines": "line", "regular lines": "regular", "random points": "gaussian"}
@@ -49,7 +49,7 @@ def _undersampling(x: Tensor) -> Panels:
         x_u, y = undersample(x, mask)
         return [
             Panel(f"mask, {acceleration_factor(mask):.2f}-fold", np.fft.fftshift(mask.numpy()), (0, 1)),
-            Panel("measured k-space", plots.log_magnitude(np.fft.fftshift(y.numpy())), scale, label="log10 |y|"),
+            Panel("measured k-space", log_magnitude(np.fft.fftshift(y.numpy())), scale, label="log10 |y|"),
             Panel(f"zero-filled, {PSNR.quantity(x, x_u)}", x_u.numpy(), (0, top)),
             Panel("error", (x - x_u).abs().numpy(), (0, 0.3 * top), "magma", "|x - x_u|"),
         ]
@@ -117,7 +117,7 @@ def _brush(x: Tensor) -> Panels:
         missing = (x - image).abs()
         energy = float(kept.abs().square().sum() / k.abs().square().sum())
         share = float((inside if keep else ~inside).float().mean())
-        shown = plots.log_magnitude(np.fft.fftshift(kept.numpy()))
+        shown = log_magnitude(np.fft.fftshift(kept.numpy()))
         return [
             Panel(f"{share:.2%} of k-space, {energy:.2%} of the energy", shown, scale, label="log10 |X|"),
             Panel(f"image, {PSNR.quantity(x, image)}", image.numpy(), span(image), label="intensity"),
@@ -128,5 +128,5 @@ def _brush(x: Tensor) -> Panels:
 
 
 def _log_limits(x: Tensor) -> tuple[float, float]:
-    shown = plots.log_magnitude(centred_fft2(x).numpy())
+    shown = log_magnitude(centred_fft2(x).numpy())
     return float(np.percentile(shown, 1)), float(shown.max())
