@@ -12,6 +12,7 @@ from kdrecon import results
 from kdrecon.app import cli
 from kdrecon.errors import InputError
 from kdrecon.results import comparisons
+from kdrecon.results.references import configurations
 from kdrecon.results.report import write_results
 from kdrecon.results.statistics import holm
 from kdrecon.storage.files import write_table
@@ -121,7 +122,7 @@ def test_networks_are_grouped_by_every_setting_but_the_seed(tmp_path):
     write_network(tmp_path, 0.1, **SFT_AT | {"init": "random"})
     write_network(tmp_path, 0.2, **SFT_AT, switch_of_tomorrow="on")
     write_network(tmp_path, 0.2, **SFT_AT, seed=5, fidelity="hermitian")
-    names = {c.name: sorted(c.scores) for c in comparisons.configurations(tmp_path)}
+    names = {c.name: sorted(c.scores) for c in configurations(tmp_path)}
     assert names == {
         "student": [0, 1],
         "SFT-KD AT": [0, 1],
@@ -135,7 +136,7 @@ def test_networks_are_grouped_by_every_setting_but_the_seed(tmp_path):
 def test_a_record_with_the_newer_settings_at_their_defaults_is_the_same_configuration(tmp_path):
     write_network(tmp_path, seed=0)
     write_network(tmp_path, seed=1, fidelity="real", imitation="paper", teacher_origin="")
-    assert [sorted(c.scores) for c in comparisons.configurations(tmp_path)] == [[0, 1]]
+    assert [sorted(c.scores) for c in configurations(tmp_path)] == [[0, 1]]
 
 
 def test_the_reference_is_the_plain_student_of_the_same_architecture_and_recipe(tmp_path):
@@ -265,6 +266,8 @@ def test_another_reference_can_be_chosen(tmp_path):
     assert comparisons.comparisons(tmp_path, {"epochs": "24"}).reference.unique() == ["student, epochs 24"]
     with pytest.raises(InputError, match="column 'colour' is unknown: expected one of model, network"):
         comparisons.comparisons(tmp_path, {"colour": "red"})
+    write_network(tmp_path, 0.2, **SFT_AT, switch_of_tomorrow="on")
+    assert comparisons.comparisons(tmp_path, {"switch_of_tomorrow": "on"}).reference.str.endswith("_tomorrow on").all()
     with pytest.raises(InputError, match="no network of .* has method=sp, or none can be compared with it: expected"):
         comparisons.comparisons(tmp_path, {"method": "sp"})
     with pytest.raises(InputError, match="against 'teacher': expected one of student, control, std-kd"):

@@ -20,7 +20,7 @@ from kdrecon import data
 from kdrecon.data import volumes
 from kdrecon.errors import InputError
 from kdrecon.physics.sampling import mask_for, undersample
-from kdrecon.results import evaluation, scoring
+from kdrecon.results import archive, scoring
 from kdrecon.storage import hdf5
 
 IMAGES = np.random.default_rng(0).uniform(0.1, 7, (3, 16, 16)).astype(np.float32)
@@ -288,7 +288,7 @@ def test_an_entry_longer_than_the_file_is_refused(name, count, storage, tmp_path
 def test_results_that_are_no_images_are_refused(images, tmp_path):
     with h5py.File(tmp_path / "1.h5", "w") as file:
         file["target"], file["reconstruction"] = IMAGES, images
-    refused(lambda: list(evaluation.read_results(tmp_path)), tmp_path / "1.h5")
+    refused(lambda: list(archive.read_results(tmp_path)), tmp_path / "1.h5")
     refused(lambda: scoring.score_folders(tmp_path, tmp_path), tmp_path / "1.h5")
 
 

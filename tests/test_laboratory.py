@@ -18,7 +18,7 @@ from kdrecon.distillation.registry import method_keys
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.results import evaluation
-from kdrecon.results.evaluation import damaged
+from kdrecon.results.archive import damaged
 from kdrecon.results.report import write_report
 from kdrecon.runs.experiment import Experiment, kinds
 from kdrecon.runs.laboratory import Laboratory

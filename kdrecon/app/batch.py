@@ -18,7 +18,7 @@ from nbclient.exceptions import DeadKernelError
 
 from kdrecon.app.pages import page
 from kdrecon.errors import InputError
-from kdrecon.results.evaluation import damaged
+from kdrecon.results.archive import damaged
 from kdrecon.results.report import write_results
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.parameters import Parameters

@@ -1,4 +1,3 @@
-from .comparisons import configurations as configurations
 from .comparisons import write_comparisons as write_comparisons
 from .cost import inference_cost as inference_cost
 from .display import epochs_note as epochs_note
@@ -6,12 +5,10 @@ from .display import formatted as formatted
 from .display import formatted_comparisons as formatted_comparisons
 from .display import quality_table as quality_table
 from .evaluation import evaluate as evaluate
-from .evaluation import evaluated as evaluated
 from .evaluation import reconstruct as reconstruct
 from .evaluation import score as score
 from .evaluation import volume_score as volume_score
 from .names import method_name as method_name
-from .names import network_name as network_name
 from .published import beside_published as beside_published
 from .report import write_report as write_report
 from .report import write_results as write_results

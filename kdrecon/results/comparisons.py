@@ -1,27 +1,19 @@
-"""The comparisons of a run: which network is held against which, and the table of what that shows."""
+"""The comparisons of a run: the table of what paired differences between its networks show."""
 
-import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kdrecon.choices import BASELINES
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, SSIM
-from kdrecon.results.evaluation import evaluated
-from kdrecon.results.names import PLACE, identity, network_name, reading_order
+from kdrecon.results.names import PLACE
+from kdrecon.results.references import AGAINST, Configuration, Kind, closest, configurations, find_reference
 from kdrecon.results.statistics import judged, mean_over_subjects, pair, spread_over_seeds
-from kdrecon.runs.switches import matched_start
 from kdrecon.storage.files import write_table
 
-AGAINST = {
-    "student": "the plain student: same architecture, trained alone",
-    "control": "a student trained alone for as many steps as lie behind the network's weights, its start included",
-    "std-kd": "the same distillation from the standard teacher (SFT-KD students only)",
-}
 COLUMNS = (
     *PLACE, "against", "network", "reference", "metric", "seeds", "subjects", "n", "mean", "reference_mean",
     "difference", "low", "high", "about", "seed_sd", "p", "p_holm", "verdict", "below_student", "gap_teacher",
@@ -29,50 +21,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass
-class Configuration:
-    """What a run trained once or with several seeds: its identity without the seed, and a slice-wise table by seed.
-
-    steps are the optimiser steps behind the weights, those of the start included; 0 where no record tells.
-    """
-
-    identity: dict
-    name: str = ""
-    steps: int = 0
-    scores: dict[int, pd.DataFrame] = field(default_factory=dict)
-
-    def __getitem__(self, key: str):
-        return self.identity[key]
-
-    @property
-    def trained_alone(self) -> bool:
-        """Whether it is a student without any teacher: the plain student or a control."""
-        return self["model"] in ("student", "control") and not self["method"]
-
-
-def configurations(run_root: Path) -> list[Configuration]:
-    """The evaluated networks of a run, those that differ in the seed alone together; without the baseline.
-
-    Raises:
-        InputError: the folder holds no evaluated experiment.
-    """
-    found: dict[str, Configuration] = {}
-    for _, record, scores in evaluated(run_root):
-        key = identity(record)
-        if key["model"] not in BASELINES:
-            configuration = found.setdefault(json.dumps(key, sort_keys=True), Configuration(key))
-            configuration.scores[record.experiment.seed] = scores
-            configuration.steps = max(configuration.steps, record.steps or 0)
-    for place in _places(list(found.values())).values():
-        for configuration in place:
-            configuration.name = network_name(configuration.identity, [other.identity for other in place])
-    return sorted(found.values(), key=lambda configuration: reading_order(configuration.identity))
-
-
 def comparisons(
-    run_root: Path,
-    against: str | Mapping[str, object] | None = None,
-    metrics: Sequence[str] = (PSNR.name, SSIM.name),
+    run_root: Path, against: Kind | None = None, metrics: Sequence[str] = (PSNR.name, SSIM.name)
 ) -> pd.DataFrame:
     """Each network of a run against the plain student, the longer trained control and Std-KD; a row a comparison.
 
@@ -83,7 +33,8 @@ def comparisons(
 
     Args:
         run_root: folder of a run.
-        against: one of :data:`AGAINST`; or values that identify another reference by columns of summary.csv, such as
+        against: one of :data:`kdrecon.results.references.AGAINST`; or
+            values that identify another reference by columns of summary.csv, such as
             {"model": "sft_teacher"}; None for all of AGAINST.
         metrics: columns of metrics.csv.
 
@@ -98,13 +49,13 @@ def comparisons(
     """
     if isinstance(against, str) and against not in AGAINST:
         raise InputError(f"against {against!r}: expected one of {', '.join(AGAINST)}, or values of columns by name")
-    kinds = list(AGAINST) if against is None else [against]
-    tables, found = [], configurations(run_root)
-    for place, networks in _places(found).items():
-        for kind in kinds:
-            references = [_reference(network, networks, kind) for network in networks]
-            for metric in metrics:
-                tables.append(_table(place, networks, references, kind, metric))
+    kinds: list[Kind] = list(AGAINST) if against is None else [against]
+    found, places = configurations(run_root), defaultdict(list)
+    if isinstance(against, Mapping):
+        _check_columns(against, found)
+    for configuration in found:
+        places[configuration.identity.place].append(configuration)
+    tables = [_family(networks, kind, metric) for networks in places.values() for kind in kinds for metric in metrics]
     tables = [table for table in tables if len(table)]
     if not tables and isinstance(against, Mapping):
         raise InputError(
@@ -122,97 +73,53 @@ def write_comparisons(run_root: Path, against: Mapping[str, object] | None = Non
     return table
 
 
-def _title(kind: str | Mapping) -> str:
+def _check_columns(values: Mapping[str, object], networks: Sequence[Configuration]) -> None:
+    known = dict.fromkeys(name for network in networks for name in network.identity.columns)
+    if networks and (unknown := sorted(set(values) - set(known))):
+        raise InputError(f"column {unknown[0]!r} is unknown: expected one of {', '.join(known)}")
+
+
+def _title(kind: Kind) -> str:
     return kind if isinstance(kind, str) else ", ".join(f"{name}={value}" for name, value in kind.items())
 
 
-def _places(found: list[Configuration]) -> dict[tuple, list[Configuration]]:
-    places: dict[tuple, list[Configuration]] = {}
-    for configuration in found:
-        places.setdefault(tuple(configuration[key] for key in PLACE), []).append(configuration)
-    return places
-
-
-def _reference(network: Configuration, networks: list[Configuration], kind: str | Mapping) -> Configuration | None:
-    """The network of the same place that this one is compared with, or None."""
-    alone = [c for c in networks if c.trained_alone and _same_student(c, network)]
-    if kind == "student":
-        if network.trained_alone:
-            plain = min(alone, key=_plainness)
-            return plain if plain is not network else None
-        return _closest(network, alone)
-    if kind == "control":
-        plain = _reference(network, networks, "student")
-        equal = [c for c in alone if network["method"] and c is not plain and _equal_steps(c, network)]
-        return min(equal, key=lambda c: (c.steps, -_agreement(c, network), c.name), default=None)
-    if kind == "std-kd":
-        paper = {"teacher": "standard", "init": matched_start("standard")}
-        paper |= {name: network[name] for name in ("method", "network")}
-        return _closest(network, _fitting(networks, paper)) if network["teacher"] == "sft" else None
-    return _closest(network, _fitting(networks, kind))
-
-
-def _equal_steps(control: Configuration, network: Configuration) -> bool:
-    """Whether a control took the network's steps, rounded up to a whole epoch of its own."""
-    return 0 < network.steps <= control.steps < network.steps + control.steps / control["epochs"]
-
-
-def _closest(network: Configuration, candidates: list[Configuration]) -> Configuration | None:
-    """The candidate that agrees with the network in most settings, of equals the plainest; never the network itself."""
-    others = [c for c in candidates if c is not network]
-    return min(others, key=lambda c: (-_agreement(c, network), *_plainness(c)), default=None)
-
-
-def _agreement(a: Configuration, b: Configuration) -> int:
-    return sum(b.identity.get(key) == value for key, value in a.identity.items())
-
-
-def _plainness(network: Configuration) -> tuple:
-    return network["model"] == "control", network["epochs"], network.name
-
-
-def _same_student(plain: Configuration, network: Configuration) -> bool:
-    return network["model"] not in ("student", "control") or plain["network"] == network["network"]
-
-
-def _fitting(networks: list[Configuration], values: Mapping) -> list[Configuration]:
-    if unknown := sorted(set(values) - set(networks[0].identity)):
-        raise InputError(f"column {unknown[0]!r} is unknown: expected one of {', '.join(networks[0].identity)}")
-    return [c for c in networks if all(str(c[key]) == str(value) for key, value in values.items())]
-
-
-def _table(
-    place: tuple, networks: list[Configuration], references: list[Configuration | None], kind: str, metric: str
-) -> pd.DataFrame:
+def _family(networks: list[Configuration], kind: Kind, metric: str) -> pd.DataFrame:
     """The comparisons of one place with one kind of reference: one family of tests."""
-    rows, unpaired = [], []
     spread = spread_over_seeds([network.scores for network in networks], metric)
-    for network, reference in zip(networks, references):
-        if reference is None:
+    tested, untested = [], []
+    for network in networks:
+        if (reference := find_reference(network, networks, kind)) is None:
             continue
-        row = dict(zip(PLACE, place)) | {"against": _title(kind), "network": network.name, "reference": reference.name}
-        row |= {
-            "metric": metric,
-            "mean": np.mean([mean_over_subjects(table, metric) for table in network.scores.values()]),
-        }
-        plain = _reference(network, networks, "student")
-        row["below_student"] = METRICS[metric].gain(_gap(network, plain, metric)) < 0
-        for role in ("teacher", "sft_teacher"):
-            row[f"gap_{role}"] = _gap(network, _closest(network, [c for c in networks if c["model"] == role]), metric)
+        row = {"against": _title(kind), "network": network.name, "reference": reference.name}
+        row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
         try:
             found = pair(network.scores, reference.scores, metric, spread)
-            rows.append(row | found | {"recipe": _other_recipe(network, reference, kind)})
+            tested.append(row | found._asdict() | {"recipe": _other_recipe(network, reference, kind)})
         except InputError as error:
-            unpaired.append(row | {"seeds": 0, "verdict": "not tested", "note": str(error)})
-    judgements = judged(pd.DataFrame(rows), metric) if rows else pd.DataFrame({"recipe": [], "note": []})
-    judgements["note"] = ["; ".join(filter(None, pair)) for pair in zip(judgements.recipe, judgements.note)]
-    return pd.concat([judgements, pd.DataFrame(unpaired)])
+            untested.append(row | {"seeds": 0, "verdict": "not tested", "note": str(error)})
+    table = judged(pd.DataFrame(tested), metric) if tested else pd.DataFrame({"recipe": [], "note": []})
+    table["note"] = ["; ".join(filter(None, notes)) for notes in zip(table.recipe, table.note)]
+    return pd.concat([table, pd.DataFrame(untested)])
 
 
-def _other_recipe(network: Configuration, reference: Configuration, kind: str | Mapping) -> str:
+def _standing(network: Configuration, networks: list[Configuration], metric: str) -> dict[str, object]:
+    """A network's mean, whether it is worse than the plain student's, and what it lacks of the teachers'."""
+    plain = find_reference(network, networks, "student")
+    standing = {
+        "metric": metric,
+        "mean": np.mean([mean_over_subjects(table, metric) for table in network.scores.values()]),
+        "below_student": METRICS[metric].gain(_gap(network, plain, metric)) < 0,
+    }
+    for role in ("teacher", "sft_teacher"):
+        nearest = closest(network, [c for c in networks if c.experiment.role == role])
+        standing[f"gap_{role}"] = _gap(network, nearest, metric)
+    return standing
+
+
+def _other_recipe(network: Configuration, reference: Configuration, kind: Kind) -> str:
     """Which numbers of the recipe differ, though they do not define the comparison; "" where none does."""
     names = [name for name in ("epochs", "batch_size", "lr") if not (kind == "control" and name == "epochs")]
-    values = [(name, network[name], reference[name]) for name in names]
+    values = [(name, getattr(network.experiment, name), getattr(reference.experiment, name)) for name in names]
     differing = [f"{name} {ours:g} against {theirs:g}" for name, ours, theirs in values if ours != theirs]
     return f"{network.name}: {', '.join(differing)}" if differing else ""
 
@@ -220,5 +127,5 @@ def _other_recipe(network: Configuration, reference: Configuration, kind: str | 
 def _gap(network: Configuration, other: Configuration | None, metric: str) -> float:
     """Mean over subjects minus the other's, over the seeds that both have; NaN without the other or a common seed."""
     seeds = sorted(network.scores.keys() & other.scores.keys()) if other else ()
-    means = [[mean_over_subjects(c.scores[seed], metric) for seed in seeds] for c in (network, other) if seeds]
+    means = [[mean_over_subjects(c.scores[seed], metric) for seed in seeds] for c in (network, other) if c and seeds]
     return float(np.mean(means[0]) - np.mean(means[1])) if means else np.nan

@@ -5,9 +5,9 @@ import pandas as pd
 
 from kdrecon.choices import BASELINES
 from kdrecon.metrics import HFN, METRICS, NMSE, PSNR, PUBLISHED, SSIM, VIF
-from kdrecon.results.names import network_name
-from kdrecon.results.published import IDENTIFYING
+from kdrecon.results.names import kind_name
 from kdrecon.runs.networks import Network
+from kdrecon.runs.switches import matched_start
 
 MEANS = (NMSE, HFN, VIF)  # metrics of which tables show the mean alone; NMSE stands for MSE, too
 
@@ -107,7 +107,9 @@ def formatted_published(table: pd.DataFrame) -> pd.DataFrame:
     """Published figures and those of a run, as :func:`kdrecon.results.published.beside_published` returns them."""
     several = table.acceleration.nunique() > 1
     shown = pd.DataFrame({"source": table.source + (", " + table.acceleration if several else "")})
-    shown["network"] = [network_name(row, [row]) for row in table[IDENTIFYING].to_dict("records")]
+    kinds = map(kind_name, table.model, table.teacher, table.method)
+    starts = ["" if row.init == matched_start(row.teacher) else f", init {row.init}" for row in table.itertuples()]
+    shown["network"] = [kind + start for kind, start in zip(kinds, starts)]
     shown["architecture"] = table.network.replace(list(BASELINES), "")
     for metric in PUBLISHED:
         for place, column in (("published", f"published_{metric.name}"), ("here", metric.name)):

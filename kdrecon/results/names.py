@@ -1,57 +1,102 @@
-"""What a network is called in tables, and in which order they stand there."""
+"""What makes a network of a table what it is, what it is called, and in which order networks stand."""
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from kdrecon.choices import BASELINES
-from kdrecon.runs.experiment import ROLES, sides
-from kdrecon.runs.record import Record
+from kdrecon.runs.experiment import ROLES, Experiment, sides
+from kdrecon.runs.record import Evaluation, Record
 from kdrecon.runs.switches import matched_start
 
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
 
 
-def identity(record: Record) -> dict:
-    """What makes a network what it is, without its seed: settings, training data, origin, and the slices it was scored on.
+@dataclass(frozen=True)
+class Identity:
+    """What makes a network what it is, without its seed, and what it was scored on: equal ones differ in the seed alone.
 
-    A record of an older version lacks the newer settings: they had their defaults.
+    Attributes:
+        experiment: of the network, with seed 0.
+        data: fingerprint of what it was trained on; "" where the record of an older version does not tell.
+        split, slices: that it was scored on, the slices by their fingerprint.
+        origin: of its weights, see :class:`kdrecon.runs.record.Record`.
+        others: settings of a newer version, by name.
     """
-    config = {"data": ""} | record.experiment.config() | record.config
-    settings = {name: value for name, value in config.items() if name not in ("model", "role", "seed", "weight")}
-    scored = {"split": record.evaluation.split, "slices": record.evaluation.data}
-    return {
-        "model": config["role"],
-        "network": config["model"],
-        **settings,
-        **scored,
-        "origin": record.origin,
-    }
+
+    experiment: Experiment
+    data: str
+    split: str
+    slices: str
+    origin: str
+    others: tuple[tuple[str, object], ...]
+
+    @classmethod
+    def of(cls, record: Record, evaluation: Evaluation) -> "Identity":
+        """The identity in a record; a record of an older version lacks the newer settings: they had their defaults."""
+        experiment, config = record.experiment, record.config
+        known = {*experiment.config(), "data", "weight"}
+        others = tuple((name, value) for name, value in config.items() if name not in known)
+        return cls(
+            replace(experiment, seed=0),
+            config.get("data", ""),
+            evaluation.split,
+            evaluation.data,
+            record.origin,
+            others,
+        )
+
+    @cached_property
+    def columns(self) -> dict[str, object]:
+        """Its values by the columns of summary.csv."""
+        model = columns(self.experiment)
+        own = {name: model.pop(name) for name in ("model", "network")} | {"data": self.data} | model
+        return own | dict(self.others) | {"split": self.split, "slices": self.slices, "origin": self.origin}
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """The values of :data:`PLACE`: networks with equal ones saw the same slices."""
+        return tuple(self.columns[name] for name in PLACE)
+
+    @property
+    def reading_order(self) -> tuple[object, ...]:
+        """Sort key: baseline, teacher, student, SFT teacher, controls, Std-KD, SFT-KD."""
+        e = self.experiment
+        place, distilled = (e.dataset, e.acceleration, sides(e.resolution)), bool(e.method)
+        return *place, distilled, ROLES.index(e.role), e.teacher == "sft", e.method, e.init, e.epochs
 
 
-def network_name(network: dict, others: list[dict]) -> str:
+def columns(experiment: Experiment) -> dict[str, object]:
+    """The values of an experiment by the columns of tables, where "model" is the role and "network" the architecture."""
+    config = experiment.config()
+    settings = {name: value for name, value in config.items() if name not in ("model", "role", "seed")}
+    return {"model": experiment.role, "network": experiment.architecture} | settings
+
+
+def network_name(network: Identity, others: Iterable[Identity]) -> str:
     """A short name for a network among others: its kind, then every setting in which it differs from the usual one.
 
     Args:
-        network: an :func:`identity`.
-        others: identities of all networks of the table, this one among them. The usual value is the most frequent
-            one among those with the same role (a control is a student), and for init the paper's.
+        network: to be named.
+        others: all networks of the table, this one among them. The usual value is the most frequent one among those with
+            the same role (a control is a student), and for init the paper's.
     """
-    kind = ({"sft_teacher": "SFT teacher"} | BASELINES).get(network["model"], network["model"])
-    if network["method"]:
-        kind = f"{'SFT-KD' if network['teacher'] == 'sft' else 'Std-KD'} {method_name(network['method'])}"
-    role = "student" if network["model"] == "control" else network["model"]
-    peers = [other for other in others if other["model"] == role] or [network]
-    usual = {name: Counter(str(peer.get(name, "")) for peer in peers).most_common(1)[0][0] for name in network}
-    usual["init"] = matched_start(network["teacher"])
-    told = ("model", "teacher", "method", "origin")
-    differing = [f"{name} {value}" for name, value in network.items() if name not in told and str(value) != usual[name]]
-    return ", ".join([kind, *differing])
+    e, told = network.experiment, ("model", "teacher", "method", "origin")
+    role = "student" if e.role == "control" else e.role
+    peers = [other.columns for other in others if other.experiment.role == role] or [network.columns]
+    usual = {name: Counter(str(peer.get(name, "")) for peer in peers).most_common(1)[0][0] for name in network.columns}
+    usual["init"] = matched_start(e.teacher)
+    settings = {name: str(value) for name, value in network.columns.items() if name not in told}
+    differing = [f"{name} {value}" for name, value in settings.items() if value != usual[name]]
+    return ", ".join([kind_name(e.role, e.teacher, e.method), *differing])
 
 
-def reading_order(network: dict) -> tuple:
-    """Sort key of an :func:`identity`: baseline, teacher, student, SFT teacher, controls, Std-KD, SFT-KD."""
-    kind = ROLES.index(network["model"]), bool(network["method"]), network["teacher"] == "sft"
-    place = network["dataset"], network["acceleration"], sides(network["resolution"])
-    return *place, kind[1], kind, network["method"], network["init"], network["epochs"]
+def kind_name(role: str, teacher: str, method: str) -> str:
+    """How people write a kind of network: "SFT-KD AT", "SFT teacher", "student"."""
+    if method:
+        return f"{'SFT-KD' if teacher == 'sft' else 'Std-KD'} {method_name(method)}"
+    return ({"sft_teacher": "SFT teacher"} | BASELINES).get(role, role)
 
 
 def method_name(key: str) -> str:

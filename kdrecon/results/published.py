@@ -1,19 +1,20 @@
 """The papers' own figures, and those of a run beside them where data set and acceleration are the same."""
 
 import tomllib
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 
 from kdrecon.choices import BASELINES
 from kdrecon.metrics import PUBLISHED
-from kdrecon.runs.experiment import usual_resolution
+from kdrecon.results.names import columns
+from kdrecon.runs.experiment import Experiment, usual_resolution
 from kdrecon.runs.switches import Switches, matched_start
 from kdrecon.storage.places import LIBRARY
 from kdrecon.training.recipe import Recipe
 
-SOURCE = LIBRARY / "results" / "published.toml"
-FIGURES = tuple(metric.name for metric in PUBLISHED)
+FIGURES = LIBRARY / "results" / "published.toml"
 PRESET_OF = {"gayathri2023": "paper", "murugesan2020": "kd_mri"}
 LEARNING_RATES = {"gayathri2023": 1e-3, "murugesan2020": 1e-4}
 DISTILLED = {  # teacher and first weights of the students in each block of figures
@@ -23,25 +24,32 @@ DISTILLED = {  # teacher and first weights of the students in each block of figu
 IDENTIFYING = ["dataset", "acceleration", "model", "network", "teacher", "method", "init"]
 
 
+@dataclass(frozen=True)
+class Figure:
+    """What a paper reports of a network: PSNR in dB and SSIM.
+
+    Attributes:
+        source: paper and table.
+        experiment: that would reproduce it, with the paper's recipe, resolution and preset.
+        values: by name of the metric.
+    """
+
+    source: str
+    experiment: Experiment
+    values: dict[str, float]
+
+
 def published() -> pd.DataFrame:
     """Every published figure: source, what identifies the network (columns of summary.csv), PSNR in dB, SSIM.
 
     The papers do not state whether a figure is a mean over slices or over volumes. What they print behind +/- for trained
     networks is left out: 2 standard deviations over volumes, by the released code.
     """
+    told = (*IDENTIFYING, "teacher_network")
     rows = []
-    for block in tomllib.loads(SOURCE.read_text(encoding="utf-8"))["figures"]:
-        network = {key: block[key] for key in ("source", "dataset", "acceleration")}
-        student, teacher = block.get("student_network", "D3C5"), block.get("teacher_network", "D5C5")
-        alone = {name: name for name in BASELINES} | {"teacher": teacher, "student": student, "sft_teacher": teacher}
-        network |= {"teacher_network": teacher, "teacher": "", "method": "", "init": "random"}
-        for role, architecture in alone.items():
-            if role in block:
-                rows.append(network | {"model": role, "network": architecture} | _figures(block[role]))
-        for key, (kind, init) in DISTILLED.items():
-            for method, values in block.get(key, {}).items():
-                distilled = {"model": "student", "network": student, "teacher": kind, "method": method, "init": init}
-                rows.append(network | distilled | _figures(values))
+    for figure in _figures():
+        own = columns(figure.experiment)
+        rows.append({"source": figure.source, **{name: own[name] for name in told}, **figure.values})
     return pd.DataFrame(rows)
 
 
@@ -59,43 +67,70 @@ def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
         source, the identifying columns, published_psnr, published_ssim, psnr, ssim, seed, status; empty for data that
         no paper reports.
     """
-    places = set(zip(summary.dataset, summary.acceleration))
+    places, networks = set(zip(summary.dataset, summary.acceleration)), summary.to_dict("records")
     rows = []
-    for figure in published().to_dict("records"):
-        if (figure["dataset"], figure["acceleration"]) in places:
-            row = {key: figure[key] for key in ("source", *IDENTIFYING)}
-            row |= {f"published_{name}": figure[name] for name in FIGURES}
-            attempts = [own for own in summary.to_dict("records") if _same(figure, own)]
-            for own in attempts:
-                rows.append(row | {key: own[key] for key in (*FIGURES, "seed")} | {"status": _status(figure, own)})
-            if not attempts:
-                rows.append(row | {"status": "not attempted"})
+    for figure in _figures():
+        paper, figures = columns(figure.experiment), tuple(figure.values)
+        if (paper["dataset"], paper["acceleration"]) not in places:
+            continue
+        row = {"source": figure.source} | {name: paper[name] for name in IDENTIFYING}
+        row |= {f"published_{name}": value for name, value in figure.values.items()}
+        attempts = [
+            {name: own[name] for name in (*figures, "seed")} | {"status": _status(paper, own)}
+            for own in networks
+            if _same(figure, own)
+        ]
+        rows += [row | attempt for attempt in attempts or [{"status": "not attempted"}]]
     return pd.DataFrame(rows)
 
 
-def _figures(values: list[float]) -> dict[str, float]:
-    return dict(zip(FIGURES, values))
+def _figures() -> Iterator[Figure]:
+    for block in tomllib.loads(FIGURES.read_text(encoding="utf-8"))["figures"]:
+        student, teacher = block.get("student_network", "D3C5"), block.get("teacher_network", "D5C5")
+        alone = {name: name for name in BASELINES} | {"teacher": teacher, "student": student, "sft_teacher": teacher}
+        for role, architecture in alone.items():
+            if role in block:
+                yield _figure(block, block[role], architecture=architecture, role=role)
+        for key, (kind, init) in DISTILLED.items():
+            for method, values in block.get(key, {}).items():
+                yield _figure(
+                    block, values, architecture=student, role="student", teacher=kind, method=method, init=init
+                )
 
 
-def _paper(figure: dict) -> str:
-    return figure["source"].split(",")[0]
+def _figure(block: dict, values: list[float], **network: str) -> Figure:
+    """A figure of a block of published.toml; network: the fields of its experiment that tell it from others of the block."""
+    paper, dataset = block["source"].split(",")[0], block["dataset"]
+    recipe = Recipe(lr=LEARNING_RATES[paper])
+    chosen = Switches.of(PRESET_OF[paper], {"teacher_network": block.get("teacher_network", "D5C5")})
+    acting = chosen.acting_on(network["role"], network.get("teacher", ""), network.get("init", "random"))
+    experiment = Experiment(
+        dataset=dataset,
+        acceleration=block["acceleration"],
+        resolution=usual_resolution(dataset),
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        lr=recipe.lr,
+        seed=recipe.seed,
+        switches=acting,
+        **network,
+    )
+    return Figure(block["source"], experiment, {metric.name: value for metric, value in zip(PUBLISHED, values)})
 
 
-def _same(figure: dict, own: dict) -> bool:
+def _same(figure: Figure, own: dict[str, object]) -> bool:
     """Whether a row of the run is the network of a published figure, trained with whatever recipe."""
-    if any(str(own[key]) != figure[key] for key in IDENTIFYING):
+    paper = columns(figure.experiment)
+    if any(str(own[name]) != paper[name] for name in IDENTIFYING):
         return False
-    chosen = Switches.of(PRESET_OF[_paper(figure)], {"teacher_network": figure["teacher_network"]})
-    switches = asdict(chosen.acting_on(figure["model"], figure["teacher"], figure["init"]))
-    return all(own.get(name, value) == value for name, value in switches.items())
+    return all(own.get(name, value) == value for name, value in asdict(figure.experiment.switches).items())
 
 
-def _status(figure: dict, own: dict) -> str:
+def _status(paper: dict[str, object], own: dict[str, object]) -> str:
     """ "reproduced", or what was not as in the paper."""
-    resolution = usual_resolution(figure["dataset"])
-    departures = [f"{own['resolution']} pixels, not {resolution}"] * (own["resolution"] != resolution)
-    if own["model"] not in BASELINES:
-        recipe = Recipe(lr=LEARNING_RATES[_paper(figure)])
-        wanted = {name: getattr(recipe, name) for name in ("epochs", "batch_size", "lr")}
-        departures += [f"{name} {own[name]:g}, not {value:g}" for name, value in wanted.items() if own[name] != value]
+    departures = []
+    if own["resolution"] != paper["resolution"]:
+        departures.append(f"{own['resolution']} pixels, not {paper['resolution']}")
+    recipe = () if own["model"] in BASELINES else ("epochs", "batch_size", "lr")
+    departures += [f"{name} {own[name]:g}, not {paper[name]:g}" for name in recipe if own[name] != paper[name]]
     return f"attempted: {', '.join(departures)}" if departures else "reproduced"

@@ -12,11 +12,12 @@ import pandas as pd
 from kdrecon.choices import BASELINES
 from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
-from kdrecon.results.comparisons import AGAINST, write_comparisons
+from kdrecon.results.archive import damaged
+from kdrecon.results.comparisons import write_comparisons
 from kdrecon.results.display import formatted, formatted_comparisons, formatted_published, formatted_volumes
-from kdrecon.results.evaluation import damaged
 from kdrecon.results.names import PLACE
 from kdrecon.results.published import beside_published, published
+from kdrecon.results.references import AGAINST
 from kdrecon.results.tables import volume_wise, write_summary
 from kdrecon.runs.experiment import sides
 from kdrecon.storage.files import visible, write_table, write_text

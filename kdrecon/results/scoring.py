@@ -7,7 +7,8 @@ import pandas as pd
 
 from kdrecon.data.volumes import read_volume
 from kdrecon.errors import InputError, first_line
-from kdrecon.results.evaluation import read_images, score, volume_score
+from kdrecon.results.archive import read_images
+from kdrecon.results.evaluation import score, volume_score
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import visible
 

@@ -36,6 +36,26 @@ class Estimate(NamedTuple):
     about: str
 
 
+class Paired(NamedTuple):
+    """One comparison: how much is compared, what it comes to, and the fields of :class:`Estimate`.
+
+    seeds, subjects and slices (n) that both networks have; their means over subjects; seed_sd, the standard deviation over
+    seeds of the difference.
+    """
+
+    seeds: int
+    subjects: int
+    n: int
+    mean: float
+    reference_mean: float
+    seed_sd: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    about: str
+
+
 def subject_means(values: Sequence[float], subject: Sequence[str]) -> pd.Series:
     """The mean over the slices of each subject: one value a person, however many slices there are of them.
 
@@ -138,7 +158,9 @@ def holm(p: Sequence[float]) -> np.ndarray:
     return corrected
 
 
-def compare(scores: Mapping[str, pd.DataFrame | Mapping[int, pd.DataFrame]], reference: str, metric: str = "psnr"):
+def compare(
+    scores: Mapping[str, pd.DataFrame | Mapping[int, pd.DataFrame]], reference: str, metric: str = "psnr"
+) -> pd.DataFrame:
     """Compare every network with one of them: a row a network.
 
     Args:
@@ -157,7 +179,9 @@ def compare(scores: Mapping[str, pd.DataFrame | Mapping[int, pd.DataFrame]], ref
     by_seed = {name: {0: table} if isinstance(table, pd.DataFrame) else table for name, table in scores.items()}
     spread = spread_over_seeds(by_seed.values(), metric)
     rows = {
-        name: pair(tables, by_seed[reference], metric, spread) for name, tables in by_seed.items() if name != reference
+        name: pair(tables, by_seed[reference], metric, spread)._asdict()
+        for name, tables in by_seed.items()
+        if name != reference
     }
     return judged(pd.DataFrame.from_dict(rows, orient="index"), metric)
 
@@ -175,12 +199,8 @@ def spread_over_seeds(networks: Iterable[Mapping[int, pd.DataFrame]], metric: st
 
 def pair(
     network: Mapping[int, pd.DataFrame], reference: Mapping[int, pd.DataFrame], metric: str, spread: Spread
-) -> dict[str, object]:
+) -> Paired:
     """One comparison: slice by slice, for the seeds that both networks were trained with, averaged over these seeds.
-
-    Returns:
-        seeds, subjects, n (slices), mean, reference_mean (both over subjects), seed_sd (standard deviation over seeds of
-        the difference), and what :func:`estimate` returns.
 
     Raises:
         InputError: no common seed, or tables that are not of the same slices.
@@ -204,15 +224,15 @@ def pair(
         for tables in (ours, theirs)
     )
     differences = of_network - of_reference  # a row a subject, a column a seed
-    return {
-        "seeds": len(seeds),
-        "subjects": len(differences),
-        "n": len(subject),
-        "mean": float(of_network.to_numpy().mean()),
-        "reference_mean": float(of_reference.to_numpy().mean()),
-        "seed_sd": float(differences.mean().std(ddof=1)) if len(seeds) > 1 else np.nan,
+    return Paired(
+        seeds=len(seeds),
+        subjects=len(differences),
+        n=len(subject),
+        mean=float(of_network.to_numpy().mean()),
+        reference_mean=float(of_reference.to_numpy().mean()),
+        seed_sd=float(differences.mean().std(ddof=1)) if len(seeds) > 1 else np.nan,
         **estimate(differences.mean(axis=1), len(seeds), spread)._asdict(),
-    }
+    )
 
 
 def judged(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
-"""The tables of a run: a row a network or a configuration."""
+"""The tables of a run, as numbers: a row a network or a configuration."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,13 @@ import pandas as pd
 
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS
-from kdrecon.results.evaluation import evaluated, read_results, volume_score
-from kdrecon.results.names import PLACE, identity, network_name, reading_order
-from kdrecon.runs.record import Record
+from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped, read_results
+from kdrecon.results.evaluation import volume_score
+from kdrecon.results.names import PLACE, network_name
 from kdrecon.storage.files import write_table
+
+FIRST = ("dataset", "acceleration", "resolution", "model", "network", "teacher", "method", "init")
+LAST = ("slices", "data", "origin")
 
 
 def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
@@ -28,13 +31,9 @@ def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
     Raises:
         InputError: the folder holds no evaluated experiment.
     """
-    groups: dict[str, list] = {}
-    for _, record, scores in evaluated(run_root):
-        key = json.dumps([identity(record), record.experiment.seed if per_seed else ""], sort_keys=True)
-        groups.setdefault(key, []).append((record, scores))
-    several = any(len(group) > 1 for group in groups.values())
-    ordered = sorted(groups.values(), key=lambda group: reading_order(identity(group[0][0])))
-    return pd.DataFrame([_row(group, several) for group in ordered])
+    groups = grouped(evaluated(run_root), per_seed)
+    several = any(len(group) > 1 for group in groups)
+    return pd.DataFrame([_row(group, several) for group in groups])
 
 
 def volume_wise(run_root: Path, left_out: list[str] | None = None) -> pd.DataFrame:
@@ -48,18 +47,18 @@ def volume_wise(run_root: Path, left_out: list[str] | None = None) -> pd.DataFra
     Raises:
         InputError: no evaluated experiment, or one without its reconstructions.
     """
-    found = sorted(evaluated(run_root), key=lambda network: reading_order(identity(network[1])))
-    identities, rows = [identity(record) for _, record, _ in found], []
-    for network, (folder, record, _) in zip(identities, found):
+    found = sorted(evaluated(run_root), key=lambda network: network.identity.reading_order)
+    identities, rows = [network.identity for network in found], []
+    for network in found:
         try:
-            scores = pd.DataFrame([volume_score(*result) for result in read_results(folder / "results")])
+            scores = pd.DataFrame([volume_score(*result) for result in read_results(network.folder / "results")])
         except InputError as error:
             if left_out is None:
                 raise
             left_out.append(str(error))
             continue
-        row = {key: network[key] for key in PLACE[:-1]}
-        row |= {"network": network_name(network, identities), "seed": record.experiment.seed, "volumes": len(scores)}
+        row = {name: network.identity.columns[name] for name in PLACE if name != "slices"}
+        row |= {"network": network_name(network.identity, identities), "seed": network.seed, "volumes": len(scores)}
         for name in scores:
             row |= {name: scores[name].mean(), f"{name}_sd": scores[name].std()}
         rows.append(row)
@@ -73,35 +72,36 @@ def write_summary(run_root: Path) -> pd.DataFrame:
     return table
 
 
-def gradient_ratio(record: Record) -> float | str:
-    """|grad w L_KD| / |grad L_rec| at the first training step of a distilled student, from its run record.
+def _row(networks: list[EvaluatedNetwork], several: bool) -> dict[str, object]:
+    """The row of networks that differ in the seed alone; several: some row of the table has two seeds."""
+    columns, records = networks[0].identity.columns, [network.record for network in networks]
+    ratios = [network.gradient_ratio for network in networks if network.gradient_ratio is not None]
+    return {
+        **{name: columns[name] for name in FIRST},
+        "seed": _joined(sorted(network.seed for network in networks)),
+        **{name: value for name, value in columns.items() if name not in (*FIRST, "split", *LAST)},
+        "precision": _joined(sorted({record.precision for record in records} - {""})),
+        "layout": _joined(sorted({record.layout for record in records} - {""})),
+        "best_epoch": _joined(record.best_epoch for record in records if record.best_epoch is not None),
+        "parameters": records[0].parameters,
+        "split": columns["split"],
+        "n": len(networks[0].scores),
+        **_quality([network.scores for network in networks], several),
+        "gradient_ratio": np.mean(ratios) if ratios else "",
+        **{name: columns[name] for name in LAST},
+    }
 
-    "" for other networks, where the two are not trained together, or where the record does not hold them.
-    """
-    norms = record.gradient_norms
-    if not norms.get("reconstruction") or "distillation" not in norms:
-        return ""
-    return norms["distillation"] / norms["reconstruction"]
 
-
-def _row(networks: list[tuple[Record, pd.DataFrame]], several: bool) -> dict:
-    """The row of a configuration: its networks differ in the seed alone; several: some configuration has two seeds."""
-    record, scores = networks[0]
-    settings = identity(record)
-    first = ("dataset", "acceleration", "resolution", "model", "network", "teacher", "method", "init")
-    last = ("split", "slices", "data", "origin")
-    row = {name: settings[name] for name in first}
-    row |= {"seed": ", ".join(str(seed) for seed in sorted(record.experiment.seed for record, _ in networks))}
-    row |= {name: value for name, value in settings.items() if name not in first + last}
-    for name in ("precision", "layout"):
-        row[name] = ", ".join(sorted({getattr(found, name) for found, _ in networks} - {""}))
-    row["best_epoch"] = ", ".join(str(found.best_epoch) for found, _ in networks if found.best_epoch is not None)
-    row |= {"parameters": record.parameters, "split": settings["split"], "n": len(scores)}
+def _quality(scores: list[pd.DataFrame], several: bool) -> dict[str, float]:
+    """Mean and spreads of each metric over the slice-wise tables of several seeds."""
+    row = {}
     for name in METRICS:
-        means = [scores[name].mean() for _, scores in networks]
-        row |= {name: np.mean(means), f"{name}_sd": np.mean([scores[name].std() for _, scores in networks])}
+        means = [table[name].mean() for table in scores]
+        row |= {name: np.mean(means), f"{name}_sd": np.mean([table[name].std() for table in scores])}
         if several:
             row[f"{name}_seed_sd"] = np.std(means, ddof=1) if len(means) > 1 else np.nan
-    ratios = [ratio for record, _ in networks if (ratio := gradient_ratio(record)) != ""]
-    row["gradient_ratio"] = np.mean(ratios) if ratios else ""
-    return row | {name: settings[name] for name in last[1:]}
+    return row
+
+
+def _joined(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,132 @@
+"""Which network of a run another one is held against: the fairest that the run has."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from kdrecon.choices import BASELINES
+from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped
+from kdrecon.results.names import Identity, network_name
+from kdrecon.runs.experiment import Experiment
+from kdrecon.runs.switches import matched_start
+
+AGAINST = {
+    "student": "the plain student: same architecture, trained alone",
+    "control": "a student trained alone for as many steps as lie behind the network's weights, its start included",
+    "std-kd": "the same distillation from the standard teacher (SFT-KD students only)",
+}
+Kind = str | Mapping[str, object]  # a key of AGAINST, or values of columns that identify the reference
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """What a run trained once or with several seeds: its networks, which differ in the seed alone, and their name."""
+
+    name: str
+    networks: tuple[EvaluatedNetwork, ...]
+
+    @property
+    def identity(self) -> Identity:
+        return self.networks[0].identity
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.identity.experiment
+
+    @cached_property
+    def scores(self) -> dict[int, pd.DataFrame]:
+        """The slice-wise table of each seed."""
+        return {network.seed: network.scores for network in self.networks}
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps behind the weights, those of the start included; 0 where no record tells."""
+        return max(network.record.steps or 0 for network in self.networks)
+
+    @property
+    def trained_alone(self) -> bool:
+        """Whether it is a student without any teacher: the plain student or a control."""
+        return self.experiment.role in ("student", "control") and not self.experiment.method
+
+
+def configurations(run_root: Path) -> list[Configuration]:
+    """The evaluated networks of a run, those that differ in the seed alone together; without the baseline.
+
+    Raises:
+        InputError: the folder holds no evaluated experiment.
+    """
+    trained = [network for network in evaluated(run_root) if network.record.experiment.role not in BASELINES]
+    beside = defaultdict(list)
+    for identity in dict.fromkeys(network.identity for network in trained):
+        beside[identity.place].append(identity)
+    groups = grouped(trained)
+    names = (network_name(group[0].identity, beside[group[0].identity.place]) for group in groups)
+    return [Configuration(name, tuple(group)) for name, group in zip(names, groups)]
+
+
+def find_reference(network: Configuration, others: Sequence[Configuration], kind: Kind) -> Configuration | None:
+    """The network that this one is compared with, or None where the run has none that would do.
+
+    Args:
+        network: whose reference is wanted.
+        others: all configurations that were scored on the same slices, this one among them.
+        kind: of reference.
+    """
+    alone = [c for c in others if c.trained_alone and _same_student(c, network)]
+    if kind == "student":
+        return _plain_student(network, alone)
+    if kind == "control":
+        plain, distilled = _plain_student(network, alone), network.experiment.method
+        equal = [c for c in alone if distilled and c is not plain and _equal_steps(c, network)]
+        return min(equal, key=lambda c: (c.steps, -_agreement(c, network), c.name), default=None)
+    if kind == "std-kd":
+        return closest(network, [c for c in others if _standard_twin(c, network)])
+    return closest(network, [c for c in others if _fits(c, kind)])
+
+
+def closest(network: Configuration, candidates: Sequence[Configuration]) -> Configuration | None:
+    """The candidate that agrees with the network in most settings, of equals the plainest; never the network itself."""
+    others = [c for c in candidates if c is not network]
+    return min(others, key=lambda c: (-_agreement(c, network), *_plainness(c)), default=None)
+
+
+def _plain_student(network: Configuration, alone: list[Configuration]) -> Configuration | None:
+    if not network.trained_alone:
+        return closest(network, alone)
+    plain = min(alone, key=_plainness)
+    return plain if plain is not network else None
+
+
+def _same_student(plain: Configuration, network: Configuration) -> bool:
+    student = network.experiment.role in ("student", "control")
+    return not student or plain.experiment.architecture == network.experiment.architecture
+
+
+def _standard_twin(other: Configuration, network: Configuration) -> bool:
+    """Whether another student was distilled like a student of the SFT teacher, but as papers do it from the standard one."""
+    a, b, start = other.experiment, network.experiment, matched_start("standard")
+    same = (a.method, a.architecture) == (b.method, b.architecture)
+    return b.teacher == "sft" and same and (a.teacher, a.init) == ("standard", start)
+
+
+def _equal_steps(control: Configuration, network: Configuration) -> bool:
+    """Whether a control took the network's steps, rounded up to a whole epoch of its own."""
+    return 0 < network.steps <= control.steps < network.steps + control.steps / control.experiment.epochs
+
+
+def _agreement(a: Configuration, b: Configuration) -> int:
+    ours, theirs = a.identity.columns, b.identity.columns
+    return sum(theirs.get(key) == value for key, value in ours.items())
+
+
+def _plainness(network: Configuration) -> tuple[bool, int, str]:
+    return network.experiment.role == "control", network.experiment.epochs, network.name
+
+
+def _fits(network: Configuration, values: Mapping[str, object]) -> bool:
+    columns = network.identity.columns
+    return all(str(columns.get(name, "")) == str(value) for name, value in values.items())
