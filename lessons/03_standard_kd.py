@@ -60,7 +60,9 @@ teacher = lab.teacher()
 student = lab.student(ready=False)
 for network in (teacher, student):
     e = network.experiment
-    print(f"{e.model} {e.role}: {count_parameters(network.model):,} parameters, {e.epochs} epochs")
+    print(
+        f"{e.architecture} {e.role}: {count_parameters(network.model):,} parameters, {e.epochs} epochs"
+    )
 
 # %% [markdown]
 # ## What does a network know?
