@@ -45,7 +45,7 @@ import h5py
 import nibabel
 import numpy as np
 
-from kdrecon import data
+from kdrecon import data, storage
 from kdrecon.runs import Parameters
 
 my_scans = ""  # a folder of NIfTI files, such as "~/scans"; "" makes one from the sample
@@ -69,7 +69,7 @@ if not my_scans:
     ):
         with h5py.File(data.dataset_folder("sample") / split / "1.h5", locking=False) as file:
             write_scan(scans / f"{name}.nii.gz", np.moveaxis(file["volfs"][:], 2, 0), spacing)
-found = data.visible(scans, "**/*.nii*")
+found = storage.visible(scans, "**/*.nii*")
 print(*(path.relative_to(scans) for path in found), sep="\n")
 
 # %% [markdown]
@@ -116,12 +116,11 @@ plt.show()
 # %%
 from data_prep.nifti import Nifti
 from data_prep.pipeline import Options, prepare
-from kdrecon.storage import read_table
 
 options = Options(name="own", accelerations=(acceleration,), split="1,1,0", seed=seed, jobs=1)
 outcome = prepare(Nifti(scans), place / "datasets", options)
 own = place / "datasets" / "own"
-manifest = read_table(own / "manifest.csv", data.MANIFEST)
+manifest = storage.read_table(own / "manifest.csv", data.MANIFEST)
 manifest
 
 # %%
@@ -175,7 +174,7 @@ assert report.faults == []
 # %%
 with tempfile.TemporaryDirectory() as folder:
     spoilt = Path(shutil.copytree(own, Path(folder) / "spoilt"))
-    with h5py.File(data.visible(spoilt, "train/*/*.h5")[0], "a") as file:
+    with h5py.File(storage.visible(spoilt, "train/*/*.h5")[0], "a") as file:
         name = f"kspace_volus_{acceleration}"
         file[name][...] = np.fft.fftshift(file[name][:], axes=(0, 1))
     faults = check(spoilt).faults
@@ -195,7 +194,7 @@ assert any("DC in the middle" in fault for fault in faults)
 # %%
 import pandas as pd
 
-with h5py.File(data.visible(own, "train/*/*.h5")[0], locking=False) as file:
+with h5py.File(storage.visible(own, "train/*/*.h5")[0], locking=False) as file:
     kept = {key: str(value) for key, value in sorted(file.attrs.items())}
 assert not any(name in value for value in kept.values() for name in ("anna", "colin", "sub-"))
 pd.DataFrame({"attribute of the file": kept})

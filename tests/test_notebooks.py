@@ -6,6 +6,7 @@ import sys
 import zipfile
 from dataclasses import field, fields, make_dataclass
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import papermill
@@ -159,6 +160,19 @@ def test_imports_stand_where_they_are_first_needed():
             )
             assert not imported & known and bool(imported) <= bool(imported & used), f"{path.name}: {cell.source}"
             known |= imported
+
+
+@pytest.mark.parametrize("path", SOLUTIONS + NOTEBOOKS[-1:], ids=lambda path: path.stem)
+def test_what_a_notebook_takes_from_a_package_is_there(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    nodes, scope = [node for cell in cells for node in ast.walk(ast.parse(cell.source))], {}
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(ast.unparse(node), scope)
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            taken = scope.get(node.value.id)
+            assert not isinstance(taken, ModuleType) or hasattr(taken, node.attr), ast.unparse(node)
 
 
 def test_code_fits_the_page():

@@ -1,6 +1,8 @@
 from .slices import Slices as Slices
 from .slices import StreamedSlices as StreamedSlices
+from .splits import MANIFEST as MANIFEST
 from .splits import check_manifest as check_manifest
+from .splits import dataset_folder as dataset_folder
 from .splits import has_split as has_split
 from .splits import load_split as load_split
 from .volumes import open_volume as open_volume
