@@ -3,7 +3,7 @@
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -17,7 +17,7 @@ from kdrecon.training.recipe import resolve_precision
 
 @torch.no_grad()
 def inference_cost(
-    models: dict[str, nn.Module],
+    models: Mapping[str, nn.Module],
     task: Task,
     shape: tuple[int, int],
     device: torch.device,

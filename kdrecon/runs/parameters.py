@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from kdrecon.distillation.registry import check_method, method_keys
 from kdrecon.errors import InputError, shown
@@ -123,11 +123,11 @@ class Parameters:
         Raises:
             InputError: a folder whose name is not UTF-8.
         """
-        folders = {"run_root": str(out.resolve()), "data_root": self.data_root and str(Path(self.data_root).resolve())}
-        for folder in folders.values():
+        run_root, data_root = str(out.resolve()), self.data_root and str(Path(self.data_root).resolve())
+        for folder in (run_root, data_root):
             if folder != folder.encode("utf-8", "ignore").decode("utf-8"):
                 raise InputError(f"{folder}: expected a name in UTF-8, as notebooks are; rename it or choose another")
-        return replace(self, **folders)
+        return replace(self, run_root=run_root, data_root=data_root)
 
     @property
     def chosen(self) -> Switches:
@@ -175,7 +175,7 @@ def read_parameters(path: Path, assignments: Sequence[str] = ()) -> Parameters:
     return Parameters.from_mapping(values)
 
 
-def typed(name: str, value, expected):
+def typed(name: str, value: Any, expected: Any) -> Any:
     """The value, where it is of the expected type; an integer will do for a number.
 
     Raises:
@@ -197,7 +197,7 @@ def typed(name: str, value, expected):
     return value
 
 
-def _from_text(value, expected):
+def _from_text(value: Any, expected: Any) -> Any:
     """What YAML leaves as text or empty though a number or a mapping is meant: 1e-3, and nothing after "switches:"."""
     if expected is dict and value is None:
         return {}

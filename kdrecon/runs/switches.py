@@ -1,13 +1,14 @@
 """The switches of a run, and the named sets of them that papers and their code stand for."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from kdrecon.choices import BASELINES, FIDELITIES, IMITATIONS, MASK_TYPES, SFT_TERMS
 from kdrecon.distillation.registry import FORMS
 from kdrecon.errors import InputError, shown
 from kdrecon.models.architectures import network_shape
 
-CHOICES = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "fidelity": FIDELITIES,
     "mask_type": MASK_TYPES,
     "imitation": IMITATIONS,
@@ -16,7 +17,7 @@ CHOICES = {
     "kd_form": tuple(FORMS),
     "schedule": ("joint", "two_stage"),
 }
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "as_released": {"imitation": "released", "kd_form": "released", "schedule": "two_stage"},
     "kd_mri": {"residual": True, "schedule": "two_stage", "alpha": 0.5},
@@ -111,7 +112,7 @@ class Switches:
         Args:
             role, teacher, init: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
         """
-        names = ("mask_type",) if role in BASELINES else EVERY_NETWORK
+        names: tuple[str, ...] = ("mask_type",) if role in BASELINES else EVERY_NETWORK
         if role == "sft_teacher":
             names += ("student_network", *SFT_TRAINING)
         if "sft" in (teacher, init):
@@ -130,7 +131,7 @@ def matched_start(teacher: str) -> str:
     return "sft" if teacher == "sft" else "random"
 
 
-def _value(name: str, value, default):
+def _value(name: str, value: Any, default: Any) -> Any:
     """The value in the switch's type, or InputError."""
     if name in CHOICES:
         if value not in CHOICES[name]:
