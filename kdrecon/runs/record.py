@@ -60,6 +60,7 @@ class Record:
 
     @property
     def experiment(self) -> Experiment:
+        """The network that the record is of; an InputError where it does not say so."""
         return Experiment.from_config(self.config)
 
 
