@@ -49,8 +49,12 @@ def setup(app):
 
 
 def escape(app, what, name, thing, options, lines):
-    """Norms and products of equations are no markup."""
-    lines[:] = [MARKUP.sub(lambda found: found[0] if found[1] else rf"\{found[0]}", line) for line in lines]
+    """Norms and products of equations are no markup; examples are left as they are."""
+    example = False
+    for number, line in enumerate(lines):
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
+        if not example:
+            lines[number] = MARKUP.sub(lambda found: found[0] if found[1] else rf"\{found[0]}", line)
 
 
 def is_field(member) -> bool:

@@ -1,4 +1,10 @@
-"""Check a prepared data set, or one from elsewhere in the released layout: python -m data_prep check FOLDER."""
+"""Check a prepared data set, or one from elsewhere in the released layout: python -m data_prep check FOLDER.
+
+>>> from kdrecon.storage.places import SAMPLES
+>>> from data_prep.check import check
+>>> check(SAMPLES / "sample").faults
+[]
+"""
 
 import re
 from collections import defaultdict

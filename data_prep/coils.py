@@ -1,4 +1,10 @@
-"""Images of the receive coils: from their k-space, cut to size, combined."""
+"""Images of the receive coils: from their k-space, cut to size, combined.
+
+>>> import numpy as np
+>>> from data_prep.coils import coil_images
+>>> coil_images(np.ones((2, 8, 8), np.complex64)).shape
+torch.Size([2, 8, 8])
+"""
 
 from collections.abc import Iterable
 

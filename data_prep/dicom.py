@@ -1,4 +1,10 @@
-"""Reader of DICOM: any folder of MR series."""
+"""Reader of DICOM: any folder of MR series.
+
+>>> from pathlib import Path
+>>> from data_prep.dicom import Dicom
+>>> Dicom(Path("scans")).layout
+'DICOM files of MR series, at any depth'
+"""
 
 import re
 from collections import defaultdict

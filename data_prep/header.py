@@ -1,4 +1,14 @@
-"""What the header of a DICOM file says: whether it is one, its values, and what its images are."""
+"""What the header of a DICOM file says: whether it is one, its values, and what its images are.
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> from data_prep.header import read_header
+>>> with TemporaryDirectory() as folder:
+...     path = Path(folder) / "notes.txt"
+...     _ = path.write_text("no scan")
+...     read_header(path)
+'.txt files'
+"""
 
 import contextlib
 import math

@@ -1,4 +1,10 @@
-"""Readers of measured k-space: Calgary-Campinas, fastMRI, and raw Cartesian data in the ISMRMRD format."""
+"""Readers of measured k-space: Calgary-Campinas, fastMRI, and raw Cartesian data in the ISMRMRD format.
+
+>>> from pathlib import Path
+>>> from data_prep.kspace import FastMRI
+>>> FastMRI(Path("scans"), raw=True).size
+(640, 368)
+"""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,10 @@
-"""Readers of NIfTI scans: ACDC, MRBrainS, and any folder or BIDS tree."""
+"""Readers of NIfTI scans: ACDC, MRBrainS, and any folder or BIDS tree.
+
+>>> from pathlib import Path
+>>> from data_prep.nifti import ACDC, MRBrainS
+>>> ACDC(Path("scans")).size, MRBrainS(Path("scans")).size
+((150, 150), (240, 240))
+"""
 
 import re
 from collections.abc import Iterator

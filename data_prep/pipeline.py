@@ -1,4 +1,13 @@
-"""From a source to a prepared data set, volume by volume, in several processes, to be continued where it stopped."""
+"""From a source to a prepared data set, volume by volume, in several processes, to be continued where it stopped.
+
+>>> from pathlib import Path
+>>> from data_prep.pipeline import Options, prepare
+>>> from data_prep.nifti import Nifti
+>>> prepare(Nifti(Path("scans")), Path("datasets"), Options())
+Traceback (most recent call last):
+    ...
+kdrecon.errors.InputError: scans is not a folder: expected the one that holds the scans; check the path
+"""
 
 import contextlib
 import csv

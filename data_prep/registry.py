@@ -1,4 +1,9 @@
-"""The sources that can be prepared, by the name of their command."""
+"""The sources that can be prepared, by the name of their command.
+
+>>> from data_prep.registry import SOURCES
+>>> SOURCES["acdc"].__name__
+'ACDC'
+"""
 
 from data_prep.dicom import Dicom
 from data_prep.kspace import Calgary, FastMRI, Ismrmrd

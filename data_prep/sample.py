@@ -2,6 +2,10 @@
 
 One person to train and to validate with (two slabs of one scan), another one to test with, averaged from 27 scans and
 therefore smoother: the sample shows how things work, not how well they generalise.
+
+>>> from data_prep.sample import SLABS
+>>> sorted({slab.split for slab in SLABS})
+['test', 'train', 'validation']
 """
 
 import csv

@@ -1,4 +1,10 @@
-"""What to look at after a preparation: the contact sheet and the summary."""
+"""What to look at after a preparation: the contact sheet and the summary.
+
+>>> from data_prep.pipeline import Options
+>>> from data_prep.sheet import summary
+>>> summary("knee", [], Options(split="official"), {}, bad=0).splitlines()[-1]
+'data set:   knee at 4x, line masks'
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,12 @@
-"""What a reader of raw scans has to offer, and what all readers share: finding files, naming subjects."""
+"""What a reader of raw scans has to offer, and what all readers share: finding files, naming subjects.
+
+>>> from pathlib import Path
+>>> from data_prep.source import extension, subject_of
+>>> extension(Path("scan.nii.gz"))
+'.nii.gz'
+>>> subject_of(Path("scans/sub-07/anat/T1w.nii.gz"), Path("scans"), "")
+'sub-07'
+"""
 
 import importlib
 import os

@@ -1,4 +1,14 @@
-"""What happens to every volume between reading and writing: choose slices, crop or pad, scale, undersample, split."""
+"""What happens to every volume between reading and writing: choose slices, crop or pad, scale, undersample, split.
+
+>>> import numpy as np
+>>> from data_prep.steps import centred, parse_slices, split_subjects
+>>> centred(np.ones((1, 4, 6)), (6, 4)).shape
+(1, 6, 4)
+>>> parse_slices("2:-2")
+slice(2, -2, None)
+>>> split_subjects(["a", "b", "c"], official={}, split="1,1,1", seed=0)
+{'a': 'validation', 'b': 'test', 'c': 'train'}
+"""
 
 import re
 from collections.abc import Iterable, Sequence, Set

@@ -1,4 +1,10 @@
-"""Sunnybrook Cardiac Data: short-axis cine of 45 patients (CC0 1.0), as DICOM or in the PNG layout of SegNetCMR."""
+"""Sunnybrook Cardiac Data: short-axis cine of 45 patients (CC0 1.0), as DICOM or in the PNG layout of SegNetCMR.
+
+>>> from pathlib import Path
+>>> from data_prep.sunnybrook import Sunnybrook
+>>> Sunnybrook(Path("scans")).split
+'20,4,6'
+"""
 
 import re
 from collections.abc import Iterator

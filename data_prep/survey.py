@@ -1,4 +1,10 @@
-"""What a source holds, told before anything is written: whose scans, what was passed over, what may be a mistake."""
+"""What a source holds, told before anything is written: whose scans, what was passed over, what may be a mistake.
+
+>>> from pathlib import Path
+>>> from data_prep.survey import passed_over
+>>> passed_over({Path("scans/notes.txt"): "text files"}, [])
+'passed over: 1 text files'
+"""
 
 import os
 import re

@@ -1,4 +1,10 @@
-"""The folder in which a data set is made and the one it replaces: what no preparation has written is never removed."""
+"""The folder in which a data set is made and the one it replaces: what no preparation has written is never removed.
+
+>>> from pathlib import Path
+>>> from data_prep.workplace import cannot_write
+>>> str(cannot_write(Path("datasets"), OSError(28, "")))
+'datasets cannot be written (No space left on device): expected a folder with room; free some space'
+"""
 
 import contextlib
 import errno

@@ -1,4 +1,9 @@
-"""What a layer, a mask or a loss may be told to do, and the baselines of tasks: words, read without PyTorch."""
+"""What a layer, a mask or a loss may be told to do, and the baselines of tasks: words, read without PyTorch.
+
+>>> from kdrecon.choices import MASK_TYPES
+>>> MASK_TYPES
+('line', 'gaussian')
+"""
 
 FIDELITIES = ("real", "hermitian")  # of kdrecon.physics.fidelity.DataFidelity
 MASK_TYPES = ("line", "gaussian")  # of kdrecon.physics.sampling.mask_for

@@ -1,4 +1,11 @@
-"""The error that a user causes, and how its message quotes what it is about."""
+"""The error that a user causes, and how its message quotes what it is about.
+
+>>> from kdrecon.errors import shown
+>>> shown("5x")
+"'5x'"
+>>> len(shown(10**100))
+80
+"""
 
 
 class InputError(ValueError):

@@ -5,6 +5,16 @@ data range is each slice's target maximum unless given. Volume-wise figures are 
 
 All raise ValueError for arrays of different or other shapes, values that are not finite, a target that is zero
 everywhere, or a data range that is not above 0; hfn and vif also for a target without structure.
+
+>>> import numpy as np
+>>> from kdrecon.metrics import METRICS, psnr, ssim
+>>> target = np.linspace(0, 1, 256).reshape(16, 16)
+>>> round(psnr(target, target + 0.01), 3)
+40.0
+>>> round(ssim(target, target), 3)
+1.0
+>>> METRICS["nmse"].lower_is_better
+True
 """
 
 from collections.abc import Callable

@@ -2,6 +2,15 @@
 
 A task is reconstruction from undersampled k-space. Another one, such as super-resolution, is a class with the members of
 :class:`Task`, its batch and its baseline; training and evaluation call ``network(*batch.inputs)`` and know no more.
+
+>>> import torch
+>>> from kdrecon.physics.sampling import mask_for
+>>> from kdrecon.tasks import Reconstruction, ZeroFilled
+>>> task = Reconstruction(mask_for("mrbrain", "4x", (64, 64)))
+>>> x = torch.rand(2, 1, 64, 64)
+>>> batch = task.batch(x, *task.observe(x))
+>>> ZeroFilled()(*batch.inputs).shape
+torch.Size([2, 1, 64, 64])
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,9 @@
 """What public code says about itself, beyond what ruff and mypy see."""
 
+import doctest
 import importlib
 import inspect
+from functools import cached_property
 
 import pytest
 
@@ -17,7 +19,7 @@ MODULES = sorted(
 def methods(module: str) -> list[tuple[type, str]]:
     """The public methods and properties that classes of a module define."""
     classes = [c for c in vars(importlib.import_module(module)).values() if inspect.isclass(c)]
-    kinds = (property, classmethod, staticmethod)
+    kinds = (property, cached_property, classmethod, staticmethod)
     return [
         (c, name)
         for c in classes
@@ -25,6 +27,15 @@ def methods(module: str) -> list[tuple[type, str]]:
         for name, member in vars(c).items()
         if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, kinds))
     ]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_a_modules_docstring_has_examples_and_they_hold(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    module = importlib.import_module(name)
+    assert ">>>" in module.__doc__ or hasattr(module, "__path__"), f"{name}: expected an example in its docstring"
+    assert not doctest.testmod(module).failed
 
 
 NOT_YET = (

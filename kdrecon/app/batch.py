@@ -1,4 +1,10 @@
-"""Batch runs: papermill executes the notebooks in order with one set of parameters."""
+"""Batch runs: papermill executes the notebooks in order with one set of parameters.
+
+>>> from pathlib import Path
+>>> from kdrecon.app.batch import run
+>>> from kdrecon.runs.parameters import Parameters
+>>> run(Parameters(epochs=1), Path("runs/mine"), sorted(Path("notebooks").glob("0*.ipynb")))  # doctest: +SKIP
+"""
 
 import contextlib
 import hashlib

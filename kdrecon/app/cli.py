@@ -1,4 +1,10 @@
-"""The command line: kdrecon run, train, report, import-released, score, info."""
+"""The command line: kdrecon run, train, report, import-released, score, info.
+
+>>> from typer.testing import CliRunner
+>>> from kdrecon.app.cli import app
+>>> CliRunner().invoke(app, ["info"]).exit_code
+0
+"""
 
 import sys
 from dataclasses import asdict

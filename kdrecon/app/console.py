@@ -1,4 +1,9 @@
-"""What the command lines share: paths with ~, what is printed where, and how a command ends."""
+"""What the command lines share: paths with ~, what is printed where, and how a command ends.
+
+>>> from kdrecon.app.console import application
+>>> application("A command line.").info.help
+'A command line.'
+"""
 
 import io
 import logging

@@ -1,4 +1,9 @@
-"""Executed notebooks as pages that need no kernel and no network, and name no folder of the machine that ran them."""
+"""Executed notebooks as pages that need no kernel and no network, and name no folder of the machine that ran them.
+
+>>> from kdrecon.app.pages import mathml
+>>> mathml("x^2", "inline")
+'<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>'
+"""
 
 import ast
 import html

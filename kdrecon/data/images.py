@@ -1,4 +1,11 @@
-"""What can be wrong with an array of images, whoever asks."""
+"""What can be wrong with an array of images, whoever asks.
+
+>>> import numpy as np
+>>> from kdrecon.data.images import Values, image_faults
+>>> x = np.full((2, 8, 8), np.nan)
+>>> [str(fault) for fault in image_faults(x, lambda: Values.of([x]))]
+['holds 128 values that are NaN or infinite: expected none; repair the scan']
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol

@@ -1,4 +1,10 @@
-"""The slices of a split, in memory or streamed from the files."""
+"""The slices of a split, in memory or streamed from the files.
+
+>>> from kdrecon.data.splits import load_split
+>>> slices = load_split("sample", "test", "8x", resolution=60)
+>>> [len(batch.x) for batch in slices.batches(8)]
+[8, 8, 4]
+"""
 
 import copy
 from collections import deque

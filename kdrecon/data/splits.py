@@ -1,4 +1,10 @@
-"""The files of a data set and how a split of it is read."""
+"""The files of a data set and how a split of it is read.
+
+>>> from kdrecon.data.splits import load_split
+>>> slices = load_split("sample", "test", "4x", resolution=60)
+>>> slices.x.shape, slices.subject[0]
+(torch.Size([20, 1, 60, 60]), 'Colin27')
+"""
 
 import hashlib
 import math

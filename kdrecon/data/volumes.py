@@ -1,4 +1,11 @@
-"""The volume files (HDF5)."""
+"""The volume files (HDF5).
+
+>>> from kdrecon.data.volumes import open_volume
+>>> from kdrecon.storage.places import SAMPLES
+>>> with open_volume(SAMPLES / "sample" / "train" / "1.h5") as volume:
+...     next(iter(volume.pieces)).shape[1:]
+(240, 240)
+"""
 
 import contextlib
 import os

@@ -1,4 +1,9 @@
-"""What all distillation methods share, and which feature maps they look at."""
+"""What all distillation methods share, and which feature maps they look at.
+
+>>> from kdrecon.distillation.base import tap_layers
+>>> tap_layers("middle", 5), tap_layers("ends", 5), tap_layers("output", 3)
+([3], [1, 4], [3])
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple

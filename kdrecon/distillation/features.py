@@ -1,4 +1,13 @@
-"""Methods that compare feature maps, or statistics of them, sample by sample."""
+"""Methods that compare feature maps, or statistics of them, sample by sample.
+
+>>> import torch
+>>> from kdrecon.distillation.features import AttentionTransfer, attention_map
+>>> maps = torch.rand(2, 32, 8, 8)
+>>> attention_map(maps).shape
+torch.Size([2, 64])
+>>> AttentionTransfer()([maps] * 5, [maps] * 5).item() < 1e-5
+True
+"""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,12 @@
-"""Methods with parts of their own that learn how to compare."""
+"""Methods with parts of their own that learn how to compare.
+
+>>> import torch
+>>> from kdrecon.distillation.learned import VariationalInformation
+>>> method = VariationalInformation(channels=4, cascades=2)
+>>> maps = [torch.rand(1, 4, 8, 8) for _ in range(2)]
+>>> method(maps, maps).requires_grad
+True
+"""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,9 @@
-"""The distillation methods by key: METHODS[key]() is a loss (students, teachers) -> scalar."""
+"""The distillation methods by key: METHODS[key]() is a loss (students, teachers) -> scalar.
+
+>>> from kdrecon.distillation.registry import METHODS, get_method
+>>> "at" in METHODS, get_method("fsp").__name__
+(True, 'FlowOfSolution')
+"""
 
 from collections import UserDict
 from collections.abc import Mapping

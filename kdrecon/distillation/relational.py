@@ -1,4 +1,10 @@
-"""Methods that compare how the samples of a batch relate to each other."""
+"""Methods that compare how the samples of a batch relate to each other.
+
+>>> import torch
+>>> from kdrecon.distillation.relational import similarity_matrix
+>>> similarity_matrix(torch.rand(3, 32, 8, 8)).shape
+torch.Size([3, 3])
+"""
 
 import math
 

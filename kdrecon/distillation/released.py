@@ -3,6 +3,12 @@
 They are applied to the features as they come, without a scale. The released code compares maps of the image padded by
 5 pixels; here the maps end at the image's border, and on maps of one size the two are equal. It minimises them without a
 weight, in a stage of their own, where Adam's steps hardly depend on one; the weights here are for training jointly.
+
+>>> import torch
+>>> from kdrecon.distillation.released import energy_across_batch
+>>> energy = energy_across_batch(torch.rand(4, 32, 8, 8))
+>>> torch.allclose(energy.square().sum(0), torch.ones(8, 8))
+True
 """
 
 import torch

@@ -1,4 +1,10 @@
-"""A method that compares singular vectors of feature maps."""
+"""A method that compares singular vectors of feature maps.
+
+>>> import torch
+>>> from kdrecon.distillation.spectral import leading_vector
+>>> leading_vector(torch.rand(2, 4, 8, 8)).shape
+torch.Size([2, 4])
+"""
 
 import torch
 from torch import Tensor

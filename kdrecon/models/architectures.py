@@ -1,4 +1,9 @@
-"""What the names of networks mean."""
+"""What the names of networks mean.
+
+>>> from kdrecon.models.architectures import network_shape
+>>> network_shape("D5C3")
+(5, 3)
+"""
 
 import re
 

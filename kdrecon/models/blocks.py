@@ -1,4 +1,11 @@
-"""The blocks that the cascades of a network are made of."""
+"""The blocks that the cascades of a network are made of.
+
+>>> import torch
+>>> from kdrecon.models.blocks import CNNBlock
+>>> image, maps = CNNBlock(depth=3)(torch.rand(2, 1, 16, 16), taps={1})
+>>> image.shape, maps[1].after.shape
+(torch.Size([2, 1, 16, 16]), torch.Size([2, 32, 16, 16]))
+"""
 
 from collections.abc import Container
 from typing import NamedTuple

@@ -1,4 +1,12 @@
-"""DC-CNN and DC-UNet: a cascade of small convolutional networks, each followed by a data-fidelity layer."""
+"""DC-CNN and DC-UNet: a cascade of small convolutional networks, each followed by a data-fidelity layer.
+
+>>> from kdrecon.models.dccnn import count_parameters, dc_cnn
+>>> student = dc_cnn("D3C5")
+>>> len(student.blocks), student.depth
+(5, 3)
+>>> count_parameters(dc_cnn("D5C5")), count_parameters(student)
+(141765, 49285)
+"""
 
 from collections.abc import Container, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, cast, overload

@@ -1,4 +1,15 @@
-"""Student-friendly training (SFT) of a teacher: it learns together with unfolded student branches."""
+"""Student-friendly training (SFT) of a teacher: it learns together with unfolded student branches.
+
+>>> import torch
+>>> from kdrecon.models.dccnn import dc_cnn
+>>> from kdrecon.models.sft import SFT
+>>> from kdrecon.physics.sampling import mask_for, undersample
+>>> mask = mask_for("mrbrain", "4x", (64, 64))
+>>> x_u, y = undersample(torch.rand(1, 1, 64, 64), mask)
+>>> x_teacher, x_branches = SFT(dc_cnn("D5C5"), dc_cnn("D3C5"))(x_u, y, mask)
+>>> x_teacher.shape, x_branches.shape
+(torch.Size([1, 1, 64, 64]), torch.Size([4, 1, 1, 64, 64]))
+"""
 
 from typing import NamedTuple
 

@@ -1,6 +1,10 @@
 """The data sets of the papers and ours: whose published masks each has, and thereby the usual size of its images.
 
 Read without PyTorch. The published figures name their data sets likewise (kdrecon/results/published.toml).
+
+>>> from kdrecon.physics.datasets import usual_size
+>>> usual_size("cardiac"), usual_size("knee"), usual_size("mine")
+((150, 150), (640, 368), None)
 """
 
 import tomllib

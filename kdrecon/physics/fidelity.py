@@ -10,6 +10,16 @@ mode           D                                        x_y
 ``real``       M_s = (M + mirror of M) / 2              Re F^-1 M y
 ``hermitian``  M_u = M or mirror of M                   F^-1 of y on Omega and its conjugate on -Omega
 =============  =======================================  ====================================================
+
+>>> import torch
+>>> from kdrecon.physics.fidelity import DataFidelity
+>>> from kdrecon.physics.sampling import mask_for, undersample
+>>> x, mask = torch.rand(1, 1, 64, 64), mask_for("mrbrain", "4x", (64, 64))
+>>> x_u, y = undersample(x, mask)
+>>> layer = DataFidelity("hermitian")
+>>> once = layer(x_u, y, mask)
+>>> torch.allclose(layer(once, y, mask), once, atol=1e-5)
+True
 """
 
 import math

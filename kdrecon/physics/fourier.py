@@ -1,4 +1,13 @@
-"""The two-dimensional discrete Fourier transform between image and k-space."""
+"""The two-dimensional discrete Fourier transform between image and k-space.
+
+>>> import torch
+>>> from kdrecon.physics.fourier import fft2, ifft2
+>>> k = fft2(torch.ones(4, 6))
+>>> round(k[0, 0].abs().item() ** 2, 3)
+24.0
+>>> torch.allclose(ifft2(k).real, torch.ones(4, 6))
+True
+"""
 
 import torch
 from torch import Tensor

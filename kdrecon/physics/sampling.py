@@ -2,6 +2,13 @@
 
 A mask is a bool tensor (H, W), True where k-space is sampled, unshifted: DC at [0, 0]. A line mask samples whole
 lines along the phase-encoding axis and everything along the other one.
+
+>>> from kdrecon.physics.sampling import acceleration_factor, mask_for
+>>> mask = mask_for("cardiac", "4x", (150, 150))
+>>> mask.shape, mask[0, 0].item()
+(torch.Size([150, 150]), True)
+>>> round(acceleration_factor(mask), 2)
+4.05
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,12 @@
-"""Released checkpoints as experiments of a run, so that evaluation, tables and comparisons find them."""
+"""Released checkpoints as experiments of a run, so that evaluation, tables and comparisons find them.
+
+>>> from pathlib import Path
+>>> from kdrecon.released.importing import import_checkpoint
+>>> import_checkpoint(Path("best_model.pt"), Path("run"))
+Traceback (most recent call last):
+    ...
+kdrecon.errors.InputError: best_model.pt does not exist: expected a released best_model.pt; check the path
+"""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,9 @@
-"""Reading the checkpoints of networks that were trained with the code released with SFT-KD-Recon."""
+"""Reading the checkpoints of networks that were trained with the code released with SFT-KD-Recon.
+
+>>> from kdrecon.released.weights import released_name
+>>> released_name("blocks.0.convs.2.weight", part="student"), released_name("teacher.blocks.4.convs.0.bias")
+('scascade1.conv3.weight', 'tcascade5.conv1.bias')
+"""
 
 import argparse
 import itertools

@@ -1,4 +1,10 @@
-"""What evaluations leave in the folders of a run: metrics.csv and results/, written, read and checked."""
+"""What evaluations leave in the folders of a run: metrics.csv and results/, written, read and checked.
+
+>>> from pathlib import Path
+>>> from kdrecon.results.archive import damaged
+>>> damaged(Path("run"))
+[]
+"""
 
 import os
 from collections import defaultdict
@@ -34,10 +40,12 @@ class EvaluatedNetwork:
 
     @cached_property
     def identity(self) -> Identity:
+        """What makes it what it is, without its seed."""
         return Identity.of(self.record, self.evaluation)
 
     @cached_property
     def seed(self) -> int:
+        """That of its training."""
         return self.record.experiment.seed
 
     @property

@@ -1,4 +1,12 @@
-"""The comparisons of a run: the table of what paired differences between its networks show."""
+"""The comparisons of a run: the table of what paired differences between its networks show.
+
+>>> from pathlib import Path
+>>> from kdrecon.results.comparisons import comparisons
+>>> comparisons(Path("run"))
+Traceback (most recent call last):
+    ...
+kdrecon.errors.InputError: run holds no evaluated experiment: expected experiments/*/acc_*/*/metrics.csv; run first
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

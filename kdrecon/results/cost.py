@@ -1,4 +1,15 @@
-"""What a network costs when it is used: parameters, multiply-adds, memory, time a slice."""
+"""What a network costs when it is used: parameters, multiply-adds, memory, time a slice.
+
+>>> import torch
+>>> from kdrecon.models.dccnn import dc_cnn
+>>> from kdrecon.physics.sampling import mask_for
+>>> from kdrecon.results.cost import inference_cost
+>>> from kdrecon.tasks import Reconstruction
+>>> task = Reconstruction(mask_for("mrbrain", "4x", (64, 64)))
+>>> cost = inference_cost({"student": dc_cnn("D3C5")}, task, (64, 64), torch.device("cpu"), batches=[1], repeats=1)
+>>> int(cost.parameters[0])
+49285
+"""
 
 import copy
 import statistics

@@ -1,4 +1,12 @@
-"""Tables as people read them: figures as text, in the digits of their metric."""
+"""Tables as people read them: figures as text, in the digits of their metric.
+
+>>> import pandas as pd
+>>> from kdrecon.results.display import formatted_volumes
+>>> row = {"network": "student", "seed": 0, "volumes": 2}
+>>> row |= {"psnr": 33.333, "psnr_sd": 0.5, "ssim": 0.9, "ssim_sd": 0.01, "nmse": 0.01, "nmse_sd": 0.002}
+>>> formatted_volumes(pd.DataFrame([row])).T[0].tolist()
+['student', 0, 2, '33.33 ± 0.50', '0.9000 ± 0.0100', '0.0100 ± 0.0020']
+"""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,9 @@
-"""What makes a network of a table what it is, what it is called, and in which order networks stand."""
+"""What makes a network of a table what it is, what it is called, and in which order networks stand.
+
+>>> from kdrecon.results.names import method_name
+>>> method_name("at"), method_name("fitnets")
+('AT', 'FitNets')
+"""
 
 from collections import Counter
 from collections.abc import Iterable

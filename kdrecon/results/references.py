@@ -1,4 +1,9 @@
-"""Which network of a run another one is held against: the fairest that the run has."""
+"""Which network of a run another one is held against: the fairest that the run has.
+
+>>> from kdrecon.results.references import AGAINST
+>>> AGAINST["control"]
+"a student trained alone for as many steps as lie behind the network's weights, its start included"
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -31,10 +36,12 @@ class Configuration:
 
     @property
     def identity(self) -> Identity:
+        """What its networks have in common."""
         return self.networks[0].identity
 
     @property
     def experiment(self) -> Experiment:
+        """What was trained, with the seed of the first one."""
         return self.identity.experiment
 
     @cached_property

@@ -1,4 +1,12 @@
-"""The page of a run: tables, figures, links, parameters."""
+"""The page of a run: tables, figures, links, parameters.
+
+>>> from pathlib import Path
+>>> from kdrecon.results.report import write_results
+>>> write_results(Path("run"))
+Traceback (most recent call last):
+    ...
+kdrecon.errors.InputError: run holds no evaluated experiment: expected experiments/*/acc_*/*/metrics.csv; run first
+"""
 
 import base64
 import sys

@@ -3,6 +3,12 @@
 Slices of one person resemble each other, and networks trained with one seed are one draw of what a method gives. So
 there is one estimand, the mean over people of each one's mean difference, and one test, in which people and seeds are
 counted: neither slices nor the networks of a single seed are taken for many.
+
+>>> from kdrecon.results.statistics import holm, subject_means
+>>> subject_means([30.0, 32.0, 40.0], ["ann", "ann", "bob"]).tolist()
+[31.0, 40.0]
+>>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+[0.03, 0.06, 0.06]
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,12 @@
-"""The tables of a run, as numbers: a row a network or a configuration."""
+"""The tables of a run, as numbers: a row a network or a configuration.
+
+>>> from pathlib import Path
+>>> from kdrecon.results.tables import summary
+>>> summary(Path("run"))
+Traceback (most recent call last):
+    ...
+kdrecon.errors.InputError: run holds no evaluated experiment: expected experiments/*/acc_*/*/metrics.csv; run first
+"""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,9 @@
-"""One network of a run: what identifies it, and where it lies on disk."""
+"""One network of a run: what identifies it, and where it lies on disk.
+
+>>> from kdrecon.runs.experiment import resolution_of, sides
+>>> resolution_of((150, 150)), resolution_of((640, 368)), sides("640x368")
+(150, '640x368', (640, 368))
+"""
 
 import hashlib
 import os

@@ -1,4 +1,10 @@
-"""The laboratory: data and networks for one set of parameters, each network trained once and found again."""
+"""The laboratory: data and networks for one set of parameters, each network trained once and found again.
+
+>>> from kdrecon.runs.laboratory import Laboratory
+>>> lab = Laboratory(dataset="sample", resolution=60, epochs=1)
+>>> len(lab.train), lab.evaluation_split, lab.experiment("student").architecture
+(48, 'test', 'D3C5')
+"""
 
 import math
 import shutil

@@ -1,4 +1,10 @@
-"""The networks of experiments: built, and opened from their folders."""
+"""The networks of experiments: built, and opened from their folders.
+
+>>> from kdrecon.models.dccnn import dc_cnn
+>>> from kdrecon.runs.networks import start_from_sft
+>>> start_from_sft(dc_cnn("D2C2"), dc_cnn("D2C2"))
+['blocks.1.convs.0.bias', 'blocks.1.convs.0.weight', 'blocks.1.convs.1.bias', 'blocks.1.convs.1.weight']
+"""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,9 @@
-"""The parameters of a run."""
+"""The parameters of a run.
+
+>>> from kdrecon.runs.parameters import Parameters
+>>> Parameters(epochs=150, batch_size=4, lr=0.001).recipe.lr_step
+40
+"""
 
 import os
 import types

@@ -1,4 +1,10 @@
-"""The record of an experiment, config.json in its folder: read, checked, written."""
+"""The record of an experiment, config.json in its folder: read, checked, written.
+
+>>> from pathlib import Path
+>>> from kdrecon.runs.record import read_record
+>>> read_record(Path("run")) is None
+True
+"""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path

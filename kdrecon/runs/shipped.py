@@ -1,4 +1,8 @@
-"""The networks that ship with the repository: trained longer on the sample, with their training records beside them."""
+"""The networks that ship with the repository: trained longer on the sample, with their training records beside them.
+
+>>> from kdrecon.runs.shipped import ship
+>>> ship(epochs=60)  # doctest: +SKIP
+"""
 
 import shutil
 import tempfile

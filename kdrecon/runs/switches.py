@@ -1,4 +1,9 @@
-"""The switches of a run, and the named sets of them that papers and their code stand for."""
+"""The switches of a run, and the named sets of them that papers and their code stand for.
+
+>>> from kdrecon.runs.switches import Switches
+>>> Switches.of("as_released").changed()
+{'imitation': 'released', 'kd_form': 'released', 'schedule': 'two_stage'}
+"""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any

@@ -1,4 +1,9 @@
-"""What made a run besides its parameters: versions, processor, git revision."""
+"""What made a run besides its parameters: versions, processor, git revision.
+
+>>> from kdrecon.runs.versions import environment
+>>> "torch" in environment()
+True
+"""
 
 import contextlib
 import platform

@@ -1,4 +1,10 @@
-"""Checkpoints that are proven readable, and are read without executing anything."""
+"""Checkpoints that are proven readable, and are read without executing anything.
+
+>>> import torch
+>>> from kdrecon.storage.checkpoints import misfits
+>>> misfits({"weight": torch.ones(2)}, {"weight": torch.ones(3), "bias": torch.ones(1)})
+'missing: 1 (bias); of another shape: 1 (weight)'
+"""
 
 import io
 import itertools

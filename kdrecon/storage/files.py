@@ -1,4 +1,15 @@
-"""Writing that loses nothing: atomic files, one process a folder, signals; and what lies in a folder."""
+"""Writing that loses nothing: atomic files, one process a folder, signals; and what lies in a folder.
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> from kdrecon.storage.files import natural, write_text
+>>> sorted(["patient10", "patient2"], key=natural)
+['patient2', 'patient10']
+>>> with TemporaryDirectory() as folder:
+...     write_text(Path(folder) / "note.txt", "all of it, or nothing")
+...     [path.name for path in Path(folder).iterdir()]
+['note.txt']
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,17 @@
-"""The one way to read HDF5: plain arrays out of files that anybody wrote and anything may have happened to."""
+"""The one way to read HDF5: plain arrays out of files that anybody wrote and anything may have happened to.
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> import h5py
+>>> from kdrecon.storage import hdf5
+>>> with TemporaryDirectory() as folder:
+...     path = Path(folder) / "1.h5"
+...     with h5py.File(path, "w") as file:
+...         file["volfs"] = [[1, 2], [3, 4]]
+...     with hdf5.opened(path) as file:
+...         file["volfs"].shape, file["volfs"][0]
+((2, 2), array([1, 2]))
+"""
 
 import contextlib
 import io

@@ -1,6 +1,12 @@
 """Where things lie: what is installed with the library, and the folder that runs and data sets go to.
 
 The only module that knows where it lies itself, and how the folders below the root are called.
+
+>>> from kdrecon.storage.places import SAMPLES, plain_name
+>>> (SAMPLES / "sample").is_dir()
+True
+>>> plain_name("--name", "my_scans", "my_scans")
+'my_scans'
 """
 
 import re

@@ -1,4 +1,9 @@
-"""Text files that are read: tables (CSV), parameters (YAML) and records (JSON), by people or from a run."""
+"""Text files that are read: tables (CSV), parameters (YAML) and records (JSON), by people or from a run.
+
+>>> from kdrecon.storage.records import read_yaml
+>>> read_yaml("{epochs: 150, lr: 0.001}", "params.yaml")
+{'epochs': 150, 'lr': 0.001}
+"""
 
 import csv
 import io

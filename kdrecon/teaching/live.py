@@ -1,4 +1,9 @@
-"""What a watched training shows."""
+"""What a watched training shows.
+
+>>> from kdrecon.teaching.live import curve
+>>> with curve("student") as draw:
+...     draw([])
+"""
 
 import contextlib
 import os

@@ -1,4 +1,10 @@
-"""What a training says while it runs: progress bar, log.csv, TensorBoard, and whoever else listens."""
+"""What a training says while it runs: progress bar, log.csv, TensorBoard, and whoever else listens.
+
+>>> import numpy as np
+>>> from kdrecon.training.logs import panel
+>>> panel([np.zeros((2, 16, 16))] * 3).shape
+(1, 48, 48)
+"""
 
 import contextlib
 import threading

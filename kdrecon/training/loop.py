@@ -1,4 +1,18 @@
-"""The one training loop: any objective, any data, resumable to the bit."""
+"""The one training loop: any objective, any data, resumable to the bit.
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> from kdrecon.data.splits import load_split
+>>> from kdrecon.models.dccnn import dc_cnn
+>>> from kdrecon.training.loop import fit
+>>> from kdrecon.training.objectives import Supervised
+>>> from kdrecon.training.recipe import Recipe
+>>> slices = load_split("sample", "validation", "4x", resolution=16)
+>>> with TemporaryDirectory() as folder:
+...     history = fit(Supervised(dc_cnn("D2C1")), slices, slices, Recipe(epochs=2), Path(folder), config={})
+>>> len(history)
+2
+"""
 
 import ctypes
 import json

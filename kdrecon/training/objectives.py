@@ -1,4 +1,16 @@
-"""What a training run minimises: one class per kind of training, all with the same two calls."""
+"""What a training run minimises: one class per kind of training, all with the same two calls.
+
+>>> import torch
+>>> from kdrecon.models.dccnn import dc_cnn
+>>> from kdrecon.physics.sampling import mask_for
+>>> from kdrecon.tasks import Reconstruction
+>>> from kdrecon.training.objectives import Supervised
+>>> task = Reconstruction(mask_for("mrbrain", "4x", (64, 64)))
+>>> x = torch.rand(2, 1, 64, 64)
+>>> loss = Supervised(dc_cnn("D3C1"))(task.batch(x, *task.observe(x)))
+>>> list(loss.terms), loss.total.requires_grad
+(['reconstruction'], True)
+"""
 
 from collections.abc import Iterable
 from functools import partial, reduce

@@ -1,4 +1,9 @@
-"""How long, how fast and in which arithmetic a network is trained."""
+"""How long, how fast and in which arithmetic a network is trained.
+
+>>> from kdrecon.training.recipe import Recipe
+>>> Recipe().lr_step, Recipe(epochs=15).lr_step
+(40, 4)
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,9 @@
-"""Data fidelity, convolutions and cascades: the checks of notebook 02."""
+"""Data fidelity, convolutions and cascades: the checks of notebook 02.
+
+>>> from kdrecon.teaching.checks.dccnn import receptive_field
+>>> receptive_field(lambda depth: 2 * depth + 1).right
+True
+"""
 
 import torch
 from torch import Tensor

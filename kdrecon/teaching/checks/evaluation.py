@@ -1,4 +1,9 @@
-"""Figures of images and of people: the checks of notebook 06."""
+"""Figures of images and of people: the checks of notebook 06.
+
+>>> from kdrecon.teaching.checks.evaluation import volume_psnr
+>>> volume_psnr(None).right
+False
+"""
 
 import numpy as np
 

@@ -1,4 +1,10 @@
-"""Small inputs that the checks try answers on."""
+"""Small inputs that the checks try answers on.
+
+>>> from kdrecon.teaching.checks.inputs import measured, network
+>>> x_u, y, mask = measured()
+>>> network("D3C5")(x_u, y, mask).shape == x_u.shape
+True
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,9 @@
-"""Student-friendly joint training: the checks of notebook 04."""
+"""Student-friendly joint training: the checks of notebook 04.
+
+>>> from kdrecon.teaching.checks.sft import sft_loss
+>>> sft_loss(None).right
+False
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,9 @@
-"""The start of a student and the 2 x 2 of teacher and start: the checks of notebook 05."""
+"""The start of a student and the 2 x 2 of teacher and start: the checks of notebook 05.
+
+>>> from kdrecon.teaching.checks.sft_kd import effects
+>>> effects(None).right
+False
+"""
 
 import torch
 

@@ -1,4 +1,9 @@
-"""Attention transfer, freezing and the loss of a distillation: the checks of notebook 03."""
+"""Attention transfer, freezing and the loss of a distillation: the checks of notebook 03.
+
+>>> from kdrecon.teaching.checks.standard_kd import freeze
+>>> freeze(lambda network: network.requires_grad_(False)).right
+True
+"""
 
 import torch
 from torch import Tensor

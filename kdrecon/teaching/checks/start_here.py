@@ -1,4 +1,9 @@
-"""What one knows before the first training: the checks of notebook 00."""
+"""What one knows before the first training: the checks of notebook 00.
+
+>>> from kdrecon.teaching.checks.start_here import parameters
+>>> parameters(1).right
+False
+"""
 
 from kdrecon.errors import InputError, first_line
 from kdrecon.runs.parameters import Parameters

@@ -1,4 +1,9 @@
-"""k-space and masks: the checks of notebook 01."""
+"""k-space and masks: the checks of notebook 01.
+
+>>> from kdrecon.teaching.checks.undersampling import lines
+>>> lines(1).right
+False
+"""
 
 import torch
 

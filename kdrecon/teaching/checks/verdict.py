@@ -1,4 +1,9 @@
-"""What the exercise checks are made of: the verdict, and small tests that end in a hint instead of a traceback."""
+"""What the exercise checks are made of: the verdict, and small tests that end in a hint instead of a traceback.
+
+>>> from kdrecon.teaching.checks.verdict import Verdict
+>>> Verdict(True, "Right.").right
+True
+"""
 
 import html
 import traceback

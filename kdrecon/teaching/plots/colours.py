@@ -1,4 +1,9 @@
-"""One style for all figures: images and k-space grey, perceptual maps, one colour a kind of network."""
+"""One style for all figures: images and k-space grey, perceptual maps, one colour a kind of network.
+
+>>> from kdrecon.teaching.plots.colours import COLOURS, colour
+>>> colour("student") == COLOURS["student"]
+True
+"""
 
 from contextlib import AbstractContextManager
 

@@ -1,4 +1,11 @@
-"""Images, k-space and maps side by side."""
+"""Images, k-space and maps side by side.
+
+>>> import numpy as np
+>>> from kdrecon.teaching.plots.pictures import images
+>>> figure = images({"target": np.zeros((8, 8)), "zero-filled": np.ones((8, 8))})
+>>> [axes.get_title() for axes in figure.axes[:2]]
+['target', 'zero-filled']
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,10 @@
-"""What networks reach: quality slice by slice, against speed, and with either teacher."""
+"""What networks reach: quality slice by slice, against speed, and with either teacher.
+
+>>> from kdrecon.teaching.plots.scores import lines
+>>> figure = lines([4, 5, 8], {"student": [34.0, 33.0, 30.0]}, "acceleration", "PSNR in dB")
+>>> figure.axes[0].get_xlabel()
+'acceleration'
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,10 @@
-"""What a training does: its curves, the start of its loss terms, and where its gradients go."""
+"""What a training does: its curves, the start of its loss terms, and where its gradients go.
+
+>>> from kdrecon.teaching.plots.trainings import block_gradients
+>>> figure = block_gradients([1.0, 0.5], [2.0, 0.1])
+>>> len(figure.axes)
+2
+"""
 
 from collections.abc import Sequence
 

@@ -2,6 +2,11 @@
 
 What a network computes is computed once, when the explorer is made. A change of a control hands new images to the
 artists of one figure and renders it once, which is fast enough to follow a slider that is being dragged.
+
+>>> import numpy as np
+>>> from kdrecon.teaching.widgets.explorer import span
+>>> span(np.array([0.0, 1.0]))
+(0.0, 1.0)
 """
 
 import contextlib

@@ -1,4 +1,11 @@
-"""What is measured, and what a region of k-space holds."""
+"""What is measured, and what a region of k-space holds.
+
+>>> import torch
+>>> from kdrecon.teaching.widgets.kspace import undersampling_figure
+>>> figure = undersampling_figure(torch.rand(64, 64), acceleration=4.0)
+>>> len(figure.axes) > 1
+True
+"""
 
 import numpy as np
 import torch

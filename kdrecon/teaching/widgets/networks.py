@@ -1,4 +1,12 @@
-"""What networks do on the way and in the end."""
+"""What networks do on the way and in the end.
+
+>>> import numpy as np
+>>> from kdrecon.teaching.widgets.networks import reconstruction_figure
+>>> x = np.random.default_rng(0).random((2, 32, 32))
+>>> figure = reconstruction_figure(x, {"student": 0.9 * x}, model="student", number=2)
+>>> len(figure.axes) > 1
+True
+"""
 
 import numpy as np
 import torch
