@@ -82,7 +82,7 @@ class Metric:
 
     def quantity(self, target: ArrayLike, prediction: ArrayLike) -> str:
         """Its value for an image (H, W) as figures write it: "31.52 dB", or "SSIM 0.9012" where it has no unit."""
-        value = self.text(self.compute(target, prediction))  # type: ignore[arg-type]
+        value = self.text(float(self.compute(target, prediction)))
         return f"{value} {self.unit}" if self.unit else f"{self.title} {value}"
 
     def gain(self, difference: Signed) -> Signed:

@@ -98,7 +98,7 @@ def _family(networks: list[Configuration], kind: Kind, metric: str) -> pd.DataFr
     for network in networks:
         if (reference := find_reference(network, networks, kind)) is None:
             continue
-        row = {"against": _title(kind), "network": network.name, "reference": reference.name}
+        row: dict[str, object] = {"against": _title(kind), "network": network.name, "reference": reference.name}
         row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
         try:
             found = pair(network.scores, reference.scores, metric, spread)

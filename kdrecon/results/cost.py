@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdrecon.models.dccnn import count_parameters
@@ -59,7 +59,7 @@ def inference_cost(
     task, images, rows = task.to(device), {n: torch.rand(n, 1, *shape).to(device) for n in batches}, []
     inputs = {n: task.batch(x, *task.observe(x)).inputs for n, x in images.items()}
     for name, model in models.items():
-        model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).eval()
+        model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         with FlopCounterMode(display=False) as counter:
             model(*inputs[batches[0]])
         size = {
@@ -67,21 +67,27 @@ def inference_cost(
             "parameters": count_parameters(model),
             "multiply-adds (G)": counter.get_total_flops() / 2e9 / batches[0],
         }
-        for precision in precisions:
-            for n in batches:
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    memory = _mebibytes(model, inputs[n])
-                    times = [_seconds(model, inputs[n]) for _ in range(repeats)]
-                speed = n / statistics.median(times)
-                timed = {"precision": precision, "batch": n, "memory (MiB)": memory}
-                rows.append(size | timed | {"ms per slice": 1000 / speed, "slices per second": speed})
+        rows += [
+            size | {"precision": precision, "batch": n} | _measured(model, inputs[n], precision, repeats)
+            for precision in precisions
+            for n in batches
+        ]
     return pd.DataFrame(rows)
 
 
-def _mebibytes(model: nn.Module, inputs: tuple) -> float:
-    weights, maps = sum(p.nbytes for p in model.parameters()), []
+def _measured(model: nn.Module, inputs: tuple[Tensor, ...], precision: str, repeats: int) -> dict[str, float]:
+    """Memory of a call, and its speed."""
+    with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=precision == "bf16"):
+        memory = _mebibytes(model, inputs)
+        times = [_seconds(model, inputs) for _ in range(repeats)]
+    speed = len(inputs[0]) / statistics.median(times)
+    return {"memory (MiB)": memory, "ms per slice": 1000 / speed, "slices per second": speed}
 
-    def note(_, given, output):
+
+def _mebibytes(model: nn.Module, inputs: tuple[Tensor, ...]) -> float:
+    weights, maps = sum(p.nbytes for p in model.parameters()), list[int]()
+
+    def note(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         maps.append(given[0].nbytes + output.nbytes)
 
     hooks = [part.register_forward_hook(note) for part in model.modules() if isinstance(part, nn.Conv2d)]
@@ -91,7 +97,7 @@ def _mebibytes(model: nn.Module, inputs: tuple) -> float:
     return (weights + max(maps)) / 2**20
 
 
-def _seconds(model: nn.Module, inputs: tuple) -> float:
+def _seconds(model: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     began = time.perf_counter()
     model(*inputs)
     if inputs[0].is_cuda:

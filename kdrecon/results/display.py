@@ -8,6 +8,8 @@
 ['student', 0, 2, '33.33 ± 0.50', '0.9000 ± 0.0100', '0.0100 ± 0.0020']
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -86,7 +88,7 @@ def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.Da
     table = compared[compared.metric == metric]
     signed, text = METRICS[metric].signed, METRICS[metric].text
     intervals = zip(table.low, table.high)
-    columns = {"network": table.network}
+    columns: dict[str, Iterable[object]] = {"network": table.network}
     if table.reference.nunique() > 1:
         columns["reference"] = table.reference
     columns |= {
@@ -116,7 +118,8 @@ def formatted_published(table: pd.DataFrame) -> pd.DataFrame:
     several = table.acceleration.nunique() > 1
     shown = pd.DataFrame({"source": table.source + (", " + table.acceleration if several else "")})
     kinds = map(kind_name, table.model, table.teacher, table.method)
-    starts = ["" if row.init == matched_start(row.teacher) else f", init {row.init}" for row in table.itertuples()]
+    students = zip(table.teacher, table.init)
+    starts = ["" if init == matched_start(teacher) else f", init {init}" for teacher, init in students]
     shown["network"] = [kind + start for kind, start in zip(kinds, starts)]
     shown["architecture"] = table.network.replace(list(BASELINES), "")
     for metric in PUBLISHED:

@@ -6,8 +6,9 @@
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -26,6 +27,7 @@ DISTILLED = {  # teacher and first weights of the students in each block of figu
     **{teacher: (teacher, matched_start(teacher)) for teacher in ("standard", "sft")},
     "sft_random_init": ("sft", "random"),
 }
+Row = Mapping[Any, Any]  # of summary.csv, by its columns
 IDENTIFYING = ["dataset", "acceleration", "model", "network", "teacher", "method", "init"]
 
 
@@ -112,7 +114,7 @@ def _figure(block: dict, values: list[float], **network: str) -> Figure:
     experiment = Experiment(
         dataset=dataset,
         acceleration=block["acceleration"],
-        resolution=usual_resolution(dataset),
+        resolution=usual_resolution(dataset) or "",
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         lr=recipe.lr,
@@ -123,7 +125,7 @@ def _figure(block: dict, values: list[float], **network: str) -> Figure:
     return Figure(block["source"], experiment, {metric.name: value for metric, value in zip(PUBLISHED, values)})
 
 
-def _same(figure: Figure, own: dict[str, object]) -> bool:
+def _same(figure: Figure, own: Row) -> bool:
     """Whether a row of the run is the network of a published figure, trained with whatever recipe."""
     paper = columns(figure.experiment)
     if any(str(own[name]) != paper[name] for name in IDENTIFYING):
@@ -131,8 +133,8 @@ def _same(figure: Figure, own: dict[str, object]) -> bool:
     return all(own.get(name, value) == value for name, value in asdict(figure.experiment.switches).items())
 
 
-def _status(paper: dict[str, object], own: dict[str, object]) -> str:
-    """ "reproduced", or what was not as in the paper."""
+def _status(paper: Row, own: Row) -> str:
+    """Whether the paper's figure was reproduced, or what was not as in the paper."""
     departures = []
     if own["resolution"] != paper["resolution"]:
         departures.append(f"{own['resolution']} pixels, not {paper['resolution']}")

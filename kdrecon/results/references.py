@@ -83,6 +83,8 @@ def find_reference(network: Configuration, others: Sequence[Configuration], kind
         others: all configurations that were scored on the same slices, this one among them.
         kind: of reference.
     """
+    if isinstance(kind, Mapping):
+        return closest(network, [c for c in others if _fits(c, kind)])
     alone = [c for c in others if c.trained_alone and _same_student(c, network)]
     if kind == "student":
         return _plain_student(network, alone)
@@ -90,9 +92,7 @@ def find_reference(network: Configuration, others: Sequence[Configuration], kind
         plain, distilled = _plain_student(network, alone), network.experiment.method
         equal = [c for c in alone if distilled and c is not plain and _equal_steps(c, network)]
         return min(equal, key=lambda c: (c.steps, -_agreement(c, network), c.name), default=None)
-    if kind == "std-kd":
-        return closest(network, [c for c in others if _standard_twin(c, network)])
-    return closest(network, [c for c in others if _fits(c, kind)])
+    return closest(network, [c for c in others if _standard_twin(c, network)])
 
 
 def closest(network: Configuration, candidates: Sequence[Configuration]) -> Configuration | None:

@@ -114,7 +114,7 @@ def _about(summary: pd.DataFrame) -> dict[str, Any]:
         "epochs": int(summary.epochs[summary.model != "control"].max()),
         "paper_epochs": Recipe().epochs,
         "seeds": summary.seed.astype(str).str.split(", ").map(len).max(),
-        "arithmetic": sorted({f"{row.precision} ({row.layout})" for row in trained.itertuples() if row.precision}),
+        "arithmetic": sorted({f"{p} ({layout})" for p, layout in zip(trained.precision, trained.layout) if p}),
     }
 
 
@@ -132,10 +132,11 @@ def _beside_published(summary: pd.DataFrame) -> dict[str, Any]:
 def _comparisons(compared: pd.DataFrame) -> list[dict[str, Any]]:
     """The paired comparisons: a part a place and kind of reference."""
     parts, several = [], len(compared[list(PLACE)].drop_duplicates()) > 1
-    for (*place, against), table in compared[compared.metric == PSNR.name].groupby([*PLACE, "against"], sort=False):
+    for key, table in compared[compared.metric == PSNR.name].groupby([*PLACE, "against"], sort=False):
+        *place, against = map(str, key)
         part = {
             "against": AGAINST.get(against, against),
-            "place": ", ".join(map(str, place[:4])) if several else "",
+            "place": ", ".join(place[:4]) if several else "",
             "references": table.reference.unique(),
             "slices": f"{table['n'].max():.0f}",
             "subjects": f"{table.subjects.max():.0f}",

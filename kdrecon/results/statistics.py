@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from kdrecon.errors import InputError
@@ -62,7 +63,7 @@ class Paired(NamedTuple):
     about: str
 
 
-def subject_means(values: Sequence[float], subject: Sequence[str]) -> pd.Series:
+def subject_means(values: ArrayLike, subject: ArrayLike) -> pd.Series:
     """The mean over the slices of each subject: one value a person, however many slices there are of them.
 
     Args:
@@ -75,15 +76,15 @@ def subject_means(values: Sequence[float], subject: Sequence[str]) -> pd.Series:
     Raises:
         InputError: a value is not finite, no slice, or arrays of different length.
     """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or len(values) != len(subject) or not len(values):
-        raise InputError(f"{values.shape} values of {len(subject)} subjects' slices: expected one of each a slice")
-    if not np.isfinite(values).all():
+    scores, people = np.asarray(values, np.float64), np.asarray(subject, str)
+    if scores.ndim != 1 or len(scores) != len(people) or not len(scores):
+        raise InputError(f"{scores.shape} values of {len(people)} subjects' slices: expected one of each a slice")
+    if not np.isfinite(scores).all():
         raise InputError(
-            f"{(~np.isfinite(values)).sum()} of {len(values)} values are NaN or infinite: expected finite metrics; "
+            f"{(~np.isfinite(scores)).sum()} of {len(scores)} values are NaN or infinite: expected finite metrics; "
             "is a reconstruction equal to its target?"
         )
-    return pd.Series(values).groupby(np.asarray(subject, str)).mean()
+    return pd.Series(scores).groupby(people).mean()
 
 
 def mean_over_subjects(table: pd.DataFrame, metric: str) -> float:
@@ -105,7 +106,7 @@ def seed_spread(means: Sequence[Sequence[float]]) -> Spread:
     return Spread(np.sqrt(squares / freedom), freedom) if freedom else Spread(np.nan, 0)
 
 
-def estimate(differences: Sequence[float], seeds: int, spread: Spread) -> Estimate:
+def estimate(differences: ArrayLike, seeds: int, spread: Spread) -> Estimate:
     """The mean difference over people with a t interval and a t test, in which other people and other seeds are counted.
 
     With d_1 .. d_n the differences of n people, each averaged over its slices and over K seeds, of which every network
@@ -147,7 +148,7 @@ def estimate(differences: Sequence[float], seeds: int, spread: Spread) -> Estima
     return Estimate(difference, difference - half, difference + half, p, "method" if several else "networks")
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray:
     """Holm's correction: the i-th smallest of m p-values becomes max_{j <= i} min(1, (m - j + 1) p_(j)).
 
     The chance of one false claim among all m stays below the level that the result is compared with. NaN (not tested)
@@ -256,7 +257,7 @@ def judged(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     gain = METRICS[metric].gain(rows.difference)
     rows["verdict"] = np.where(rows.p_holm < LEVEL, np.where(gain > 0, "better", "worse"), "not shown")
     rows.loc[rows.p.isna(), "verdict"] = "not tested"
-    rows["note"] = [_note(row.subjects, row.seeds) for row in rows.itertuples()]
+    rows["note"] = [_note(*counts) for counts in zip(rows.subjects, rows.seeds)]
     return rows
 
 

@@ -67,7 +67,7 @@ def volume_wise(run_root: Path, left_out: list[str] | None = None) -> pd.DataFra
             continue
         row = {name: network.identity.columns[name] for name in PLACE if name != "slices"}
         row |= {"network": network_name(network.identity, identities), "seed": network.seed, "volumes": len(scores)}
-        for name in scores:
+        for name in map(str, scores):
             row |= {name: scores[name].mean(), f"{name}_sd": scores[name].std()}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -102,12 +102,12 @@ def _row(networks: list[EvaluatedNetwork], several: bool) -> dict[str, object]:
 
 def _quality(scores: list[pd.DataFrame], several: bool) -> dict[str, float]:
     """Mean and spreads of each metric over the slice-wise tables of several seeds."""
-    row = {}
+    row: dict[str, float] = {}
     for name in METRICS:
         means = [table[name].mean() for table in scores]
-        row |= {name: np.mean(means), f"{name}_sd": np.mean([table[name].std() for table in scores])}
+        row |= {name: float(np.mean(means)), f"{name}_sd": float(np.mean([table[name].std() for table in scores]))}
         if several:
-            row[f"{name}_seed_sd"] = np.std(means, ddof=1) if len(means) > 1 else np.nan
+            row[f"{name}_seed_sd"] = float(np.std(means, ddof=1)) if len(means) > 1 else np.nan
     return row
 
 
