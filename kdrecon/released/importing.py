@@ -10,6 +10,7 @@ kdrecon.errors.InputError: best_model.pt does not exist: expected a released bes
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -58,15 +59,16 @@ def import_checkpoint(
     experiment = _experiment(found, path, place, resolution or usual_resolution(place[0]) or 0, method, teacher)
     folder = experiment.folder(run_root)
     folder = folder.with_name(f"{folder.name}_released")
-    state = {"model": found.network.state_dict(), "epoch": found.epoch, "validation_l1": found.validation_l1}
+    weights = found.network.state_dict()
     if (present := folder / "best_model.pt").exists():
-        before = read_weights(present, state["model"])
-        if any(not torch.equal(before[name], value) for name, value in state["model"].items()):
+        before = read_weights(present, weights)
+        if any(not torch.equal(before[name], value) for name, value in weights.items()):
             raise InputError(
                 f"{folder} holds another network: expected a new folder; choose another --out, or delete it"
             )
         if (kept := read_record(folder)) and kept.finished:
             return folder
+    state = {"model": weights, "epoch": found.epoch, "validation_l1": found.validation_l1}
     save_checkpoint(state | {"config": experiment.config()}, folder / "best_model.pt")
     write_record(_record(found, experiment, path.name), folder)
     return folder
@@ -92,14 +94,14 @@ def _record(found: Checkpoint, experiment: Experiment, file: str) -> Record:
 
 def _place(arguments: dict, path: Path, dataset: str, acceleration: str) -> tuple[str, str]:
     """Data set and acceleration as the user gives them, else as the command line in the file says."""
-    values = {
-        "dataset": dataset or arguments.get("dataset_type"),
-        "acceleration": acceleration or arguments.get("acceleration_factor"),
-    }
-    for name, value in values.items():
+    place: tuple[Any, Any] = (
+        dataset or arguments.get("dataset_type"),
+        acceleration or arguments.get("acceleration_factor"),
+    )
+    for name, value in zip(("dataset", "acceleration"), place):
         if not isinstance(value, str) or not NAME.fullmatch(value):
             raise InputError(f"{path} says {name} {shown(value)}: expected one name; give --{name}")
-    return values["dataset"], values["acceleration"]
+    return place
 
 
 def _experiment(
@@ -118,7 +120,7 @@ def _experiment(
     if teacher not in ("", *TEACHERS):
         raise InputError(f"teacher {teacher!r} is unknown: expected one of {', '.join(TEACHERS)}")
     if isinstance(network, SFT):
-        network, switches = network.teacher, replace(switches, student_network=network.student.name)
+        switches, network = replace(switches, student_network=network.student.name), network.teacher
     init = matched_start(teacher)
     recipe = {"epochs": "num_epochs", "batch_size": "batch_size", "lr": "lr", "seed": "seed"}
     told = {name: arguments[theirs] for name, theirs in recipe.items() if arguments.get(theirs) is not None}

@@ -21,12 +21,10 @@ from kdrecon.data.images import Values, image_faults
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS
 from kdrecon.results.names import Identity
-from kdrecon.runs.record import Evaluation, Record, read_record
+from kdrecon.runs.record import REMEDY, Evaluation, Record, read_record, require_record
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import replacing, visible
 from kdrecon.storage.records import read_table
-
-REMEDY = "run again with its parameters, which writes it anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +88,7 @@ def grouped(networks: Iterable[EvaluatedNetwork], per_seed: bool = False) -> lis
 def _networks(run_root: Path) -> Iterator[EvaluatedNetwork | InputError]:
     for folder in sorted(Path(run_root).glob("experiments/*/acc_*/*/")):
         try:
-            record = read_record(folder)
-            if not record and os.path.exists(folder / "best_model.pt"):
-                raise InputError(f"{folder} has lost its config.json: expected it there; {REMEDY}")
+            record = require_record(folder) if os.path.exists(folder / "best_model.pt") else read_record(folder)
             if record and record.evaluation:
                 yield EvaluatedNetwork(folder, record, record.evaluation, read_metrics(folder))
         except InputError as error:

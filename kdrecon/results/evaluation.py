@@ -18,10 +18,10 @@ from torch import nn
 from kdrecon.data.slices import Slices
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, SSIM
-from kdrecon.results.archive import REMEDY, read_metrics, write_result
+from kdrecon.results.archive import read_metrics, write_result
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import Network, weights_hash
-from kdrecon.runs.record import Evaluation, Record, read_record, write_record
+from kdrecon.runs.record import Evaluation, require_record, write_record
 from kdrecon.storage.files import alone_in, write_table, write_text
 
 PATIENCE = 600.0  # seconds to wait for another process that evaluates the same network
@@ -75,7 +75,7 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     with alone_in(folder, patience=PATIENCE):
         if (table := _evaluated(folder, made_from)) is None:
             table = _score(network, slices, lab.evaluation_split)
-            write_record(replace(_record(folder), evaluation=made_from), folder)
+            write_record(replace(require_record(folder), evaluation=made_from), folder)
     return table
 
 
@@ -92,15 +92,9 @@ def _score(network: Network, slices: Slices, split: str) -> pd.DataFrame:
     return table
 
 
-def _record(folder: Path) -> Record:
-    if not (record := read_record(folder)):
-        raise InputError(f"{folder} has lost its config.json: expected it there; {REMEDY}")
-    return record
-
-
 def _evaluated(folder: Path, made_from: Evaluation) -> pd.DataFrame | None:
     """The table of an earlier evaluation of the same weights and data; None where there is none that can be read."""
-    if _record(folder).evaluation != made_from:
+    if require_record(folder).evaluation != made_from:
         return None
     try:
         return read_metrics(folder)

@@ -8,6 +8,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ KEYS = {"architecture": "model"}  # what config.json calls a field, where that i
 LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
 
 
-def resolution_of(shape: tuple[int, int]) -> int | str:
+def resolution_of(shape: Sequence[int]) -> int | str:
     """How records and folder names write the size (H, W) of images: N for N x N, else "HxW"."""
     height, width = shape
     return height if height == width else f"{height}x{width}"
@@ -111,7 +112,7 @@ class Experiment:
         )  # fmt: skip
 
     @classmethod
-    def from_config(cls, config: dict) -> "Experiment":
+    def from_config(cls, config: object) -> "Experiment":
         """The experiment of a config.json; what an older one does not know has its default, the paper's.
 
         Raises:
@@ -158,10 +159,10 @@ class Experiment:
         return ("features", "reconstruction") if staged else ("joint",)
 
     def needs(self) -> tuple["Experiment", ...]:
-        """What must be finished before this training can begin: of a distilled student its teacher, then the SFT training
-        that its first weights come from, where that is another one.
+        """What must be finished before this training can begin.
 
-        A control needs none: the steps that it has to match are in its epochs.
+        Of a distilled student that is its teacher; then the SFT training that its first weights come from, where that is
+        another one. A control needs none: the steps that it has to match are in its epochs.
         """
         roles = ["teacher"] * (self.teacher == "standard") + ["sft_teacher"] * ("sft" in (self.teacher, self.init))
         switches = replace(self.switches, student_network=self.architecture)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -25,7 +26,7 @@ from kdrecon.models.dccnn import DCCNN, count_parameters
 from kdrecon.runs.experiment import CONTROL, INITS, TEACHERS, Experiment, check_name, kinds, resolution_of
 from kdrecon.runs.networks import Network, build, open_network, read_log
 from kdrecon.runs.parameters import Parameters
-from kdrecon.runs.record import Record, read_record, write_record
+from kdrecon.runs.record import Record, read_record, require_record, write_record
 from kdrecon.runs.versions import environment
 from kdrecon.storage.checkpoints import differences, read_checkpoint
 from kdrecon.storage.places import SHIPPED, project_root
@@ -53,7 +54,9 @@ class Laboratory:
         InputError: a parameter, the data or the mask cannot be used.
     """
 
-    def __init__(self, *, memory_limit: int | None = None, listeners: Sequence[Listener] = (), **parameters):
+    def __init__(
+        self, *, memory_limit: int | None = None, listeners: Sequence[Listener] = (), **parameters: Any
+    ) -> None:
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device, self.switches = p.torch_device, p.chosen
         self.memory_limit = default_memory_limit(self.device) if memory_limit is None else memory_limit
@@ -115,17 +118,17 @@ class Laboratory:
         return self.network(replace(self.experiment("control"), epochs=epochs), ready=False)
 
     def student_steps(self, network: Network) -> int:
-        """Optimiser steps that have moved the weights of a student: of its own training, in all stages of it, and, where
-        it started from them, of the SFT training that made its blocks.
+        """Optimiser steps that have moved the weights of a student, as its training recorded them.
 
-        Counted are steps, not their cost: a step of SFT runs the teacher and four branch blocks as well, a step of
-        distillation the teacher's forward pass. S1, which the SFT training does not touch, has seen fewer.
+        They are those of its own training, in all stages of it, and, where it started from them, of the SFT training that
+        made its blocks. Counted are steps, not their cost: a step of SFT runs the teacher and four branch blocks as well,
+        a step of distillation the teacher's forward pass. S1, which the SFT training does not touch, has seen fewer.
         """
-        return read_record(network.folder).steps
+        return require_record(network.folder).steps or 0
 
     def new_student(self) -> DCCNN:
         """An untrained student (D3C5) with the first weights that the seed gives it."""
-        return build(self.experiment("student")).network.to(self.device)
+        return build(self.experiment("student")).evaluated.to(self.device)
 
     def zero_filled(self) -> Network:
         """The baseline without a network."""
@@ -168,10 +171,10 @@ class Laboratory:
         folder = experiment.folder(self.parameters.run_folder)
         record = read_record(folder)
         if record and record.finished:
-            found, expected = record.config, self._config(experiment)
-            if record.experiment.config() | found != expected:
+            expected = self._config(experiment)
+            if record.experiment.config() | record.config != expected:
                 raise InputError(
-                    f"{folder} holds another configuration ({differences(found, expected)}): "
+                    f"{folder} holds another configuration ({differences(record.config, expected)}): "
                     "choose another run_root, or delete the folder to train anew"
                 )
             if any((folder / name).exists() for name in CONTINUED) and not _whole(folder):
@@ -224,7 +227,7 @@ class Laboratory:
         started = time.perf_counter()
         histories = self._fit(experiment, objectives, record.config, folder)
         history = histories[-1]
-        best = history.loc[history.validation_l1.idxmin()]
+        best = history.iloc[int(history.validation_l1.argmin())]
         made = read_checkpoint(folder / "best_model.pt")["config"]
         told = {
             "device": made["device"],
@@ -248,7 +251,7 @@ class Laboratory:
 
     def _objective(self, experiment: Experiment, networks: list[Network], stage: str | None = None) -> Objective:
         """The objective of an experiment with the networks that it needs, the teacher first, on the device."""
-        teacher, branches = (networks[0].model, networks[-1].student) if networks else (None, None)
+        teacher, branches = (cast(DCCNN, networks[0].model), networks[-1].student) if networks else (None, None)
         return build(experiment, teacher, branches, stage).to(self.device)
 
     def _begun(self, experiment: Experiment, objective: Objective) -> Record:
@@ -293,7 +296,7 @@ class Laboratory:
     def _load(self, experiment: Experiment, folder: Path, found: str = "") -> Network:
         """The network of a finished experiment, opened once; a message says how it was found."""
         if folder not in self._networks:
-            if (record := read_record(folder)).steps is None:  # written by version 0.1
+            if (record := require_record(folder)).steps is None:  # written by version 0.1
                 write_record(replace(record, steps=self._steps(experiment)), folder)
             self._networks[folder] = open_network(folder, self.device)
             if found:

@@ -59,7 +59,7 @@ def build(
 
     Raises:
         InputError: the branches are of another architecture than the student, or the method lacks the switches' form.
-        ValueError: the teacher does not fit the student.
+        ValueError: the teacher does not fit the student, or something that is needed is not given.
     """
     e, switches = experiment, experiment.switches
     with torch.random.fork_rng(devices=[]):
@@ -71,9 +71,17 @@ def build(
         if not e.method:
             return Supervised(model)
         if e.init == "sft":
-            start_from_sft(model, branches)
+            start_from_sft(model, _given(branches))
         stage = stage or e.stages[-1]
-        return distil(model, teacher, e.method, kd_form=switches.kd_form, alpha=switches.alpha, stage=stage)
+        return distil(model, _given(teacher), e.method, kd_form=switches.kd_form, alpha=switches.alpha, stage=stage)
+
+
+def _given(network: DCCNN | None) -> DCCNN:
+    if network is None:
+        raise ValueError(
+            "a network that the experiment needs is None: expected the teacher, and branches to start from"
+        )
+    return network
 
 
 def _dc_cnn(architecture: str, switches: Switches) -> DCCNN:

@@ -16,6 +16,8 @@ from kdrecon.runs.parameters import typed
 from kdrecon.storage.files import write_json
 from kdrecon.storage.records import ANEW, read_json
 
+REMEDY = "run again with its parameters, which writes it anew"
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -88,6 +90,17 @@ def read_record(folder: Path, name: str = "config.json") -> Record | None:
     except InputError as error:
         raise InputError(f"{folder / name} is damaged ({error}); {ANEW}") from None
     return Record(**values)
+
+
+def require_record(folder: Path) -> Record:
+    """The record in the folder of a network that is there.
+
+    Raises:
+        InputError: as :func:`read_record`; or there is none.
+    """
+    if not (record := read_record(folder)):
+        raise InputError(f"{folder} has lost its config.json: expected it there; {REMEDY}")
+    return record
 
 
 def write_record(record: Record, folder: Path) -> None:
