@@ -14,7 +14,8 @@ import nibabel
 import numpy as np
 
 from data_prep.nifti import ACDC
-from data_prep.pipeline import Options, prepare
+from data_prep.options import Options
+from data_prep.pipeline import prepare
 from data_prep.steps import measured
 from kdrecon.data.volumes import write_volume
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from data_prep.options import Options
 from data_prep.steps import choose_mask, is_ratio
-from kdrecon.data.splits import SPLITS
+from kdrecon.choices import SPLITS
 from kdrecon.storage import hdf5
 
 COLUMNS = 8
@@ -52,7 +53,7 @@ def draw(folder: Path, rows: list[dict], accelerations: tuple[str, ...]) -> None
     figure.savefig(folder / "contact_sheet.png", dpi=80, metadata={"Software": None})
 
 
-def summary(name: str, rows: list[dict], options, published: dict[str, int], bad: int) -> str:
+def summary(rows: list[dict], options: Options, published: dict[str, int], bad: int) -> str:
     """What a preparation came to, as text: counts a split beside the published ones, what was dropped, what was chosen."""
     lines = []
     for part in SPLITS:
@@ -77,7 +78,7 @@ def summary(name: str, rows: list[dict], options, published: dict[str, int], bad
         lines.append("set to 0:   " + ", ".join(f"{count} {what}" for what, count in zeroed.items() if count))
     seed = f", seed {options.seed}" if is_ratio(options.split) else ""
     lines.append(f"split:      {Path(options.split).name}, by subject{seed}")
-    lines.append(f"data set:   {name} at {', '.join(options.accelerations)}, {options.mask} masks")
+    lines.append(f"data set:   {options.name} at {', '.join(options.accelerations)}, {options.mask} masks")
     return "\n".join(lines) + "\n"
 
 

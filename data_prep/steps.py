@@ -19,9 +19,8 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from kdrecon.choices import MASK_TYPES
+from kdrecon.choices import MASK_TYPES, SPLITS
 from kdrecon.data.images import Values, image_faults
-from kdrecon.data.splits import SPLITS
 from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError, shown
 from kdrecon.physics.datasets import FAMILY

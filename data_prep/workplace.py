@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import Timeout
 from tqdm.auto import tqdm
 
-from kdrecon.data.splits import SPLITS
+from kdrecon.choices import SPLITS
 from kdrecon.errors import InputError, first_line
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import acquired, left_over

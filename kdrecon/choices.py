@@ -1,10 +1,11 @@
-"""What a layer, a mask or a loss may be told to do, and the baselines of tasks: words, read without PyTorch.
+"""Words that a person may choose among, and the baselines of tasks, read without PyTorch.
 
 >>> from kdrecon.choices import MASK_TYPES
 >>> MASK_TYPES
 ('line', 'gaussian')
 """
 
+SPLITS = ("train", "validation", "test")  # of a data set
 FIDELITIES = ("real", "hermitian")  # of kdrecon.physics.fidelity.DataFidelity
 MASK_TYPES = ("line", "gaussian")  # of kdrecon.physics.sampling.mask_for
 IMITATIONS = ("paper", "released")  # of kdrecon.models.sft.sft_loss

@@ -115,7 +115,8 @@ plt.show()
 
 # %%
 from data_prep.nifti import Nifti
-from data_prep.pipeline import Options, prepare
+from data_prep.options import Options
+from data_prep.pipeline import prepare
 
 options = Options(name="own", accelerations=(acceleration,), split="1,1,0", seed=seed, jobs=1)
 outcome = prepare(Nifti(scans), place / "datasets", options)
@@ -159,7 +160,7 @@ Image(filename=own / "contact_sheet.png", width=900)
 import shutil
 import tempfile
 
-from data_prep.check import check
+from data_prep.inspection import check
 
 report = check(own)
 print(*report.notes, *report.faults, sep="\n")

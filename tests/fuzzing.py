@@ -32,10 +32,13 @@ import torch
 import trees
 
 import data_prep.__main__
+from data_prep import pipeline
 from data_prep.nifti import Nifti
+from data_prep.options import Options
 from kdrecon import data, results, runs
 from kdrecon.app import cli
-from kdrecon.data.splits import SPLITS
+from kdrecon.choices import SPLITS
+from kdrecon.errors import InputError
 from kdrecon.results.report import write_results
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import open_network, weights_hash
@@ -326,8 +329,8 @@ def prepared(root: Path) -> None:
     """Volume files of six people with a manifest."""
     for number in range(1, 7):
         trees.nifti(root / "scans" / f"{number}.nii", trees.picture(2, (24, 20), seed=number))
-    options = data_prep.pipeline.Options("own", split="4,1,1", jobs=1)
-    data_prep.pipeline.prepare(Nifti(root / "scans"), root / "datasets", options)
+    options = Options("own", split="4,1,1", jobs=1)
+    pipeline.prepare(Nifti(root / "scans"), root / "datasets", options)
     shutil.rmtree(root / "scans")
 
 
@@ -571,7 +574,7 @@ def _child(kind: Kind, inside: Path, out: Path, talk: Path) -> None:
             result = kind.use(inside, out)
         except SystemExit as stop:
             ending = {2: "refused", None: "read", 0: "read", 1: "read"}.get(stop.code, "traceback")
-        except data_prep.pipeline.InputError as error:
+        except InputError as error:
             said.write(f"error: {error}\n")
             ending = "refused"
         except BaseException:

@@ -13,7 +13,7 @@ from filelock import FileLock
 from kdrecon import data
 from kdrecon.app import batch, cli
 from kdrecon.app.cli import choose_notebooks
-from kdrecon.data.splits import SPLITS
+from kdrecon.choices import SPLITS
 from kdrecon.errors import InputError
 from kdrecon.runs.parameters import read_parameters
 from kdrecon.storage.places import notebooks

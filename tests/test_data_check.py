@@ -13,10 +13,11 @@ import torch
 import trees
 
 from data_prep.__main__ import main
-from data_prep.check import check
+from data_prep.inspection import check
 from data_prep.nifti import Nifti
-from data_prep.pipeline import Options, prepare
-from kdrecon.data.splits import SPLITS
+from data_prep.options import Options
+from data_prep.pipeline import prepare
+from kdrecon.choices import SPLITS
 from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
 from kdrecon.physics.sampling import mask_for, undersample

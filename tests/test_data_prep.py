@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -18,11 +19,12 @@ import trees
 from data_prep import pipeline, sample, steps
 from data_prep.__main__ import main
 from data_prep.nifti import ACDC, Nifti
-from data_prep.pipeline import Options, prepare
+from data_prep.options import Options
+from data_prep.pipeline import prepare
 from data_prep.source import Scan, each_once
 from data_prep.sunnybrook import Sunnybrook
 from kdrecon import data
-from kdrecon.data.splits import SPLITS
+from kdrecon.choices import SPLITS
 from kdrecon.errors import InputError
 from kdrecon.physics.fourier import ifft2
 from kdrecon.physics.sampling import published_mask
@@ -244,7 +246,7 @@ def test_the_mask_that_was_measured_with_is_the_one_that_is_read(mask, tmp_path)
 
 def test_equal_input_and_seed_give_equal_bytes_with_any_number_of_processes(tmp_path):
     source = scans(tmp_path / "in")
-    for folder, options in {"1": ONE, "2": pipeline.replace(ONE, jobs=2), "3": pipeline.replace(ONE, seed=1)}.items():
+    for folder, options in {"1": ONE, "2": replace(ONE, jobs=2), "3": replace(ONE, seed=1)}.items():
         prepare(Nifti(source), tmp_path / folder, options)
     one, two, other = (contents(tmp_path / folder) for folder in "123")
     assert len(one) == 8 and one == two and one.keys() == other.keys()
@@ -311,13 +313,13 @@ def test_a_slice_that_shows_something_only_outside_the_crop_is_empty(tmp_path):
     images = trees.picture(3, (40, 48))
     images[1, 8:-8, 8:-8] = 0
     trees.nifti(source / "scan1.nii.gz", images)
-    assert prepare(Nifti(source), tmp_path, pipeline.replace(ONE, size="24x32")).faults == []
+    assert prepare(Nifti(source), tmp_path, replace(ONE, size="24x32")).faults == []
     assert sorted(pd.read_csv(tmp_path / "own" / "manifest.csv").empty_slices) == [0, 0, 0, 0, 1]
 
 
 def test_slices_and_size_can_be_chosen(tmp_path):
     source = scans(tmp_path / "in")
-    prepare(Nifti(source), tmp_path, pipeline.replace(ONE, slices="1:", size="32x60"))
+    prepare(Nifti(source), tmp_path, replace(ONE, slices="1:", size="32x60"))
     assert data.load_split("own", "train", "4x", data_root=str(tmp_path)).x.shape == (3, 1, 32, 60)
 
 
@@ -336,7 +338,7 @@ def test_names_stay_inside_unless_they_are_asked_for(tmp_path):
         trees.nifti(tmp_path / "in" / f"Doe_Jane_{number}.nii.gz", trees.picture(2, (40, 48), seed=number))
     prepare(Nifti(tmp_path / "in"), tmp_path / "hidden", ONE)
     assert not any(b"Doe" in content or b"1970" in content for content in contents(tmp_path / "hidden").values())
-    prepare(Nifti(tmp_path / "in"), tmp_path / "kept", pipeline.replace(ONE, keep_names=True))
+    prepare(Nifti(tmp_path / "in"), tmp_path / "kept", replace(ONE, keep_names=True))
     manifest = pd.read_csv(tmp_path / "kept" / "own" / "manifest.csv")
     assert sorted(manifest.subject) == [f"Doe_Jane_{n}" for n in range(1, 6)]
     assert not any(b"1970" in content for content in contents(tmp_path / "kept").values())
@@ -400,7 +402,7 @@ def test_the_subjects_found_are_told_before_anything_is_written(tmp_path, capsys
 def test_folders_that_are_named_after_no_person_are_pointed_out(folders, named, tmp_path, capsys):
     for number, folder in enumerate(folders):
         trees.nifti(tmp_path / "in" / folder / "scan.nii", trees.picture(2, (40, 48), seed=number))
-    assert prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, split="1,1,0")) == ([], [])
+    assert prepare(Nifti(tmp_path / "in"), tmp_path / "out", replace(ONE, split="1,1,0")) == ([], [])
     warning = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     expected = f"warning: {named}: folders with such names hold kinds of scan or splits.* --subject REGEX"
     assert [bool(re.match(expected, line)) for line in warning] == ([True] if named else [])
@@ -416,7 +418,7 @@ def test_one_subject_can_be_told_apart_or_prepared_to_look_at(tmp_path, monkeypa
     with pytest.raises(
         InputError, match=r"scan1.nii.gz\) and 1 unusable files \(.*scan3.nii is a link that leads nowhere"
     ):
-        prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, skip_bad=True))
+        prepare(Nifti(tmp_path / "in"), tmp_path / "out", replace(ONE, skip_bad=True))
     (deep / "scan3.nii").unlink()
     remedies = f"--subject REGEX, or choose a deeper SOURCE, such as {deep}; to look at one person's .*: --all-in test"
     assert re.search(remedies, str(caught.value)) and not list(tmp_path.glob("out/*"))
@@ -432,7 +434,7 @@ def test_one_subject_can_be_told_apart_or_prepared_to_look_at(tmp_path, monkeypa
 @pytest.mark.parametrize("options", [{"all_in": "tests", "split": ""}, {"all_in": "test", "split": "8,1,1"}])
 def test_all_in_one_split_is_instead_of_a_split(options, tmp_path):
     with pytest.raises(InputError, match="all-in .*: expected one of train, validation, test, and no --split with it"):
-        prepare(Nifti(scans(tmp_path / "in")), tmp_path / "out", pipeline.replace(ONE, **options))
+        prepare(Nifti(scans(tmp_path / "in")), tmp_path / "out", replace(ONE, **options))
 
 
 @pytest.mark.parametrize(
@@ -452,11 +454,11 @@ def test_the_split_is_drawn_over_what_can_be_read(tmp_path):
     drawn = steps.split_subjects([f"scan{n}" for n in range(1, 7)], {}, "3,1,2", 0)
     (lost,) = [subject for subject, part in drawn.items() if part == "validation"]
     trees.nifti(source / f"{lost}.nii.gz", np.full((2, 40, 48), 7))
-    options = pipeline.replace(ONE, split="3,1,2", keep_names=True)
+    options = replace(ONE, split="3,1,2", keep_names=True)
     with pytest.raises(InputError, match="is constant"):
         prepare(Nifti(source), tmp_path / "1", options)
     for folder in "12":
-        outcome = prepare(Nifti(source), tmp_path / folder, pipeline.replace(options, skip_bad=True))
+        outcome = prepare(Nifti(source), tmp_path / folder, replace(options, skip_bad=True))
         assert len(outcome.left_out) == 1 and outcome.faults == []
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     manifest = pd.read_csv(tmp_path / "1" / "own" / "manifest.csv")
@@ -471,7 +473,7 @@ def test_the_split_is_drawn_over_what_can_be_read(tmp_path):
 def test_a_split_given_as_a_list(tmp_path):
     path = tmp_path / "split.csv"
     path.write_text("subject,split\nscan1,validation\nscan3,train\nscan2,train\n", encoding="utf-8")
-    prepare(Nifti(scans(tmp_path / "in")), tmp_path, pipeline.replace(ONE, split=str(path), keep_names=True))
+    prepare(Nifti(scans(tmp_path / "in")), tmp_path, replace(ONE, split=str(path), keep_names=True))
     manifest = pd.read_csv(tmp_path / "own" / "manifest.csv").set_index("subject").split.to_dict()
     assert manifest == {"scan2": "train", "scan3": "train", "scan1": "validation"}
 
@@ -562,12 +564,12 @@ SPOILT = {
 def test_an_unusable_file_is_named_and_can_be_left_out(case, tmp_path):
     source = Nifti(scans(tmp_path / "in"))
     spoil(case, tmp_path / "in")
-    options = pipeline.replace(ONE, split="2,1,1")
+    options = replace(ONE, split="2,1,1")
     with pytest.raises(InputError, match=SPOILT[case]) as caught:
         prepare(source, tmp_path / "out", options)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("out/own")) and not list(tmp_path.rglob("*.h5.partial"))
-    (bad,) = prepare(source, tmp_path / "out", pipeline.replace(options, skip_bad=True)).left_out
+    (bad,) = prepare(source, tmp_path / "out", replace(options, skip_bad=True)).left_out
     assert bad == str(caught.value)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["own"]
     assert len(pd.read_csv(tmp_path / "out" / "own" / "manifest.csv")) == 4
@@ -611,7 +613,7 @@ PASSED_OVER = {
 def test_what_was_seen_and_passed_over_is_said(case, tmp_path, capsys):
     (tmp_path / "alone").mkdir()
     pass_over(case, tmp_path / "alone")
-    for options in ONE, pipeline.replace(ONE, skip_bad=True):
+    for options in ONE, replace(ONE, skip_bad=True):
         with pytest.raises(
             InputError, match=f"alone holds no scan for this reader; passed over: {PASSED_OVER[case]}: exp"
         ):
@@ -630,7 +632,7 @@ def test_the_unusable_files_are_counted_where_nothing_is_left(tmp_path):
     with pytest.raises(
         InputError, match="holds no scan for this reader; unusable: 2, .*scan1.nii.gz is a link that leads"
     ):
-        prepare(Nifti(tmp_path / "in"), tmp_path / "out", pipeline.replace(ONE, skip_bad=True))
+        prepare(Nifti(tmp_path / "in"), tmp_path / "out", replace(ONE, skip_bad=True))
 
 
 @pytest.mark.parametrize(
@@ -705,7 +707,7 @@ def test_an_unusable_source_is_refused(case, message, tmp_path):
 )
 def test_options_that_do_not_fit(options, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        prepare(Nifti(scans(tmp_path / "in")), tmp_path / "out", pipeline.replace(ONE, **options))
+        prepare(Nifti(scans(tmp_path / "in")), tmp_path / "out", replace(ONE, **options))
     assert not list(tmp_path.glob("out/*"))
 
 
@@ -792,13 +794,13 @@ def test_other_options_begin_anew(tmp_path, monkeypatch):
         prepare(Nifti(source), tmp_path / "out", ONE)
     assert list((tmp_path / "out" / ".own.partial").rglob("*.h5"))
     trees.nifti(source / "scan2.nii.gz", trees.picture(2, (40, 48)))
-    prepare(Nifti(source), tmp_path / "out", pipeline.replace(ONE, size="32"))
+    prepare(Nifti(source), tmp_path / "out", replace(ONE, size="32"))
     assert {h5py.File(p)["volfs"].shape[:2] for p in (tmp_path / "out").rglob("*.h5")} == {(32, 32)}
 
 
 def test_an_edited_list_begins_anew(tmp_path, monkeypatch):
     source, path = Nifti(scans(tmp_path / "in", people=3)), tmp_path / "split.csv"
-    options = pipeline.replace(ONE, split=str(path), keep_names=True)
+    options = replace(ONE, split=str(path), keep_names=True)
     path.write_text("subject,split\nscan1,train\nscan2,validation\n", encoding="utf-8")
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.sheet, "draw", None)
@@ -812,8 +814,8 @@ def test_an_edited_list_begins_anew(tmp_path, monkeypatch):
 
 INTERRUPTED = """
 import signal
-from data_prep import __main__, pipeline
-write, written = pipeline.write_volume, []
+from data_prep import __main__, conversion
+write, written = conversion.write_volume, []
 
 
 def write_and_interrupt(*arguments, **arrays):
@@ -823,7 +825,7 @@ def write_and_interrupt(*arguments, **arrays):
         signal.raise_signal(signal.SIGINT)  # as if somebody had pressed Ctrl-C at this point
 
 
-pipeline.write_volume = write_and_interrupt
+conversion.write_volume = write_and_interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
 __main__.main()
 """

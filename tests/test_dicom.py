@@ -17,7 +17,8 @@ from pydicom.dataset import Dataset
 from test_sources import found
 
 from data_prep.dicom import Dicom
-from data_prep.pipeline import Options, prepare
+from data_prep.options import Options
+from data_prep.pipeline import prepare
 from data_prep.source import Scan
 from data_prep.sunnybrook import Sunnybrook
 from kdrecon import data

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.check import check
+from data_prep.inspection import check
 from data_prep.kspace import FastMRI
 from data_prep.source import Scan
 from kdrecon import data

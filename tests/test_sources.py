@@ -18,7 +18,8 @@ import trees
 from data_prep.dicom import Dicom
 from data_prep.kspace import Calgary, FastMRI, Ismrmrd
 from data_prep.nifti import MRBrainS, Nifti, read_nifti
-from data_prep.pipeline import Options, prepare
+from data_prep.options import Options
+from data_prep.pipeline import prepare
 from data_prep.registry import SOURCES
 from data_prep.source import Scan
 from kdrecon import data

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,8 @@ from filelock import FileLock, SoftFileLock
 
 from data_prep import pipeline
 from data_prep.nifti import Nifti
-from data_prep.pipeline import Options, prepare
+from data_prep.options import Options
+from data_prep.pipeline import prepare
 from kdrecon import data
 from kdrecon.errors import InputError
 
@@ -147,7 +149,7 @@ def test_a_data_set_that_is_a_link_stays_one(root, tmp_path):
     scratch.parent.mkdir()
     shutil.move(root / "own", scratch)
     (root / "own").symlink_to(scratch)
-    prepare(Nifti(root / "in"), root, pipeline.replace(ONE, size="8"))
+    prepare(Nifti(root / "in"), root, replace(ONE, size="8"))
     assert (root / "own").is_symlink() and sorted(p.name for p in scratch.parent.iterdir()) == ["brains"]
     assert data.load_split("own", "train", "4x", data_root=str(root)).x.shape[-1] == 8
     shutil.rmtree(scratch)  # as scratch folders are emptied
@@ -160,8 +162,8 @@ def test_what_a_kill_has_left_of_a_replaced_data_set_does_not_block(target, root
     before = contents(root / "own")
     shutil.copytree(root / "own", root / ".own.replaced") if target else (root / "own").rename(root / ".own.replaced")
     with pytest.raises(InputError, match="at least 8"):
-        prepare(Nifti(root / "in"), root, pipeline.replace(ONE, size="1"))
-    options = pipeline.replace(ONE, foreground=0.9999)
+        prepare(Nifti(root / "in"), root, replace(ONE, size="1"))
+    options = replace(ONE, foreground=0.9999)
     with pytest.raises(InputError, match="only empty slices"):
         prepare(Nifti(root / "in"), root, options)
     assert sorted(p.name for p in root.iterdir()) == ["in", "own"] and contents(root / "own") == before
@@ -213,7 +215,7 @@ def test_volumes_of_another_plan_that_cannot_be_removed_are_not_taken(root, monk
 
     monkeypatch.setattr(os, "unlink", refuse)
     with pytest.raises(InputError, match="cannot be written"):
-        prepare(Nifti(root / "in"), root, pipeline.replace(ONE, size="8"))
+        prepare(Nifti(root / "in"), root, replace(ONE, size="8"))
     assert not (root / "own").exists()
 
 
@@ -245,6 +247,6 @@ def test_nothing_that_is_open_is_renamed_or_removed(root, monkeypatch):
     for name in ("rename", "replace", "unlink", "rmdir"):
         monkeypatch.setattr(os, name, guarded(getattr(os, name)))
     before = contents(root / "own")
-    prepare(Nifti(root / "in"), root, pipeline.replace(ONE, size="8"))
+    prepare(Nifti(root / "in"), root, replace(ONE, size="8"))
     prepare(Nifti(root / "in"), root, ONE)
     assert contents(root / "own") == before and not [p for p in root.iterdir() if p.is_dir() and p.name[0] == "."]

@@ -26,7 +26,6 @@ from kdrecon.storage.files import visible
 from kdrecon.storage.places import SAMPLES, datasets
 from kdrecon.storage.records import normal, read_table
 
-SPLITS = ("train", "validation", "test")
 MANIFEST = {"split": str, "subject": str, "split_by": str}  # columns that a manifest must have
 BYTES_PER_PIXEL = 16  # x and x_u as float32, y as complex64
 

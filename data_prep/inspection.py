@@ -18,8 +18,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
 from data_prep.steps import choose_mask
+from kdrecon.choices import SPLITS
 from kdrecon.data.images import Values, image_faults
-from kdrecon.data.splits import MANIFEST, SPLITS, check_manifest
+from kdrecon.data.splits import MANIFEST, check_manifest
 from kdrecon.data.volumes import format_version
 from kdrecon.errors import InputError, bare, shortened, shown
 from kdrecon.physics.fourier import fft2, ifft2

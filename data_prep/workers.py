@@ -1,0 +1,83 @@
+"""Volumes in several processes; those that an earlier call has finished are not made again."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import get_context
+
+import torch
+
+from data_prep.conversion import Task, convert
+from data_prep.workplace import CannotWrite
+from kdrecon.errors import InputError
+from kdrecon.storage import hdf5
+
+Result = dict | InputError
+"""The attributes of a volume's files, or why it cannot be used."""
+
+
+def results(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Result]]:
+    """Results as they come. The first volume that can be used is done alone, where it decides the size of the others."""
+    expected = tasks[0].size or tasks[0].expected if tasks else ()
+    while tasks and not expected:
+        task, *tasks = tasks
+        result = _result(task)
+        if isinstance(result, dict):
+            expected = task.written_size()
+        yield task, result
+    tasks = [replace(task, expected=expected) for task in tasks]
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield task, _result(task)
+    else:
+        yield from _in_processes(tasks, jobs)
+
+
+def _in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Result]]:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin) as pool:
+        todo, running = iter(tasks), {}
+        try:
+            while True:
+                for task in todo:
+                    running[pool.submit(_result, task)] = task
+                    if len(running) >= 2 * jobs:
+                        break
+                if not running:
+                    break
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(done), _outcome(done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """A worker computes with one thread, and leaves Ctrl-C to the parent: what it is at, it finishes."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _result(task: Task) -> Result:
+    """The result of a task, from its files where they are finished."""
+    try:
+        paths = list(task.paths.values())
+        if all(path.exists() for path in paths):
+            with contextlib.suppress(InputError), hdf5.opened(paths[0]) as file:  # a damaged one is made anew
+                return file.attributes
+        return convert(task)
+    except CannotWrite:
+        raise
+    except InputError as error:
+        return error
+
+
+def _outcome(done: Future) -> Result:
+    try:
+        return done.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker process was ended from outside, often for lack of memory: expected it to finish; run the same command "
+            "again with --jobs 1, finished volumes are kept"
+        ) from None
