@@ -60,9 +60,8 @@ teacher = lab.teacher()
 student = lab.student(ready=False)
 for network in (teacher, student):
     e = network.experiment
-    print(
-        f"{e.architecture} {e.role}: {count_parameters(network.model):,} parameters, {e.epochs} epochs"
-    )
+    size = count_parameters(network.model)
+    print(f"{e.architecture} {e.role}: {size:,} parameters, {e.epochs} epochs")
 
 # %% [markdown]
 # ## What does a network know?
