@@ -32,11 +32,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdrecon.data.slices import Slices
+from kdrecon.data.slices import Label, MemorySlices, Slices
 from kdrecon.data.volumes import write_volume
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.models.sft import SFT
-from kdrecon.physics.sampling import mask_for, undersample
+from kdrecon.physics.sampling import mask_for
+from kdrecon.tasks import Reconstruction
 from kdrecon.training.loop import Training, keep_freed_memory
 from kdrecon.training.objectives import Distillation, StudentFriendly, Supervised
 from kdrecon.training.recipe import Recipe, resolve_precision
@@ -141,10 +142,10 @@ def kdrecon_training(kind: str, data: Slices, precision: str, folder: Path) -> T
     return Training(objective, data, Recipe(batch_size=BATCH, precision=precision), folder, {})
 
 
-def random_slices(n: int, size: int) -> Slices:
-    mask = mask_for("cardiac", "4x", (size, size))
-    x = torch.rand(n, 1, size, size)
-    return Slices(x, *undersample(x, mask), mask, ["1"] * n, list(range(n)), ["1"] * n)
+def random_slices(n: int, size: int) -> MemorySlices:
+    task = Reconstruction(mask_for("cardiac", "4x", (size, size)))
+    labels = [Label(Path("1"), "1", number, "1") for number in range(n)]
+    return MemorySlices.of(torch.rand(n, 1, size, size), task, labels)
 
 
 class ReleasedItems(torch.utils.data.Dataset):
@@ -237,15 +238,15 @@ def main() -> None:
     peak = matrix_peak(torch.bfloat16 if precision == "bf16" else torch.float32, device, clock)
     host = random_slices(n, size)
     data, indices = host.to(device), torch.arange(BATCH)
-    first, real_mask = data.batch(indices), data.mask.float()
+    first, real_mask = data.batch(indices), data.task.mask.float()
     flops = step_flops(size)
     one_each = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
     with tempfile.TemporaryDirectory() as name, one_each as pool:
         folder = Path(name)
-        stacks = {"img_volus_4x": host.x_u, "kspace_volus_4x": host.y}
+        stacks = {"img_volus_4x": host.whole.x_u, "kspace_volus_4x": host.whole.y}
         stacks = {name: np.moveaxis(stack[:, 0].numpy(), 0, 2) for name, stack in stacks.items()}
         write_volume(folder / "1.h5", host.x[:, 0].numpy(), {}, **stacks)
-        np.save(folder / "mask.npy", host.mask.numpy())
+        np.save(folder / "mask.npy", host.task.mask.numpy())
         loader = torch.utils.data.DataLoader(ReleasedItems(folder, n), BATCH, shuffle=True)
         for kind in KINDS:
             theirs, ours = released_step(kind, device), kdrecon_training(kind, data, precision, folder)

@@ -14,7 +14,7 @@ import time
 import torch
 
 from kdrecon import results
-from kdrecon.data.splits import load_split
+from kdrecon.data.splits import Split, load_split
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.teaching import widgets
 
@@ -22,7 +22,7 @@ from kdrecon.teaching import widgets
 def explorers(resolution: int) -> dict[str, widgets.Explorer]:
     """Every explorer of the course on the sample, with untrained networks."""
     torch.manual_seed(0)
-    slices = load_split("sample", "test", "4x", resolution).subset(4)
+    slices = load_split(Split("sample", "test", "4x", resolution)).subset(4)
     networks = {"teacher": dc_cnn("D5C5"), "student": dc_cnn("D3C5")}
     reconstructions = {name: results.reconstruct(model, slices) for name, model in networks.items()}
     return {

@@ -131,7 +131,7 @@ pd.Series(ssim, name="SSIM of one slice, by data range").map("{:.4f}".format).to
 
 # %%
 some = lab.test.subset(20)
-target, zero_filled = (z[:, 0].cpu().numpy() for z in (some.x, some.x_u))
+target, zero_filled = (z[:, 0].cpu().numpy() for z in (some.x, some.whole.x_u))
 windows = {"uniform, 7 x 7 (here)": metrics.ssim, "Gaussian, 11 x 11": metrics.ssim_gaussian}
 by_window = {name: measure(target, zero_filled).mean() for name, measure in windows.items()}
 distilled = [table.ssim.mean() for name, table in scores.items() if "KD" in name]

@@ -336,7 +336,7 @@ def prepared(root: Path) -> None:
 
 def read_and_check(inside: Path, out: Path) -> None:
     for split in SPLITS:
-        data.load_split("own", split, "4x", 0, str(inside / "datasets"))
+        data.load_split(data.Split("own", split, "4x", data_root=str(inside / "datasets")))
     run_command(data_prep.__main__.main, "check", "IN/datasets/own")(inside, out)
 
 

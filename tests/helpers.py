@@ -1,13 +1,16 @@
 """Laws that several operators share, written once."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from kdrecon.data.slices import Slices
+from kdrecon.data.slices import Label, MemorySlices
 from kdrecon.distillation import METHODS, TAPS
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.models.sft import SFT
-from kdrecon.physics.sampling import line_mask, undersample
+from kdrecon.physics.sampling import line_mask
+from kdrecon.tasks import Reconstruction
 from kdrecon.training.objectives import Loss, Objective, StudentFriendly, Supervised, distil
 
 SIZES = [(8, 8), (9, 7), (12, 15)]
@@ -40,13 +43,12 @@ def random_image(*shape: int, dtype=torch.float64, seed: int = 0) -> Tensor:
     return torch.rand(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def slices(n=5, size=16, seed=0) -> Slices:
+def slices(n=5, size=16, seed=0) -> MemorySlices:
     """n smooth random images as a split in memory."""
     coarse = random_image(n, 1, 4, 4, dtype=torch.float32, seed=seed)
     x = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
     mask = line_mask((size, size), "4x")
-    x_u, y = undersample(x, mask)
-    return Slices(x, x_u, y, mask, ["1"] * n, list(range(n)), ["someone"] * n)
+    return MemorySlices.of(x, Reconstruction(mask), [Label(Path("1"), "1", number, "someone") for number in range(n)])
 
 
 class Drawing(Supervised):

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from kdrecon import metrics
-from kdrecon.data.splits import load_split
+from kdrecon.data.splits import Split, load_split
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import mirror, undersample
 from kdrecon.results.published import published
@@ -22,12 +22,12 @@ def text(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def slices():
-    return load_split("sample", "test", "4x", 120)
+    return load_split(Split("sample", "test", "4x", 120))
 
 
 @pytest.fixture(scope="module")
 def middle(slices):
-    return slices.x[len(slices) // 2, 0], slices.mask
+    return slices.x[len(slices) // 2, 0], slices.task.mask
 
 
 def test_filling_in_opposite_lines(middle):
@@ -54,7 +54,7 @@ def test_the_ready_teacher_does_not_meet_the_measurement(slices, tmp_path):
 
 
 def test_the_window_of_ssim_moves_the_zero_filled_image(slices):
-    x, x_u = (images[:, 0].numpy() for images in (slices.x, slices.x_u))
+    x, x_u = (images[:, 0].numpy() for images in slices.whole[:2])
     moved = metrics.ssim(x, x_u).mean() - metrics.ssim_gaussian(x, x_u).mean()
     assert moved == pytest.approx(0.011, abs=0.0005)
     assert "moves the zero-filled image of the sample by 0.011" in text("lessons/06_evaluation.py")

@@ -26,8 +26,8 @@ def write(root: Path, split: str, number: int = 1, images=None, subject="a", pla
     return path
 
 
-def load(root: Path, split="train", acceleration="4x", **options) -> data.Slices:
-    return data.load_split("heart", split, acceleration, data_root=str(root), **options)
+def load(root: Path, split="train", acceleration="4x", limit=None, **options) -> data.Slices:
+    return data.load_split(data.Split("heart", split, acceleration, data_root=str(root), **options), limit=limit)
 
 
 def test_written_and_read_again(tmp_path):
@@ -50,11 +50,11 @@ def test_hidden_files_are_no_volumes(tmp_path):
     for split in ("train", "validation"):
         write(tmp_path, split)
     trees.litter(tmp_path)
-    assert load(tmp_path).volume == ["1"] * 3 and not data.has_split("heart", "test", "4x", str(tmp_path))
+    assert load(tmp_path).volume == ["1"] * 3 and not data.Split("heart", "test", "4x", data_root=str(tmp_path)).files
     with pytest.raises(InputError, match=r"at '5x' \(found: acc_4x\): expected"):
         load(tmp_path, acceleration="5x")
     with pytest.raises(InputError, match=r"is not in .* \(found: heart\): expected"):
-        data.load_split("brain", "train", "4x", data_root=str(tmp_path))
+        data.load_split(data.Split("brain", "train", "4x", data_root=str(tmp_path)))
 
 
 def test_slices_of_a_split(tmp_path):
@@ -65,7 +65,7 @@ def test_slices_of_a_split(tmp_path):
     assert slices.subject[-1] == "s10" and slices.x.shape == (9, 1, 16, 16)
     assert slices.x.dtype == torch.float32 and [float(slices.x[i : i + 3].max()) for i in (0, 3, 6)] == [1, 1, 1]
     x_u, y = undersample(slices.x, mask_for("heart", "4x", (16, 16)))
-    torch.testing.assert_close((slices.x_u, slices.y), (x_u, y))  # a volume at a time, or all in one batch
+    torch.testing.assert_close((slices.whole.x_u, slices.whole.y), (x_u, y))  # a volume at a time, or all in one batch
 
 
 def test_integers_are_read(tmp_path):
@@ -78,16 +78,16 @@ def test_integers_are_read(tmp_path):
 def test_files_written_before_the_density_changed_keep_their_masks(tmp_path, resolution, lines):
     path = write(tmp_path, "train", images=volume(size=(40, 40)))
     new = mask_for("heart", "4x", load(tmp_path, resolution=resolution).x.shape[-2:])
-    assert torch.equal(load(tmp_path, resolution=resolution).mask, new)
+    assert torch.equal(load(tmp_path, resolution=resolution).task.mask, new)
     for version in (1, None):
         with h5py.File(path, "a") as file:
             file.attrs.pop("format_version") if version is None else file.attrs.modify("format_version", version)
-        mask = load(tmp_path, resolution=resolution).mask
+        mask = load(tmp_path, resolution=resolution).task.mask
         assert torch.nonzero(mask[:, 0]).flatten().tolist() == lines and not torch.equal(mask, new)
 
 
 def test_the_sample_keeps_the_mask_of_the_networks_that_ship():
-    train, validation = (data.load_split("sample", split, "4x", 120) for split in ("train", "validation"))
+    train, validation = (data.load_split(data.Split("sample", split, "4x", 120)) for split in ("train", "validation"))
     for record in SHIPPED.glob("*.json"):
         trained_on = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]
         assert trained_on == f"{train.fingerprint} {validation.fingerprint}"
@@ -104,14 +104,14 @@ def test_released_layout(tmp_path):
         path = tmp_path / "heart" / kind / "train" / "acc_4x" / "1.h5"
         data.write_volume(path, volume(seed=seed), {})
     line, points = load(tmp_path), load(tmp_path, mask_type="gaussian")
-    assert not torch.equal(line.x, points.x) and line.mask.all(1).any() and not points.mask.all(1).any()
+    assert not torch.equal(line.x, points.x) and line.task.mask.all(1).any() and not points.task.mask.all(1).any()
 
 
 def test_a_stored_mask_serves_an_acceleration_of_its_own(tmp_path):
     mask = np.zeros((16, 16), bool)
     mask[::3] = True
     write(tmp_path, "train", place="acc_3x", mask_3x=mask)
-    assert torch.equal(load(tmp_path, acceleration="3x").mask, torch.from_numpy(mask))
+    assert torch.equal(load(tmp_path, acceleration="3x").task.mask, torch.from_numpy(mask))
 
 
 def test_resolution_crops_k_space_and_scales_anew(tmp_path):
@@ -127,15 +127,15 @@ def test_batches(tmp_path):
     assert [len(batch.x) for batch in slices.batches(2)] == [2, 2, 1]
     assert torch.equal(torch.cat([batch.x for batch in slices.batches(2)]), slices.x)
     order = torch.tensor([4, 0, 2])
-    assert torch.equal(torch.cat([batch.y for batch in slices.batches(2, order)]), slices.y[order])
+    assert torch.equal(torch.cat([batch.y for batch in slices.batches(2, order)]), slices.whole.y[order])
     batch = slices.batch(torch.tensor([3]))
-    assert torch.equal(batch.x[0], slices.x[3]) and torch.equal(batch.x_u[0], slices.x_u[3])
+    assert torch.equal(batch.x[0], slices.x[3]) and torch.equal(batch.x_u[0], slices.whole.x_u[3])
 
 
 def test_subset_keeps_slices_with_their_names(tmp_path):
     write(tmp_path, "train", images=volume(9))
     subset = load(tmp_path).subset(3)
-    assert subset.index == [0, 4, 8] and len(subset) == 3 and torch.equal(subset.y[1], load(tmp_path).y[4])
+    assert subset.index == [0, 4, 8] and len(subset) == 3 and torch.equal(subset.whole.y[1], load(tmp_path).whole.y[4])
 
 
 @pytest.mark.parametrize("resolution", [0, 8])
@@ -144,7 +144,7 @@ def test_streamed_slices_equal_those_in_memory(tmp_path, resolution):
         write(tmp_path, "train", number, volume(5, seed=number), subject=f"s{number}")
     memory, streamed = load(tmp_path, resolution=resolution), load(tmp_path, resolution=resolution, limit=9999)
     assert (memory.storage, streamed.storage) == ("memory", "files")
-    for name in ("volume", "index", "subject", "files", "fingerprint"):
+    for name in ("labels", "volume", "index", "subject", "fingerprint"):
         assert getattr(memory, name) == getattr(streamed, name), name
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     for ours, theirs in zip(memory.batches(3, order), streamed.batches(3, order), strict=True):

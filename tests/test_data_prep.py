@@ -168,12 +168,12 @@ def test_sunnybrook(tmp_path):
     assert (folder / "contact_sheet.png").stat().st_size > 1000
     assert "4 slices in 2 volumes of 2 subjects" in (folder / "summary.txt").read_text(encoding="utf-8")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source", "sunnybrook"]
-    slices = data.load_split("sunnybrook", "train", "8x", data_root=str(tmp_path))
+    slices = data.load_split(data.Split("sunnybrook", "train", "8x", data_root=str(tmp_path)))
     assert slices.x.shape == (4, 1, 150, 150) and len(set(slices.subject)) == 2
-    assert (slices.mask == published_mask("cardiac", "8x")).all()
+    assert (slices.task.mask == published_mask("cardiac", "8x")).all()
     with h5py.File(folder / "train" / "acc_8x" / "1.h5") as file:
         y = np.moveaxis(file["kspace_volus_8x"][:], 2, 0)
-        np.testing.assert_allclose(y, slices.y[:2, 0].numpy(), atol=1e-5)
+        np.testing.assert_allclose(y, slices.whole.y[:2, 0].numpy(), atol=1e-5)
         assert file["img_volus_8x"].shape == (150, 150, 2) and file.attrs["split"] == "train"
         first = matplotlib.image.imread(source / file.attrs["source"][0])
         images = np.moveaxis(file["volfs"][:], 2, 0)
@@ -197,9 +197,9 @@ def test_acdc(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "train:      12 slices (the paper reports 1841) in 4 volumes of 2 subjects" in printed
     assert "validation: 6 slices (the paper reports 1076) in 2 volumes of 1 subjects" in printed
-    slices = data.load_split("cardiac", "train", "5x", data_root=str(tmp_path))
+    slices = data.load_split(data.Split("cardiac", "train", "5x", data_root=str(tmp_path)))
     assert slices.x.shape == (12, 1, 150, 150) and set(slices.subject) == {"s1", "s2"}
-    assert torch.equal(slices.mask, published_mask("cardiac", "5x"))
+    assert torch.equal(slices.task.mask, published_mask("cardiac", "5x"))
     expected = trees.picture(seed=11)[:, 5:155, 1:151]
     np.testing.assert_allclose(slices.x[:3, 0].numpy(), expected / expected.max(), atol=1e-6)
 
@@ -230,7 +230,7 @@ def test_k_space_under_a_full_mask_gives_the_image_back(mask, tmp_path):
         x, x_u, y = (np.moveaxis(file[name][:], 2, 0) for name in ("volfs", "img_volus_1x", "kspace_volus_1x"))
         assert file["mask_1x"][:].all() and x.max() == 1
     assert np.abs(ifft2(torch.from_numpy(y)).numpy() - x).max() < 1e-6 and np.abs(x_u - x).max() < 1e-6
-    assert data.load_split("full", "train", "1x", data_root=str(tmp_path)).mask.all()
+    assert data.load_split(data.Split("full", "train", "1x", data_root=str(tmp_path))).task.mask.all()
 
 
 @pytest.mark.parametrize("mask", ["line", "gaussian"])
@@ -238,10 +238,10 @@ def test_the_mask_that_was_measured_with_is_the_one_that_is_read(mask, tmp_path)
     options = Options("own", ("3x", "4x"), mask, split="3,1,1", jobs=1)
     prepare(Nifti(scans(tmp_path / "in")), tmp_path, options)
     for acceleration in ("3x", "4x"):
-        slices = data.load_split("own", "train", acceleration, data_root=str(tmp_path))
-        assert bool(slices.mask.all(1).any()) == (mask == "line")
+        slices = data.load_split(data.Split("own", "train", acceleration, data_root=str(tmp_path)))
+        assert bool(slices.task.mask.all(1).any()) == (mask == "line")
         with h5py.File(tmp_path / "own" / "train" / f"acc_{acceleration}" / "1.h5") as file:
-            assert torch.equal(torch.from_numpy(file[f"kspace_volus_{acceleration}"][:, :, 0]) != 0, slices.mask)
+            assert torch.equal(torch.from_numpy(file[f"kspace_volus_{acceleration}"][:, :, 0]) != 0, slices.task.mask)
 
 
 def test_equal_input_and_seed_give_equal_bytes_with_any_number_of_processes(tmp_path):
@@ -320,7 +320,7 @@ def test_a_slice_that_shows_something_only_outside_the_crop_is_empty(tmp_path):
 def test_slices_and_size_can_be_chosen(tmp_path):
     source = scans(tmp_path / "in")
     prepare(Nifti(source), tmp_path, replace(ONE, slices="1:", size="32x60"))
-    assert data.load_split("own", "train", "4x", data_root=str(tmp_path)).x.shape == (3, 1, 32, 60)
+    assert data.load_split(data.Split("own", "train", "4x", data_root=str(tmp_path))).x.shape == (3, 1, 32, 60)
 
 
 def test_small_negative_values_of_interpolation_become_zero(tmp_path):
@@ -427,8 +427,8 @@ def test_one_subject_can_be_told_apart_or_prepared_to_look_at(tmp_path, monkeypa
     with pytest.raises(SystemExit) as done:
         main()
     assert done.value.code == 0 and "split:      all in test, by subject" in capsys.readouterr().out
-    assert len(data.load_split("own", "test", "4x", data_root=str(tmp_path / "out"))) == 4
-    assert not data.has_split("own", "train", "4x", data_root=str(tmp_path / "out"))
+    assert len(data.load_split(data.Split("own", "test", "4x", data_root=str(tmp_path / "out")))) == 4
+    assert not data.Split("own", "train", "4x", data_root=str(tmp_path / "out")).files
 
 
 @pytest.mark.parametrize("options", [{"all_in": "tests", "split": ""}, {"all_in": "test", "split": "8,1,1"}])
@@ -573,7 +573,7 @@ def test_an_unusable_file_is_named_and_can_be_left_out(case, tmp_path):
     assert bad == str(caught.value)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["own"]
     assert len(pd.read_csv(tmp_path / "out" / "own" / "manifest.csv")) == 4
-    assert data.load_split("own", "train", "4x", data_root=str(tmp_path / "out"))
+    assert data.load_split(data.Split("own", "train", "4x", data_root=str(tmp_path / "out")))
     assert "1 unusable files" in (tmp_path / "out" / "own" / "summary.txt").read_text(encoding="utf-8")
     assert not list((tmp_path / "out").rglob("*.partial"))
 

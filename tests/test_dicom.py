@@ -34,7 +34,7 @@ def test_sunnybrook_as_dicom(layout, tmp_path):
     assert [s.subject for s in found(source)] == [f"{name}{n}" for n in (1, 2, 3)]
     np.testing.assert_allclose(source.read(found(source)[1]).images, trees.picture(4, seed=2) * 0.5 + 10)
     prepare(source, tmp_path, Options(split="1,1,1", jobs=1))
-    assert data.load_split("sunnybrook", "test", "4x", data_root=str(tmp_path)).x.shape == (4, 1, 150, 150)
+    assert data.load_split(data.Split("sunnybrook", "test", "4x", data_root=str(tmp_path))).x.shape == (4, 1, 150, 150)
 
 
 def test_dicom_series_are_separated_sorted_and_rescaled(tmp_path):
@@ -87,7 +87,7 @@ def test_real_dicom_files_that_come_with_nibabel_and_pydicom(tmp_path):
     shutil.copy(folder / "slicethickness_empty_string.dcm", tmp_path / "in" / "1.dcm")
     shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), tmp_path / "in" / "2")
     assert prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == ([], [])
-    assert data.load_split("dicom", "train", "4x", data_root=str(tmp_path)).x.shape == (1, 1, 64, 64)
+    assert data.load_split(data.Split("dicom", "train", "4x", data_root=str(tmp_path))).x.shape == (1, 1, 64, 64)
     shutil.copy(folder / "0.dcm", tmp_path / "in" / "3.dcm")
     with pytest.raises(InputError, match="3.dcm is a mosaic of several slices: .* dcm2niix"):
         prepare(Dicom(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1))

@@ -44,10 +44,10 @@ def test_every_choice_but_the_pure_teacher_is_equally_likely():
 def test_the_loss_is_that_of_the_drawn_network(own, monkeypatch):
     made, data = interactive(), batch()
     monkeypatch.setattr(made, "draw", lambda: own)
-    x = data.x_u
+    x, y, mask = data.inputs
     for k, student in enumerate(own):  # cascade by cascade, with the public layers
         model = made.network if student else made.teacher
-        x = model.fidelity(model.blocks[k](x)[0], data.y, data.mask)
+        x = model.fidelity(model.blocks[k](x)[0], y, mask)
     loss = made(data)
     torch.testing.assert_close(loss.total, (x - data.x).abs().mean())
     assert torch.equal(loss.total, loss.terms["reconstruction"])

@@ -230,7 +230,7 @@ def heart(root, **options) -> data.Slices:
     for number in (1, 2):
         images = slices(12, seed=number).x[:, 0].numpy()
         data.write_volume(root / "heart" / "train" / f"{number}.h5", images, {"subject": "a"})
-    return data.load_split("heart", "train", "4x", data_root=str(root), **options)
+    return data.load_split(data.Split("heart", "train", "4x", data_root=str(root)), **options)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -36,8 +36,8 @@ def volume(root: Path, number: int = 1) -> Path:
     return path
 
 
-def load(root: Path, **options) -> data.Slices:
-    return data.load_split("heart", "train", "4x", data_root=str(root), **options)
+def load(root: Path, resolution=0, **options) -> data.Slices:
+    return data.load_split(data.Split("heart", "train", "4x", resolution, str(root)), **options)
 
 
 def refused(read, path: Path) -> str:
@@ -156,7 +156,7 @@ def test_an_attribute_under_the_name_of_an_array_is_none(tmp_path):
         file.attrs["mask_4x"] = "published"
         file.attrs["maximum"] = "7"
     slices = load(tmp_path)
-    assert torch.equal(slices.mask, MASK) and float(slices.x.max()) == 1
+    assert torch.equal(slices.task.mask, MASK) and float(slices.x.max()) == 1
 
 
 @pytest.mark.parametrize(

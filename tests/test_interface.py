@@ -40,7 +40,7 @@ def test_a_modules_docstring_has_examples_and_they_hold(name, tmp_path, monkeypa
 
 NOT_YET = (
     "data_prep.dicom", "data_prep.kspace", "data_prep.nifti", "data_prep.pipeline", "data_prep.sunnybrook",
-    "kdrecon.data.slices", "kdrecon.models.dccnn", "kdrecon.physics.fidelity",
+    "kdrecon.models.dccnn", "kdrecon.physics.fidelity",
 )  # fmt: skip
 
 

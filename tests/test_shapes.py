@@ -9,7 +9,7 @@ import torch
 from helpers import random_image
 
 from kdrecon import results
-from kdrecon.data.splits import load_split
+from kdrecon.data.splits import Split, load_split
 from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
@@ -55,16 +55,16 @@ def test_networks_of_images_that_are_not_square(shape, tmp_path):
 def test_a_resolution_makes_images_square(shape, limit, tmp_path):
     root = write(tmp_path, shape)
     for resolution, expected in {0: shape, 48: (48, 48), 32: (32, 32)}.items():
-        slices = load_split("heart", "train", "4x", resolution, root, limit=limit)
-        assert slices.x.shape[-2:] == slices.mask.shape == expected
+        slices = load_split(Split("heart", "train", "4x", resolution, root), limit=limit)
+        assert slices.x.shape[-2:] == slices.task.mask.shape == expected
     with pytest.raises(InputError, match=f"resolution 64 is above the stored {shape[0]} x {shape[1]}.*at most 48"):
-        load_split("heart", "train", "4x", 64, root)
+        load_split(Split("heart", "train", "4x", 64, root))
 
 
 def test_the_knee_from_file_to_figure(tmp_path):
-    slices = load_split("knee", "train", "4x", 0, write(tmp_path, KNEE, "knee", slices=2))
+    slices = load_split(Split("knee", "train", "4x", data_root=write(tmp_path, KNEE, "knee", slices=2)))
     mask, one = published_mask("knee", "4x"), slices.batch(torch.tensor([0]))
-    assert torch.equal(slices.mask, mask) and mask.all(0).any() and not mask.all(1).any()  # whole columns
+    assert torch.equal(slices.task.mask, mask) and mask.all(0).any() and not mask.all(1).any()  # whole columns
     with torch.no_grad():
         _, branches = outputs = SFT(dc_cnn("D2C2"), dc_cnn("D2C2"))(one.x_u, one.y, one.mask)
         assert branches.shape == (1, 1, 1, *KNEE) and torch.isfinite(sft_loss(one.x, *outputs).total)
@@ -72,7 +72,7 @@ def test_the_knee_from_file_to_figure(tmp_path):
         k = torch.fft.fft2(x_cnn, norm="ortho")
         plain = torch.fft.ifft2(torch.where(one.mask, one.y.to(k.dtype), k), norm="ortho").real
         torch.testing.assert_close(fast.double(), plain, atol=1e-5, rtol=0)
-    target, zero_filled = slices.x[:, 0].numpy(), slices.x_u[:, 0].numpy()
+    target, zero_filled = slices.x[:, 0].numpy(), slices.whole.x_u[:, 0].numpy()
     assert np.isfinite(results.score(target[:1], zero_filled[:1])).all(axis=None)
     for figure in (
         plots.comparison(target[0], {"zero-filled": zero_filled[0]}),

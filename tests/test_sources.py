@@ -167,7 +167,7 @@ def test_real_nifti_scans_that_come_with_nibabel(tmp_path):
         (tmp_path / "in" / str(number)).mkdir(parents=True)
         shutil.copy(folder / name, tmp_path / "in" / str(number) / name)
     assert prepare(Nifti(tmp_path / "in"), tmp_path, Options(split="1,1,0", size="64", jobs=1)) == ([], [])
-    slices = data.load_split("nifti", "train", "4x", data_root=str(tmp_path))
+    slices = data.load_split(data.Split("nifti", "train", "4x", data_root=str(tmp_path)))
     assert slices.x.shape[1:] == (1, 64, 64) and float(slices.x.max()) == 1 and len(slices) > 10
 
 
@@ -238,7 +238,7 @@ def test_fastmri_with_its_measured_k_space(tmp_path):
     np.testing.assert_allclose(combined, x, atol=1e-5)
     with h5py.File(tmp_path / "knee" / "train" / "acc_8x" / "1.h5") as file:
         assert "raw" not in file
-    assert data.load_split("knee", "train", "4x", data_root=str(tmp_path)).x.shape == (4, 1, 40, 36)
+    assert data.load_split(data.Split("knee", "train", "4x", data_root=str(tmp_path))).x.shape == (4, 1, 40, 36)
 
 
 @pytest.mark.parametrize("partitions", [False, True])

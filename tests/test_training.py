@@ -25,7 +25,7 @@ RECIPE = Recipe(epochs=2, batch_size=4, lr=1e-3, seed=0, precision="fp32")
 
 def test_overfits_one_slice(tmp_path):
     one = slices(1)
-    repeated = replace(one, **{n: getattr(one, n).repeat(20, 1, 1, 1) for n in ("x", "x_u", "y")})
+    repeated = replace(one, labels=one.labels * 20, parts=tuple(part.repeat(20, 1, 1, 1) for part in one.parts))
     supervised = objective("supervised")
     before = training.validate(supervised, one, 1)[0]["validation_l1"]
     history = fit_in(tmp_path, supervised, repeated, Recipe(epochs=8, batch_size=1, lr=3e-3, precision="fp32"), one)
@@ -88,7 +88,8 @@ def test_another_configuration_is_refused(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_slice(tmp_path):
     data = slices(3)
-    data.x[1], data.files = float("nan"), [Path("heart/7.h5")] * 3
+    data = replace(data, labels=[label._replace(file=Path("heart/7.h5")) for label in data.labels])
+    data.x[1] = float("nan")
     with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1 on heart/7.h5 slice 1: the last good"):
         fit_in(tmp_path, objective("supervised"), data, Recipe(epochs=1, batch_size=1, precision="fp32"))
     assert not (tmp_path / "model.pt").exists()
@@ -123,7 +124,7 @@ def test_sft_leaves_the_first_student_block_at_its_initial_weights(tmp_path):
 def test_sft_is_chosen_by_the_teacher_alone():
     sft, data = objective("sft"), slices()
     with torch.no_grad():
-        x = sft.network.teacher(data.x_u, data.y, data.mask)
+        x = sft.network.teacher(*data.whole.inputs)
     figures, watched = training.validate(sft, data, 2)
     assert figures["validation_l1"] == pytest.approx(float((x - data.x).abs().mean()), rel=1e-6)
     target, prediction = data.x[:, 0].numpy(), x[:, 0].numpy()

@@ -17,7 +17,7 @@ from kdrecon import (
     metrics,  # noqa: E402
     results,  # noqa: E402
 )
-from kdrecon.data.splits import load_split  # noqa: E402
+from kdrecon.data.splits import Split, load_split  # noqa: E402
 from kdrecon.distillation import METHODS, select  # noqa: E402
 from kdrecon.models.dccnn import dc_cnn  # noqa: E402
 from kdrecon.physics.fourier import fft2  # noqa: E402
@@ -36,7 +36,7 @@ def closed():
 
 @pytest.fixture(scope="module")
 def some():
-    return load_split("sample", "test", "4x", 40).subset(3)
+    return load_split(Split("sample", "test", "4x", 40)).subset(3)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_attention_distances_are_the_distillation_loss(some, networks):
 
 def test_the_window_changes_the_grey_scale_and_the_gain_the_residue():
     data = slices(n=2)
-    target, image = data.x[:, 0].numpy(), data.x_u[:, 0].numpy()
+    target, image = data.x[:, 0].numpy(), data.whole.x_u[:, 0].numpy()
     figure = widgets.reconstruction_figure(target, {"zero-filled": image}, "zero-filled", 2, 0.4, 0.3, 5.0)
     limits = [ax.images[0].get_clim() for ax in figure.axes[:3]]
     assert limits[0] == limits[1] == pytest.approx((0.1, 0.5))

@@ -151,7 +151,7 @@ def test_a_data_set_that_is_a_link_stays_one(root, tmp_path):
     (root / "own").symlink_to(scratch)
     prepare(Nifti(root / "in"), root, replace(ONE, size="8"))
     assert (root / "own").is_symlink() and sorted(p.name for p in scratch.parent.iterdir()) == ["brains"]
-    assert data.load_split("own", "train", "4x", data_root=str(root)).x.shape[-1] == 8
+    assert data.load_split(data.Split("own", "train", "4x", data_root=str(root))).x.shape[-1] == 8
     shutil.rmtree(scratch)  # as scratch folders are emptied
     prepare(Nifti(root / "in"), root, ONE)
     assert (root / "own").is_symlink() and (scratch / "manifest.csv").exists()

@@ -1,9 +1,11 @@
+from .slices import Label as Label
+from .slices import MemorySlices as MemorySlices
 from .slices import Slices as Slices
 from .slices import StreamedSlices as StreamedSlices
 from .splits import MANIFEST as MANIFEST
+from .splits import Split as Split
 from .splits import check_manifest as check_manifest
 from .splits import dataset_folder as dataset_folder
-from .splits import has_split as has_split
 from .splits import load_split as load_split
 from .volumes import open_volume as open_volume
 from .volumes import read_volume as read_volume

@@ -1,18 +1,18 @@
 """The slices of a split, in memory or streamed from the files.
 
->>> from kdrecon.data.splits import load_split
->>> slices = load_split("sample", "test", "8x", resolution=60)
+>>> from kdrecon.data.splits import Split, load_split
+>>> slices = load_split(Split("sample", "test", "8x", resolution=60))
 >>> [len(batch.x) for batch in slices.batches(8)]
 [8, 8, 4]
 """
 
-import copy
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import psutil
@@ -21,145 +21,189 @@ from torch import Tensor
 
 from kdrecon.errors import InputError
 from kdrecon.physics.fourier import crop_kspace
-from kdrecon.physics.sampling import undersample
 from kdrecon.storage import hdf5
-from kdrecon.tasks import MeasuredBatch, Reconstruction
+from kdrecon.tasks import Batch, Task
+
+CPU = torch.device("cpu")
+THREADS, AHEAD = 2, 8  # that read from the files, and how many batches before they are asked for
 
 
-@dataclass
-class Slices:
-    """All slices of one split, in memory.
+class Label(NamedTuple):
+    """Which slice of which volume this is."""
+
+    file: Path
+    volume: str
+    number: int
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices(ABC):
+    """All slices of one split, wherever they are kept.
 
     Attributes:
-        x: images (N, 1, H, W), float32, scaled by their volume's maximum to [0, 1].
-        x_u, y: zero-filled images (N, 1, H, W) float32 and k-space (N, 1, H, W) complex64, on the mask.
-        mask: (H, W), bool.
-        volume: file stem of each slice; index: its number within the volume; subject: who was scanned.
+        task: what networks do with them.
+        labels: which slice each is.
         fingerprint: of the stored images, the mask and the resolution; equal on every machine.
-        files: path of each slice's volume file.
+        device: where batches are.
+        storage: how the slices are kept, for records.
     """
 
-    x: Tensor
-    x_u: Tensor
-    y: Tensor
-    mask: Tensor
-    volume: list[str]
-    index: list[int]
-    subject: list[str]
+    task: Task
+    labels: Sequence[Label]
     fingerprint: str = ""
-    files: list[Path] | None = None
-
-    storage = "memory"
+    device: torch.device = CPU
+    storage: ClassVar[str]
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.labels)
 
     @property
-    def task(self) -> Reconstruction:
-        """What networks do with these slices."""
-        return Reconstruction(self.mask)
+    @abstractmethod
+    def x(self) -> Tensor:
+        """The images (N, 1, H, W), float32, scaled by their volume's maximum to [0, 1]."""
 
     @property
-    def device(self) -> torch.device:
-        return self.mask.device
+    def volume(self) -> list[str]:
+        """File stem of each slice."""
+        return [label.volume for label in self.labels]
+
+    @property
+    def index(self) -> list[int]:
+        """Number of each slice within its volume."""
+        return [label.number for label in self.labels]
+
+    @property
+    def subject(self) -> list[str]:
+        """Who was scanned, of each slice."""
+        return [label.subject for label in self.labels]
 
     def name(self, i: int) -> str:
         """File and number of slice i, for messages."""
-        return f"{self.files[i] if self.files else self.volume[i]} slice {self.index[i]}"
+        return f"{self.labels[i].file} slice {self.labels[i].number}"
 
-    def batch(self, indices: Tensor) -> MeasuredBatch:
+    @abstractmethod
+    def _read(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """The images at the indices (B,) and what the task observes of them, on the device."""
+
+    def batch(self, indices: Tensor) -> Batch:
         """The slices at the given indices (B,)."""
-        indices = indices.to(self.device)
-        return MeasuredBatch(self.x[indices], self.x_u[indices], self.y[indices], self.mask)
+        return self.task.batch(*self._read(indices))
 
-    def batches(self, size: int, order: Tensor | None = None) -> Iterator[MeasuredBatch]:
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """The slices at the indices ``order`` (by default all) in batches of the given size, the last one shorter."""
-        order = torch.arange(len(self)) if order is None else order
-        return (self.batch(indices) for indices in order.split(size))
+        return map(self.batch, (torch.arange(len(self)) if order is None else order).split(size))
+
+    @property
+    def whole(self) -> Batch:
+        """All slices as one batch."""
+        return self.batch(torch.arange(len(self)))
 
     def spread(self, n: int) -> Tensor:
         """Indices of n slices (all, if there are fewer), evenly spaced."""
         return torch.linspace(0, len(self) - 1, min(n, len(self))).round().long()
 
-    def subset(self, n: int) -> "Slices":
+    def subset(self, n: int) -> "MemorySlices":
         """n slices (all, if there are fewer), evenly spaced, in memory."""
         keep = self.spread(n)
-        names = ("volume", "index", "subject", *(["files"] if self.files else []))
-        kept = {name: [getattr(self, name)[i] for i in keep] for name in names}
-        return Slices(*self.batch(keep), **kept, fingerprint=f"{self.fingerprint}, {len(keep)} slices")
+        return MemorySlices(
+            task=self.task,
+            labels=[self.labels[i] for i in keep],
+            fingerprint=f"{self.fingerprint}, {len(keep)} slices",
+            device=self.device,
+            parts=self._read(keep),
+        )
 
-    def to(self, device: torch.device) -> "Slices":
+    def to(self, device: torch.device) -> Self:
         """The same slices on another device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in ("x", "x_u", "y", "mask")})
+        return replace(self, task=self.task.to(device), device=device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySlices(Slices):
+    """The slices of a split in memory.
+
+    Attributes:
+        parts: the images (N, 1, H, W) and what the task observes of them, (N, ...).
+    """
+
+    parts: tuple[Tensor, ...]
+    storage = "memory"
+
+    @classmethod
+    def of(cls, x: Tensor, task: Task, labels: Sequence[Label], fingerprint: str = "") -> "MemorySlices":
+        """The slices of images x (N, 1, H, W)."""
+        return cls(task=task, labels=labels, fingerprint=fingerprint, parts=(x, *task.observe(x)))
+
+    @property
+    def x(self) -> Tensor:
+        return self.parts[0]
+
+    def _read(self, indices: Tensor) -> tuple[Tensor, ...]:
+        indices = indices.to(self.device)
+        return tuple(part[indices] for part in self.parts)
+
+    def to(self, device: torch.device) -> Self:
+        return replace(super().to(device), parts=tuple(part.to(device) for part in self.parts))
 
 
 class Source(NamedTuple):
     """A volume file that is streamed, as it was when it was read first."""
 
-    stamp: tuple[int, int]  # see kdrecon.storage.hdf5.stamp
+    stamp: tuple[int, int] | None  # see kdrecon.storage.hdf5.stamp
     maximum: np.float32  # of the stored volume
     cropped_maximum: Tensor  # of the volume scaled by it, after the crop
 
 
+@dataclass(frozen=True, kw_only=True)
 class StreamedSlices(Slices):
     """The slices of a split that is too large for memory: two threads read ahead of the training from the volume files.
 
-    Calls and values are those of :class:`Slices`; ``x`` reads all images, a quarter of what :class:`Slices` would hold.
+    ``x`` reads all images, a quarter of what :class:`MemorySlices` would hold.
 
-    Args:
+    Attributes:
         sources: the files as they were read at the start.
         resolution: side of the image matrix; 0 keeps the stored one.
-        mask: (H, W), bool.
-        **names: volume, index, subject, files and fingerprint, as in :class:`Slices`.
 
     Raises:
         InputError: a file is gone, changed or cannot be read any more (when slices of it are asked for).
     """
 
+    sources: Mapping[Path, Source]
+    resolution: int
     storage = "files"
-    THREADS, AHEAD = 2, 8
-
-    def __init__(self, sources: dict[Path, Source], resolution: int, mask: Tensor, **names):
-        self.sources, self.resolution, self.mask = sources, resolution, mask
-        vars(self).update(names)
-
-    def __len__(self) -> int:
-        return len(self.volume)
 
     @property
     def x(self) -> Tensor:
-        return torch.stack([self._image(i) for i in range(len(self))]).to(self.device)
+        return self._images(range(len(self))).to(self.device)
 
-    def batch(self, indices: Tensor) -> MeasuredBatch:
-        x = torch.stack([self._image(i) for i in indices.tolist()])
-        return MeasuredBatch(*(part.to(self.device) for part in (x, *undersample(x, self.mask.cpu()))), self.mask)
-
-    def batches(self, size: int, order: Tensor | None = None) -> Iterator[MeasuredBatch]:
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         order = torch.arange(len(self)) if order is None else order
-        with ThreadPoolExecutor(self.THREADS) as pool:
-            read = deque()
+        with ThreadPoolExecutor(THREADS) as pool:
+            read: deque[Future[Batch]] = deque()
             for indices in order.split(size):
                 read.append(pool.submit(self.batch, indices))
-                if len(read) > self.AHEAD:
+                if len(read) > AHEAD:
                     yield read.popleft().result()
             while read:
                 yield read.popleft().result()
 
-    def to(self, device: torch.device) -> "StreamedSlices":
-        moved = copy.copy(self)
-        moved.mask = self.mask.to(device)
-        return moved
+    def _read(self, indices: Tensor) -> tuple[Tensor, ...]:
+        x = self._images(indices.tolist())
+        return tuple(part.to(self.device) for part in (x, *self.task.to(CPU).observe(x)))
 
-    def _image(self, i: int) -> Tensor:
-        path = self.files[i]
-        source = self.sources[path]
+    def _images(self, indices: Iterable[int]) -> Tensor:
+        return torch.stack([self._image(self.labels[i]) for i in indices])
+
+    def _image(self, label: Label) -> Tensor:
+        path, source = label.file, self.sources[label.file]
         if (found := hdf5.stamp(path)) != source.stamp:
             raise InputError(
                 f"{path} cannot be read any more (it {'was changed' if found else 'is gone'}): expected the file that was "
                 "there at the start; bring it back and run the same command again"
             )
         with hdf5.opened(path) as file:
-            image = file["volfs"][..., self.index[i]].astype(np.float32)
+            image = file["volfs"][..., label.number].astype(np.float32)
         x = torch.from_numpy(image / source.maximum)[None]
         return crop_kspace(x, self.resolution) / source.cropped_maximum if self.resolution else x
 

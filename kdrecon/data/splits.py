@@ -1,7 +1,7 @@
 """The files of a data set and how a split of it is read.
 
->>> from kdrecon.data.splits import load_split
->>> slices = load_split("sample", "test", "4x", resolution=60)
+>>> from kdrecon.data.splits import Split, load_split
+>>> slices = load_split(Split("sample", "test", "4x", resolution=60))
 >>> slices.x.shape, slices.subject[0]
 (torch.Size([20, 1, 60, 60]), 'Colin27')
 """
@@ -9,25 +9,67 @@
 import hashlib
 import math
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kdrecon.choices import MASK_TYPES
-from kdrecon.data.slices import Slices, Source, StreamedSlices, memory_limit
-from kdrecon.data.volumes import FORMAT_VERSION, VolumeFile, format_version, open_volume
+from kdrecon.data.slices import CPU, Label, MemorySlices, Slices, Source, StreamedSlices, memory_limit
+from kdrecon.data.volumes import VolumeFile, format_version, open_volume
 from kdrecon.errors import InputError, bare, shortened, shown
 from kdrecon.physics.fourier import crop_kspace
-from kdrecon.physics.sampling import mask_for, undersample
+from kdrecon.physics.sampling import mask_for
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import visible
 from kdrecon.storage.places import SAMPLES, datasets
 from kdrecon.storage.records import normal, read_table
+from kdrecon.tasks import Reconstruction
 
 MANIFEST = {"split": str, "subject": str, "split_by": str}  # columns that a manifest must have
 BYTES_PER_PIXEL = 16  # x and x_u as float32, y as complex64
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which images are read, and how they are measured.
+
+    Attributes:
+        dataset: name of the data set.
+        name: "train", "validation" or "test".
+        acceleration: "4x", "5x", "8x", or another one for which the files hold mask_{acceleration}.
+        resolution: side N of the image matrix N x N, whatever the stored one is; 0 keeps the stored H x W.
+        data_root: folder of the data sets; "" for the defaults of :func:`dataset_folder`.
+        mask_type: "line" or "gaussian".
+    """
+
+    dataset: str
+    name: str
+    acceleration: str
+    resolution: int = 0
+    data_root: str = ""
+    mask_type: str = "line"
+
+    @property
+    def folder(self) -> Path:
+        """That of the data set, see :func:`dataset_folder`."""
+        return dataset_folder(self.dataset, self.data_root)
+
+    @property
+    def files(self) -> list[Path]:
+        """The volume files in numerical order; none where the data set lacks this split.
+
+        Looked for in {name}/acc_{acceleration}/, in {name}/ (files with volfs alone serve every acceleration) and in the
+        released {mask_type}/{name}/acc_{acceleration}/, where the mask type of lines is called cartesian.
+        """
+        folder, accelerated = self.folder, Path(self.name, f"acc_{self.acceleration}")
+        released = "cartesian" if self.mask_type == "line" else self.mask_type
+        places = (accelerated, self.name, released / accelerated)
+        return next(filter(None, (visible(folder / place) for place in places)), [])
 
 
 def dataset_folder(dataset: str, data_root: str = "") -> Path:
@@ -51,39 +93,27 @@ def dataset_folder(dataset: str, data_root: str = "") -> Path:
     return root / dataset
 
 
-def split_files(folder: Path, split: str, acceleration: str, mask_type: str = "line") -> list[Path]:
-    """The volume files of a split, in numerical order.
+class Contents(NamedTuple):
+    """What reading a volume file once has found.
 
-    Looked for in {split}/acc_{acceleration}/, in {split}/ (files with volfs alone serve every acceleration) and in the
-    released {mask_type}/{split}/acc_{acceleration}/, where the mask type of lines is called cartesian.
+    Attributes:
+        stored: size (H, W) of its images; size: theirs after the crop.
+        flat: number and value of each slice that is the same everywhere.
+        mask: its own one of the acceleration (H, W), bool, where it holds one.
+        version: of its format.
     """
-    released = "cartesian" if mask_type == "line" else mask_type
-    places = (
-        folder / split / f"acc_{acceleration}",
-        folder / split,
-        folder / released / split / f"acc_{acceleration}",
-    )
-    for place in places:
-        if files := visible(place):
-            return files
-    return []
+
+    path: Path
+    labels: list[Label]
+    source: Source
+    stored: tuple[int, int]
+    size: tuple[int, int]
+    flat: list[tuple[int, float]]
+    mask: np.ndarray | None
+    version: int
 
 
-def has_split(dataset: str, split: str, acceleration: str, data_root: str = "", mask_type: str = "line") -> bool:
-    """Whether the data set has volume files for this split."""
-    return bool(split_files(dataset_folder(dataset, data_root), split, acceleration, mask_type))
-
-
-def load_split(
-    dataset: str,
-    split: str,
-    acceleration: str,
-    resolution: int = 0,
-    data_root: str = "",
-    mask_type: str = "line",
-    limit: int | None = None,
-    scored: bool = False,
-) -> Slices:
+def load_split(split: Split, *, limit: int | None = None, scored: bool = False) -> Slices:
     """Read, check, crop and undersample all volumes of a split.
 
     The images are brought to the resolution by cropping k-space and scaled by their volume's maximum; x_u and y follow
@@ -91,12 +121,7 @@ def load_split(
     files, which are read once here to check them, and is streamed.
 
     Args:
-        dataset: name of the data set.
-        split: "train", "validation" or "test".
-        acceleration: "4x", "5x", "8x", or another one for which the files hold mask_{acceleration}.
-        resolution: side N of the image matrix N x N, whatever the stored one is; 0 keeps the stored H x W.
-        data_root: folder of the data sets; "" for the defaults of :func:`dataset_folder`.
-        mask_type: "line" or "gaussian".
+        split: which.
         limit: bytes that may be held in memory; by default a quarter of the machine's.
         scored: the slices are to be scored, so each has to show something.
 
@@ -105,74 +130,108 @@ def load_split(
             the stored one, an acceleration without a mask, a subject in two splits, or a constant slice that is to be
             scored.
     """
-    folder = dataset_folder(dataset, data_root)
-    if mask_type not in MASK_TYPES:
-        raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
+    left = memory_limit(CPU) if limit is None else limit
+    volumes: list[Contents] = []
+    images: list[Tensor] = []
+    digest = hashlib.sha256()
+    for path in _checked_files(split):
+        found, kept = _read_file(path, split, volumes, left, digest.update)
+        if scored:
+            _check_shows(found, split)
+        volumes.append(found)
+        left -= _bytes(len(found.labels), found.size)
+        images = [*images, *kept] if left >= 0 else []
+    labels = [label for found in volumes for label in found.labels]
+    size, mask = volumes[0].size, _mask(volumes, split)
+    digest.update(bytes(str((len(labels), 1, *size)), "ascii") + mask.numpy().tobytes())
+    task, fingerprint = Reconstruction(mask), digest.hexdigest()[:16]
+    if left >= 0:
+        return MemorySlices.of(torch.cat(images)[:, None], task, labels, fingerprint)
+    return StreamedSlices(
+        task=task,
+        labels=labels,
+        fingerprint=fingerprint,
+        sources={found.path: found.source for found in volumes},
+        resolution=_crop(volumes[0].stored, size),
+    )
+
+
+def _checked_files(split: Split) -> list[Path]:
+    folder = split.folder
+    if split.mask_type not in MASK_TYPES:
+        raise InputError(f"mask type {split.mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
     check_manifest(folder)
-    files = split_files(folder, split, acceleration, mask_type)
-    if not files:
+    if not (files := split.files):
         prepared = sorted({p.name for p in folder.glob("**/acc_*") if visible(p)})
         raise InputError(
-            f"{folder} has no .h5 file for split {split!r} at {acceleration!r} (found: {', '.join(prepared) or 'none'}): "
-            f"expected {split}/acc_{acceleration}/*.h5; prepare it with python -m data_prep"
+            f"{folder} has no .h5 file for split {split.name!r} at {split.acceleration!r} (found: "
+            f"{', '.join(prepared) or 'none'}): expected {split.name}/acc_{split.acceleration}/*.h5; prepare it with "
+            "python -m data_prep"
         )
-    limit = memory_limit(torch.device("cpu")) if limit is None else limit
-    images, masks, sources, size, stored, version = [], [], {}, 0, None, FORMAT_VERSION
-    names = {name: [] for name in ("volume", "index", "subject", "files")}
-    digest = hashlib.sha256()
-    for path in files:
-        stamp = hdf5.stamp(path)
-        with open_volume(path) as volume:
-            count, *found = volume.shape
-            if stored and found != stored:
-                raise InputError(
-                    f"{path} has slices of {tuple(found)}, {files[0].name} of {tuple(stored)}: expected one size "
-                    "in a split; prepare them with the same crop"
-                )
-            stored = found
-            if (cropped := bool(resolution) and stored != [resolution] * 2) and resolution > min(stored):
-                raise InputError(
-                    f"resolution {resolution} is above the stored {stored[0]} x {stored[1]} of {folder}: expected at most "
-                    f"{min(stored)}; choose a smaller one, or 0 for the stored size"
-                )
-            shape = (resolution, resolution) if cropped else tuple(stored)
-            size += count * BYTES_PER_PIXEL * math.prod(shape)
-            kept, scale, flat = _read(volume, resolution if cropped else 0, size <= limit, digest)
-        if scored and flat:
-            number, value = flat[0]
-            raise InputError(
-                f"{path} slice {number} is {value:.3g} everywhere ({len(flat)} such slices): expected an image in each "
-                f"slice of {split}, to be scored; remove them, or prepare the data set anew, which drops them"
-            )
-        sources[path] = Source(stamp, volume.maximum, scale)
-        images = [*images, *kept] if size <= limit else []
-        masks.append(volume.attributes.get(f"mask_{acceleration}"))
-        version = min(version, format_version(volume.attributes))
-        subject = normal(hdf5.text(volume.attributes.get("subject"), path.stem))
-        for name, values in {"volume": normal(path.stem), "subject": subject, "files": path}.items():
-            names[name] += [values] * count
-        names["index"] += range(count)
-    if any(mask is not None for mask in masks):
-        mask = _stored_mask(masks, files, acceleration, shape)
-    else:
-        mask = mask_for(dataset, acceleration, shape, mask_type, version)
-    digest.update(bytes(str((len(names["index"]), 1, *shape)), "ascii") + mask.numpy().tobytes())
-    names["fingerprint"] = digest.hexdigest()[:16]
-    if not images:
-        return StreamedSlices(sources, resolution if cropped else 0, mask, **names)
-    x = torch.cat(images)[:, None]
-    return Slices(x, *undersample(x, mask), mask, **names)
+    return files
+
+
+def _read_file(
+    path: Path, split: Split, before: Sequence[Contents], limit: int, digest: Callable[[bytes], object]
+) -> tuple[Contents, list[Tensor]]:
+    """What a file holds, and its images (S, H, W) in pieces where they fit the limit."""
+    stamp = hdf5.stamp(path)
+    with open_volume(path) as volume:
+        count, *stored = volume.shape
+        size = _image_size(volume, split, before)
+        kept, scale, flat = _read(volume, _crop((stored[0], stored[1]), size), _bytes(count, size) <= limit, digest)
+    subject = normal(hdf5.text(volume.attributes.get("subject"), path.stem))
+    labels = [Label(path, normal(path.stem), number, subject) for number in range(count)]
+    source = Source(stamp, volume.maximum, scale)
+    mask = volume.attributes.get(f"mask_{split.acceleration}")
+    return Contents(
+        path, labels, source, (stored[0], stored[1]), size, flat, mask, format_version(volume.attributes)
+    ), kept
+
+
+def _image_size(volume: VolumeFile, split: Split, before: Sequence[Contents]) -> tuple[int, int]:
+    """The size (H, W) that the images of a volume get, if it is that of the volumes before."""
+    _, *(height, width) = volume.shape
+    if before and (height, width) != before[0].stored:
+        raise InputError(
+            f"{volume.path} has slices of {(height, width)}, {before[0].path.name} of {before[0].stored}: expected one "
+            "size in a split; prepare them with the same crop"
+        )
+    side = split.resolution
+    if not side or (height, width) == (side, side):
+        return height, width
+    if side > min(height, width):
+        raise InputError(
+            f"resolution {side} is above the stored {height} x {width} of {split.folder}: expected at most "
+            f"{min(height, width)}; choose a smaller one, or 0 for the stored size"
+        )
+    return side, side
+
+
+def _crop(stored: tuple[int, int], size: tuple[int, int]) -> int:
+    """The side to crop k-space to; 0 where nothing is cropped."""
+    return 0 if size == stored else size[0]
+
+
+def _bytes(count: int, size: tuple[int, int]) -> int:
+    """That so many slices of a size (H, W) take up in memory."""
+    return count * BYTES_PER_PIXEL * math.prod(size)
 
 
 def _read(
-    volume: VolumeFile, resolution: int, keep: bool, digest
+    volume: VolumeFile, resolution: int, keep: bool, digest: Callable[[bytes], object]
 ) -> tuple[list[Tensor], Tensor, list[tuple[int, float]]]:
-    """Read a volume piece by piece: its images, cropped and scaled anew, if they are to be kept; their maximum after the
-    crop; number and value of each slice that is the same everywhere. The stored images go into the digest.
+    """A volume, piece by piece, each of which goes into the digest.
+
+    Returns:
+        its images, cropped and scaled anew, if they are to be kept; their maximum after the crop; number and value of
+        each slice that is the same everywhere.
     """
-    kept, scale, flat, number = [], torch.tensor(0.0 if resolution else 1.0), [], 0
+    kept: list[Tensor] = []
+    flat: list[tuple[int, float]] = []
+    scale, number = torch.tensor(0.0 if resolution else 1.0), 0
     for piece in volume.pieces:
-        digest.update(piece.tobytes())
+        digest(piece.tobytes())
         for image in piece:
             flat += [(number, float(image[0, 0]))] if image.max() == image.min() else []
             number += 1
@@ -182,6 +241,35 @@ def _read(
             scale = torch.maximum(scale, x.max())
         kept += [x] if keep else []
     return [x / scale if resolution else x for x in kept], scale, flat
+
+
+def _check_shows(found: Contents, split: Split) -> None:
+    for number, value in found.flat[:1]:
+        raise InputError(
+            f"{found.path} slice {number} is {value:.3g} everywhere ({len(found.flat)} such slices): expected an image in "
+            f"each slice of {split.name}, to be scored; remove them, or prepare the data set anew, which drops them"
+        )
+
+
+def _mask(volumes: Sequence[Contents], split: Split) -> Tensor:
+    """The mask (H, W) that the files hold, or else that of the data set."""
+    first, name = volumes[0], f"mask_{split.acceleration}"
+    if all(found.mask is None for found in volumes):
+        version = min(found.version for found in volumes)
+        return mask_for(split.dataset, split.acceleration, first.size, split.mask_type, version)
+    for found in volumes:
+        if found.mask is None or first.mask is None or not np.array_equal(found.mask, first.mask):
+            raise InputError(
+                f"{found.path}: {name} differs from that of {first.path.name}: expected one mask for a data set; "
+                "prepare the volumes together"
+            )
+    mask = torch.from_numpy(first.mask)
+    if mask.shape != first.size:
+        raise InputError(
+            f"{name} of {first.path.parent} is of size {tuple(mask.shape)}, the images of {first.size}: expected equal "
+            "sizes; set resolution to 0, or remove the stored mask"
+        )
+    return mask
 
 
 def check_manifest(folder: Path) -> None:
@@ -205,18 +293,3 @@ def check_manifest(folder: Path) -> None:
                 f"{path}: subject {shown(row['subject'])} is in {bare(other['split'])} and in {bare(row['split'])}: expected "
                 "each subject in one split; move its volumes together"
             )
-
-
-def _stored_mask(masks: list, files: list[Path], acceleration: str, shape: tuple[int, int]) -> Tensor:
-    for path, mask in zip(files, masks):
-        if mask is None or not np.array_equal(mask, masks[0]):
-            raise InputError(
-                f"{path}: mask_{acceleration} differs from that of {files[0].name}: expected one mask for a data set; "
-                "prepare the volumes together"
-            )
-    if masks[0].shape != shape:
-        raise InputError(
-            f"mask_{acceleration} of {files[0].parent} is of size {masks[0].shape}, the images of {shape}: expected equal "
-            "sizes; set resolution to 0, or remove the stored mask"
-        )
-    return torch.from_numpy(masks[0])

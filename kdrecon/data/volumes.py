@@ -44,7 +44,7 @@ class VolumeFile:
             raise InputError(f"{path}: volfs {fault.found}, expected {fault.expected}; {fault.remedy}")
         height, width, count = self._stored.shape
         self.shape = count, height, width
-        self.maximum: np.float32 = self._values.highest
+        self.maximum = np.float32(self._values.highest)
         masks = {name: file[name] for name in file.names if name.startswith("mask_")}
         self._check_sizes(file, masks)
         attributes = {name: value for name, value in file.attributes.items() if not name.startswith("mask_")}

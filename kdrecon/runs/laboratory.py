@@ -16,10 +16,11 @@ from typing import Any, cast
 
 import pandas as pd
 import torch
+from torch import nn
 
 from kdrecon.data.slices import Slices
 from kdrecon.data.slices import memory_limit as default_memory_limit
-from kdrecon.data.splits import has_split, load_split
+from kdrecon.data.splits import Split, load_split
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
@@ -31,6 +32,7 @@ from kdrecon.runs.versions import environment
 from kdrecon.storage.checkpoints import differences, read_checkpoint
 from kdrecon.storage.places import SHIPPED, project_root
 from kdrecon.storage.records import read_json
+from kdrecon.tasks import Reconstruction
 from kdrecon.training.logs import Listener
 from kdrecon.training.loop import CONTINUED, fit
 from kdrecon.training.objectives import Objective, traits_of
@@ -62,12 +64,13 @@ class Laboratory:
         self.memory_limit = default_memory_limit(self.device) if memory_limit is None else memory_limit
         self.listeners = listeners
         self._networks: dict[Path, Network] = {}
-        tested = has_split(p.dataset, "test", p.acceleration, self._data_root, self.switches.mask_type)
+        tested = self._split("test").files
         self.evaluation_split = "test" if tested else "validation"
-        self.train, self.validation = self._split("train"), self._split("validation")
-        self.test = self._split("test") if tested else self.validation
-        self.mask = self.train.mask
-        if not (torch.equal(self.mask, self.validation.mask) and torch.equal(self.mask, self.test.mask)):
+        self.train, self.validation = self._slices("train"), self._slices("validation")
+        self.test = self._slices("test") if tested else self.validation
+        tasks = (slices.task for slices in (self.train, self.validation, self.test))
+        self.mask, *others = (task.mask for task in tasks if isinstance(task, Reconstruction))
+        if not all(torch.equal(self.mask, mask) for mask in others):
             raise InputError(
                 f"the splits of {p.dataset!r} carry different masks: expected one mask; prepare the data set anew"
             )
@@ -126,7 +129,7 @@ class Laboratory:
         """
         return require_record(network.folder).steps or 0
 
-    def new_student(self) -> DCCNN:
+    def new_student(self) -> nn.Module:
         """An untrained student (D3C5) with the first weights that the seed gives it."""
         return build(self.experiment("student")).evaluated.to(self.device)
 
@@ -184,15 +187,14 @@ class Laboratory:
             return found
         return self._train(experiment, folder)
 
-    @property
-    def _data_root(self) -> str:
-        return self.parameters.data_root and str(project_root() / self.parameters.data_root)
-
-    def _split(self, split: str) -> Slices:
+    def _split(self, name: str) -> Split:
         p = self.parameters
-        place = (p.dataset, split, p.acceleration, p.resolution, self._data_root, self.switches.mask_type)
-        scored = split == self.evaluation_split
-        return load_split(*place, limit=self.memory_limit, scored=scored).to(self.device)
+        root = p.data_root and str(project_root() / p.data_root)
+        return Split(p.dataset, name, p.acceleration, p.resolution, data_root=root, mask_type=self.switches.mask_type)
+
+    def _slices(self, name: str) -> Slices:
+        scored = name == self.evaluation_split
+        return load_split(self._split(name), limit=self.memory_limit, scored=scored).to(self.device)
 
     def _config(self, experiment: Experiment) -> dict:
         config = {**experiment.config(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}

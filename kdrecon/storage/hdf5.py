@@ -20,6 +20,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -57,7 +58,7 @@ def opened(path: Path) -> Iterator["File"]:
 class _Stream(io.BufferedReader):
     """The bytes of a file for libhdf5, which would walk for ever over a global heap where an object is followed by itself."""
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         start, count = self.tell(), super().readinto(buffer)
         for heap in HEAP.finditer(memoryview(buffer)[:METADATA]):
             self._check_heap(start + heap.start())
@@ -221,7 +222,7 @@ class Array:
         else:
             self.dtype = part.newbyteorder("=")
 
-    def __getitem__(self, key) -> np.ndarray:
+    def __getitem__(self, key: Any) -> np.ndarray:
         with _refusing(self._path):
             stored = self._dataset[key]
             if not (self._fields or self._last_axis):
@@ -232,7 +233,7 @@ class Array:
             return values
 
 
-def text(value, default: str = "") -> str:
+def text(value: Any, default: str = "") -> str:
     """An attribute as text: an array of one element is that element, and what is absent or empty the default."""
     if value is None or isinstance(value, h5py.Empty):
         return default
@@ -277,7 +278,7 @@ def _is_hard(group: h5py.Group, name: bytes) -> bool:
     return group.id.links.get_info(name).type == h5py.h5l.TYPE_HARD
 
 
-def _decoded(value):
+def _decoded(value: Any) -> Any:
     """Bytes as text, alone or in an array; text that is not UTF-8 counts as Latin-1."""
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogateescape")

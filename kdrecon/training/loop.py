@@ -2,12 +2,12 @@
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
->>> from kdrecon.data.splits import load_split
+>>> from kdrecon.data.splits import Split, load_split
 >>> from kdrecon.models.dccnn import dc_cnn
 >>> from kdrecon.training.loop import fit
 >>> from kdrecon.training.objectives import Supervised
 >>> from kdrecon.training.recipe import Recipe
->>> slices = load_split("sample", "validation", "4x", resolution=16)
+>>> slices = load_split(Split("sample", "validation", "4x", resolution=16))
 >>> with TemporaryDirectory() as folder:
 ...     history = fit(Supervised(dc_cnn("D2C1")), slices, slices, Recipe(epochs=2), Path(folder), config={})
 >>> len(history)

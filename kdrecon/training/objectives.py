@@ -48,11 +48,11 @@ class Objective(nn.Module):
 
     Attributes:
         network: the module whose weights are the result of the training.
-        evaluated: the DC-CNN whose validation L1 chooses the best epoch.
+        evaluated: the network whose validation L1 chooses the best epoch.
     """
 
     network: nn.Module
-    evaluated: DCCNN
+    evaluated: nn.Module
 
     def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
         """Called once, before the first step.
@@ -70,9 +70,7 @@ class Objective(nn.Module):
 class Supervised(Objective):
     """A network trained alone: L = |x - x_rec|_1, mean over pixels and batch."""
 
-    network: DCCNN
-
-    def __init__(self, model: DCCNN):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.network = self.evaluated = model
 

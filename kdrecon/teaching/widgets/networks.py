@@ -17,7 +17,7 @@ from kdrecon.distillation.base import tap_layers
 from kdrecon.distillation.features import attention_map
 from kdrecon.metrics import PSNR, SSIM
 from kdrecon.models.dccnn import DCCNN
-from kdrecon.tasks import MeasuredBatch
+from kdrecon.tasks import Batch, MeasuredBatch
 from kdrecon.teaching.widgets.explorer import Explorer, Panel, Panels, choice, draw, slider, span
 
 LAYERS = ("first", "middle", "last")
@@ -98,7 +98,7 @@ def attention_viewer(teacher: DCCNN, students: dict[str, DCCNN], slices: Slices)
     return Explorer(_attention(teacher, students, list(slices.batches(1))), controls)
 
 
-def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[MeasuredBatch]) -> Panels:
+def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[Batch]) -> Panels:
     theirs = [_attention_maps(teacher, batch) for batch in batches]
     ours = {name: [_attention_maps(model, batch) for batch in batches] for name, model in students.items()}
     targets = [batch.x[0, 0].cpu().numpy() for batch in batches]
@@ -125,11 +125,12 @@ def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[Measure
 
 
 @torch.no_grad()
-def _attention_maps(model: DCCNN, batch: MeasuredBatch) -> np.ndarray:
+def _attention_maps(model: DCCNN, batch: Batch) -> np.ndarray:
     """Attention maps (cascades, LAYERS, H, W) of the first slice of a batch."""
     first, last = tap_layers("ends", model.depth)
     layers = [j - 1 for j in (first, *tap_layers("middle", model.depth), last)]
-    _, maps = model.features(batch.x_u[:1], batch.y[:1], batch.mask, layers=layers)
+    x_u, y, mask = batch.inputs
+    _, maps = model.features(x_u[:1], y[:1], mask, layers=layers)
     taps = [[tap.after.float() for j in layers if (tap := cascade[j])] for cascade in maps]
     return np.array([[attention_map(z).reshape(z.shape[-2:]).cpu().numpy() for z in row] for row in taps])
 
