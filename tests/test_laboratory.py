@@ -232,6 +232,13 @@ def test_a_folder_of_another_configuration_is_refused(lab):
         other.teacher()
 
 
+def test_a_student_of_a_ready_teacher_says_so_however_it_is_asked_for(tmp_path, monkeypatch):
+    lab = Laboratory(resolution=120, epochs=1, run_root=str(tmp_path), device="cpu")
+    monkeypatch.setattr(lab, "_train", lambda experiment, folder: experiment)
+    for trained in (lab.distilled("at"), lab.named("kd-at"), lab.network(lab.experiment("student", "standard", "at"))):
+        assert trained.teacher_origin == "ready"
+
+
 def test_one_network_is_trained_by_name_after_what_it_needs(tmp_path, capsys):
     def train(name: str) -> list[str]:
         cli.train(name, TINY_FILE, tmp_path / "run", seed=3, assignments=["resolution=32", "ready=true"])

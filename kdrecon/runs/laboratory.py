@@ -108,9 +108,7 @@ class Laboratory:
             if value is not None and value not in known:
                 raise InputError(f"{name} {value!r} is unknown: expected one of {', '.join(known)}")
         replace(self.parameters, methods=[method]).check()
-        experiment = self.experiment("student", teacher, method, init or self.switches.start(teacher))
-        origin = self.network(experiment.needs()[0]).origin
-        return self.network(replace(experiment, teacher_origin="ready" if origin == "ready" else ""), ready)
+        return self.network(self.experiment("student", teacher, method, init or self.switches.start(teacher)), ready)
 
     def control(self, network: Network) -> Network:
         """A student trained alone, without any teacher, for as many steps as lie behind a distilled student.
@@ -171,6 +169,9 @@ class Laboratory:
         Raises:
             InputError: its folder holds another configuration, or another process trains in it.
         """
+        if experiment.method:
+            origin = self.network(experiment.needs()[0]).origin
+            experiment = replace(experiment, teacher_origin="ready" if origin == "ready" else "")
         folder = experiment.folder(self.parameters.run_folder)
         record = read_record(folder)
         if record and record.finished:
