@@ -15,8 +15,9 @@ import pandas as pd
 from kdrecon.choices import BASELINES
 from kdrecon.metrics import PUBLISHED
 from kdrecon.results.names import columns
-from kdrecon.runs.experiment import Experiment, usual_resolution
-from kdrecon.runs.switches import Switches, matched_start
+from kdrecon.runs.experiment import ROLES, Experiment, usual_resolution
+from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.switches import matched_start
 from kdrecon.storage.places import LIBRARY
 from kdrecon.training.recipe import Recipe
 
@@ -93,36 +94,24 @@ def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _figures() -> Iterator[Figure]:
     for block in tomllib.loads(FIGURES.read_text(encoding="utf-8"))["figures"]:
-        student, teacher = block.get("student_network", "D3C5"), block.get("teacher_network", "D5C5")
-        alone = {name: name for name in BASELINES} | {"teacher": teacher, "student": student, "sft_teacher": teacher}
-        for role, architecture in alone.items():
-            if role in block:
-                yield _figure(block, block[role], architecture=architecture, role=role)
-        for key, (kind, init) in DISTILLED.items():
-            for method, values in block.get(key, {}).items():
-                yield _figure(
-                    block, values, architecture=student, role="student", teacher=kind, method=method, init=init
-                )
-
-
-def _figure(block: dict, values: list[float], **network: str) -> Figure:
-    """A figure of a block of published.toml; network: the fields of its experiment that tell it from others of the block."""
-    paper, dataset = block["source"].split(",")[0], block["dataset"]
-    recipe = Recipe(lr=LEARNING_RATES[paper])
-    chosen = Switches.of(PRESET_OF[paper], {"teacher_network": block.get("teacher_network", "D5C5")})
-    acting = chosen.acting_on(network["role"], network.get("teacher", ""), network.get("init", "random"))
-    experiment = Experiment(
-        dataset=dataset,
-        acceleration=block["acceleration"],
-        resolution=usual_resolution(dataset) or "",
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        lr=recipe.lr,
-        seed=recipe.seed,
-        switches=acting,
-        **network,
-    )
-    return Figure(block["source"], experiment, {metric.name: value for metric, value in zip(PUBLISHED, values)})
+        paper, dataset, recipe = block["source"].split(",")[0], block["dataset"], Recipe()
+        parameters = Parameters(
+            dataset=dataset,
+            acceleration=block["acceleration"],
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            lr=LEARNING_RATES[paper],
+            preset=PRESET_OF[paper],
+            switches={name: block[name] for name in ("teacher_network", "student_network") if name in block},
+        )
+        networks: list[tuple[tuple[str, ...], list[float]]] = [
+            ((role,), block[role]) for role in ROLES if role in block
+        ]
+        for key, (teacher, init) in DISTILLED.items():
+            networks += [(("student", teacher, method, init), values) for method, values in block.get(key, {}).items()]
+        for network, values in networks:
+            experiment = Experiment.of(parameters, usual_resolution(dataset) or "", *network)
+            yield Figure(block["source"], experiment, {m.name: value for m, value in zip(PUBLISHED, values)})
 
 
 def _same(figure: Figure, own: Row) -> bool:
