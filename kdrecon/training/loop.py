@@ -82,7 +82,7 @@ def fit(
         KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM; the same call continues later.
     """
     keep_freed_memory()
-    objective.to(memory_format=LAYOUTS[recipe.layout])
+    objective.to(memory_format=LAYOUTS[recipe.layout])  # type: ignore[call-overload]
     cuda = [train.device] if train.device.type == "cuda" else []
     with alone_in(folder), stop_requested() as stop, torch.random.fork_rng(cuda):
         torch.manual_seed(recipe.seed)
@@ -118,6 +118,9 @@ class Training:
         sums: of the running epoch, the means over its slices of the loss terms as far as it came.
         seconds: how long the running epoch has taken.
     """
+
+    sums: dict[str, Tensor]
+    seconds: float
 
     def __init__(self, objective: Objective, train: Slices, recipe: Recipe, folder: Path, config: dict):
         self.objective, self.train, self.recipe, self.folder = objective, train, recipe, folder
@@ -294,7 +297,7 @@ def validate(objective: Objective, slices: Slices, batch_size: int) -> tuple[dic
         target and reconstruction (2, H, W).
     """
     objective.eval()
-    total, watched = 0.0, []
+    total, watched = torch.zeros((), dtype=torch.float64, device=slices.device), []
     chosen = set(slices.spread(WATCHED).tolist())
     for indices, batch in zip(torch.arange(len(slices)).split(batch_size), slices.batches(batch_size)):
         x = objective.evaluated(*batch.inputs)
