@@ -97,7 +97,7 @@ class Contents(NamedTuple):
     """What reading a volume file once has found.
 
     Attributes:
-        stored: size (H, W) of its images; size: theirs after the crop.
+        stored: size (H, W) of its images; crop: side to which their k-space is cropped, 0 where it is not.
         flat: number and value of each slice that is the same everywhere.
         mask: its own one of the acceleration (H, W), bool, where it holds one.
         version: of its format.
@@ -107,10 +107,15 @@ class Contents(NamedTuple):
     labels: list[Label]
     source: Source
     stored: tuple[int, int]
-    size: tuple[int, int]
+    crop: int
     flat: list[tuple[int, float]]
     mask: np.ndarray | None
     version: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """That of the images (H, W) after the crop."""
+        return (self.crop, self.crop) if self.crop else self.stored
 
 
 def load_split(split: Split, *, limit: int | None = None, scored: bool = False) -> Slices:
@@ -147,13 +152,8 @@ def load_split(split: Split, *, limit: int | None = None, scored: bool = False) 
     task, fingerprint = Reconstruction(mask), digest.hexdigest()[:16]
     if left >= 0:
         return MemorySlices.of(torch.cat(images)[:, None], task, labels, fingerprint)
-    return StreamedSlices(
-        task=task,
-        labels=labels,
-        fingerprint=fingerprint,
-        sources={found.path: found.source for found in volumes},
-        resolution=_crop(volumes[0].stored, size),
-    )
+    sources, crop = {found.path: found.source for found in volumes}, volumes[0].crop
+    return StreamedSlices(task=task, labels=labels, fingerprint=fingerprint, sources=sources, resolution=crop)
 
 
 def _checked_files(split: Split) -> list[Path]:
@@ -178,20 +178,19 @@ def _read_file(
     stamp = hdf5.stamp(path)
     with open_volume(path) as volume:
         count, *stored = volume.shape
-        size = _image_size(volume, split, before)
-        kept, scale, flat = _read(volume, _crop((stored[0], stored[1]), size), _bytes(count, size) <= limit, digest)
+        crop = _crop(volume, split, before)
+        size = [crop, crop] if crop else stored
+        kept, scale, flat = _read(volume, crop, _bytes(count, size) <= limit, digest)
     subject = normal(hdf5.text(volume.attributes.get("subject"), path.stem))
     labels = [Label(path, normal(path.stem), number, subject) for number in range(count)]
+    mask, version = volume.attributes.get(f"mask_{split.acceleration}"), format_version(volume.attributes)
     source = Source(stamp, volume.maximum, scale)
-    mask = volume.attributes.get(f"mask_{split.acceleration}")
-    return Contents(
-        path, labels, source, (stored[0], stored[1]), size, flat, mask, format_version(volume.attributes)
-    ), kept
+    return Contents(path, labels, source, volume.shape[1:], crop, flat, mask, version), kept
 
 
-def _image_size(volume: VolumeFile, split: Split, before: Sequence[Contents]) -> tuple[int, int]:
-    """The size (H, W) that the images of a volume get, if it is that of the volumes before."""
-    _, *(height, width) = volume.shape
+def _crop(volume: VolumeFile, split: Split, before: Sequence[Contents]) -> int:
+    """The side to crop k-space to, 0 where nothing is cropped, if the volume is as large as those before."""
+    _, height, width = volume.shape
     if before and (height, width) != before[0].stored:
         raise InputError(
             f"{volume.path} has slices of {(height, width)}, {before[0].path.name} of {before[0].stored}: expected one "
@@ -199,21 +198,16 @@ def _image_size(volume: VolumeFile, split: Split, before: Sequence[Contents]) ->
         )
     side = split.resolution
     if not side or (height, width) == (side, side):
-        return height, width
+        return 0
     if side > min(height, width):
         raise InputError(
             f"resolution {side} is above the stored {height} x {width} of {split.folder}: expected at most "
             f"{min(height, width)}; choose a smaller one, or 0 for the stored size"
         )
-    return side, side
+    return side
 
 
-def _crop(stored: tuple[int, int], size: tuple[int, int]) -> int:
-    """The side to crop k-space to; 0 where nothing is cropped."""
-    return 0 if size == stored else size[0]
-
-
-def _bytes(count: int, size: tuple[int, int]) -> int:
+def _bytes(count: int, size: Sequence[int]) -> int:
     """That so many slices of a size (H, W) take up in memory."""
     return count * BYTES_PER_PIXEL * math.prod(size)
 
