@@ -53,16 +53,6 @@ def test_constraints_pin_every_requirement_and_no_gpu_build():
     assert not any(name.startswith(("nvidia", "triton")) for name in pinned)
 
 
-def test_an_installation_has_every_file_of_the_library():
-    project = tomllib.loads((project_root() / "pyproject.toml").read_text(encoding="utf-8"))
-    library = project_root() / "kdrecon"
-    shipped = {
-        path for pattern in project["tool"]["setuptools"]["package-data"]["kdrecon"] for path in library.glob(pattern)
-    }
-    files = {path for path in library.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert files <= shipped
-
-
 def test_the_workflow_runs_what_make_test_runs():
     """In the order of the Makefile, whose paths Windows lacks."""
     text = (project_root() / "Makefile").read_text(encoding="utf-8")

@@ -77,3 +77,14 @@ def test_training_does_not_load_what_draws():
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGES, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "fit" in loaded and not DRAWING & loaded
+
+
+def test_one_module_knows_where_the_library_lies():
+    words = ("__file__", "importlib.resources", "import resources")
+    knowing = [
+        path.as_posix()
+        for path in MODULES
+        for line in (PACKAGES / path).read_text(encoding="utf-8").splitlines()
+        if "attach_stub" not in line and any(word in line for word in words)
+    ]
+    assert knowing == ["kdrecon/storage/places.py"]
