@@ -82,7 +82,7 @@ def test_residual(make):
 def test_mask_type(make):
     line, gaussian = make(), make(mask_type="gaussian")
     for lab, lines in ((line, True), (gaussian, False)):
-        assert all(torch.equal(s.mask, lab.mask) for s in (lab.train, lab.validation, lab.test))
+        assert all(torch.equal(s.task.mask, lab.mask) for s in (lab.train, lab.validation, lab.test))
         assert torch.equal(lab.mask, lab.mask[:, :1].expand_as(lab.mask)) == lines
         results.evaluate(lab, lab.zero_filled())
     assert line.zero_filled().folder != gaussian.zero_filled().folder
