@@ -104,30 +104,41 @@ def find_series(
             with reading(path):
                 if why := unwanted(path, header):
                     passed[path] = why
-                    continue
-                frames = header.frames()
-                kinds = [frame.not_magnitude() for frame in frames]
-                passed |= {path / str(i) if len(kinds) > 1 else path: kind for i, kind in enumerate(kinds) if kind}
-                if all(kinds):
-                    continue
-                _check_pixels(header, len(frames))
-                name = subject(path, header)
-                first = seen.setdefault(header.text("SOPInstanceUID") or str(path), path)
-                if isinstance(name, InputError):
-                    faults[_series(header), "subject"].append(str(name))
-                elif fault := _fault(header):
-                    faults[_series(header), fault].append(f"{path} {fault}")
-                elif first != path:
-                    fault = f"is the same image as {first}: expected each once; remove one of them"
-                    faults[_series(header), "twice"].append(f"{path} {fault}")
-                else:
-                    images += [_image(frame, name) for frame, kind in zip(frames, kinds) if not kind]
+                elif frames := _magnitudes(header, passed):
+                    name = subject(path, header)
+                    first = seen.setdefault(header.text("SOPInstanceUID") or str(path), path)
+                    if kind_and_message := _unusable(header, name, first):
+                        kind, message = kind_and_message
+                        faults[_series(header), kind].append(message)
+                    else:
+                        images += [_image(frame, name) for frame in frames]
         except InputError as error:
             yield error
     for messages in faults.values():
         first, *others = messages
         yield InputError(first + (f" (and {len(others)} more images of this series)" if others else ""))
     yield from _sorted(_named(images, folder))
+
+
+def _magnitudes(header: Header, passed: Passed) -> list[Header]:
+    """The frames of a file that are magnitude images, all of whose pixels are there; the others are noted."""
+    frames = header.frames()
+    kinds = [frame.not_magnitude() for frame in frames]
+    passed |= {header.path / str(i) if len(kinds) > 1 else header.path: kind for i, kind in enumerate(kinds) if kind}
+    if not all(kinds):
+        _check_pixels(header, len(frames))
+    return [frame for frame, kind in zip(frames, kinds) if not kind]
+
+
+def _unusable(header: Header, name: str | InputError, first: Path) -> tuple[str, str] | None:
+    """Why a file of magnitude images is not used: the kind of fault, one message a series; what to say. None to use it."""
+    if isinstance(name, InputError):
+        return "subject", str(name)
+    if fault := _fault(header):
+        return fault, f"{header.path} {fault}"
+    if first != header.path:
+        return "twice", f"{header.path} is the same image as {first}: expected each once; remove one of them"
+    return None
 
 
 def read_series(scan: Series) -> Volume:
@@ -324,6 +335,7 @@ class Dicom:
     layout: ClassVar[str] = "DICOM files of MR series, at any depth"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         for pattern, option in ((self.match, "--match"), (self.subject, "--subject")):
             regex(pattern, option)
         yield from find_series(self.folder, self._patient, self._unwanted, passed)
@@ -339,4 +351,5 @@ class Dicom:
         return "localisers" if re.search(r"locali[sz]er|scout|\bsurvey\b", description, re.IGNORECASE) else ""
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         return read_series(scan)

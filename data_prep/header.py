@@ -1,6 +1,7 @@
 """What the header of a DICOM file says: whether it is one, its values, and what its images are.
 
 >>> from pathlib import Path
+from typing import Any, BinaryIO
 >>> from tempfile import TemporaryDirectory
 >>> from data_prep.header import read_header
 >>> with TemporaryDirectory() as folder:
@@ -18,6 +19,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from data_prep.source import extension, kind_of_file, optional_import
 from kdrecon.errors import InputError, first_line
@@ -66,7 +68,7 @@ class Header:
     """
 
     path: Path
-    dataset: object
+    dataset: Any
     pixel_bytes: tuple[int, int] | None
     frame: int = 0
 
@@ -156,7 +158,7 @@ class Header:
             return int.from_bytes(value[:2], "little" if element.is_little_endian else "big")
         return int(self.number(GE_COMPONENT))
 
-    def _find(self, name: str | int):
+    def _find(self, name: str | int) -> tuple[Any, Any]:
         """The innermost dataset that gives an element a value, and the element as it is stored; None for none."""
         layers = [self.dataset]
         if name in GROUPS:
@@ -218,7 +220,7 @@ def _looks_like_dicom(start: bytes) -> bool:
     return start[128:132] == b"DICM" or cut or first_group and (b"1.2.840.10008." in start or b"ACR-NEMA" in start)
 
 
-def _parse(file) -> tuple[object, tuple[int, int] | None]:
+def _parse(file: BinaryIO) -> tuple[Any, tuple[int, int] | None]:
     """A dataset without its pixels, and how many bytes of them there are and should be."""
     pydicom = optional_import("pydicom")
     dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
@@ -232,7 +234,7 @@ def _parse(file) -> tuple[object, tuple[int, int] | None]:
     return dataset, (held, held if said == 0xFFFFFFFF else said)
 
 
-def transfer_syntax(dataset):
+def transfer_syntax(dataset: Any) -> Any:
     """How a dataset is written: the UID of its file header, or what was found where it has none."""
     uid = optional_import("pydicom").uid
     if known := dataset.file_meta.get("TransferSyntaxUID"):

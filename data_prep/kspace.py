@@ -7,7 +7,6 @@
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +16,12 @@ from xml.etree import ElementTree
 import numpy as np
 import typer
 
+from data_prep import readouts
 from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
 from kdrecon import storage
 from kdrecon.errors import InputError, first_line, shortened
 
 Raw = Annotated[bool, typer.Option("--raw", help="keep the measured k-space of the coils beside the images")]
-SPACES = (
-    "encodedSpace/matrixSize",
-    "reconSpace/matrixSize",
-    "reconSpace/fieldOfView_mm",
-)  # what has to be known of them
-NOT_IMAGES = (
-    "NOISE_MEASUREMENT", "NAVIGATION_DATA", "PHASECORR_DATA", "PARALLEL_CALIBRATION", "DUMMYSCAN_DATA", "HPFEEDBACK_DATA",
-    "RTFEEDBACK_DATA",
-)  # fmt: skip
 PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
@@ -43,8 +34,8 @@ def fully_sampled(k: np.ndarray, path: Path, centred: bool = True) -> np.ndarray
         InputError: rows or columns are missing between the outermost ones, or more than a twentieth of the points are.
     """
     sampled = k.any(0) if centred else np.fft.fftshift(k.any(0))
-    lines = _gaps(sampled.any(1)) + _gaps(sampled.any(0))
-    points = sum(_gaps(row) for row in sampled)
+    lines = readouts.gaps(sampled.any(1)) + readouts.gaps(sampled.any(0))
+    points = sum(readouts.gaps(row) for row in sampled)
     if lines or points > 0.05 * sampled.size:
         raise InputError(
             f"{path} lacks points between those that were measured, {np.mean(~sampled):.0%} of all in a slice: expected a "
@@ -72,10 +63,12 @@ class Calgary:
     layout: ClassVar[str] = "{Train,Val,Test}/*.npy, complex (S, H, W) or (S, H, W, 2 x channels)"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         for path in find(self.folder, lambda path: path.suffix == ".npy", passed):
             yield path if isinstance(path, InputError) else Scan(path.stem, (path,), "volume", part_of(path))
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         import torch
 
         from data_prep.coils import coil_images, combine
@@ -128,6 +121,7 @@ class FastMRI:
     )
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         for path in find(self.folder, lambda path: path.suffix == ".h5", passed):
             if isinstance(path, InputError):
@@ -144,6 +138,7 @@ class FastMRI:
                 yield error
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         from data_prep.coils import coil_images, combine
 
         with storage.hdf5.opened(scan.files[0]) as file:
@@ -183,6 +178,7 @@ class Ismrmrd:
     layout: ClassVar[str] = "*.h5 or *.mrd that hold dataset/xml and dataset/data"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         for path in find(self.folder, lambda path: path.suffix in (".h5", ".mrd"), passed):
             if isinstance(path, InputError):
@@ -194,7 +190,7 @@ class Ismrmrd:
                         passed[path] = "HDF5 files without dataset/xml and dataset/data"
                         continue
                     header = ElementTree.fromstring(file.text("dataset/xml"))
-                if lacking := _lacking(header):
+                if lacking := readouts.lacking(header):
                     yield InputError(
                         f"{path} has a header without {', '.join(lacking)}: expected the matrix and the field of view of the "
                         "measurement and of the image; add them, or leave the file out"
@@ -210,13 +206,14 @@ class Ismrmrd:
                 )
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         from data_prep.coils import coil_images, combine, fit
 
         ismrmrd = optional_import("ismrmrd")
         (path,) = scan.files
         with storage.hdf5.opened(path) as file:
-            encodings = _encodings(ismrmrd, file)
-            lines = [readout(ismrmrd, record) for record in file.records("dataset/data")]
+            encodings = readouts.encodings(ismrmrd, file)
+            lines = [readouts.readout(ismrmrd, record) for record in file.records("dataset/data")]
         kinds = [encoding.trajectory.value for encoding in encodings]
         if kinds != ["cartesian"]:
             raise InputError(
@@ -225,93 +222,11 @@ class Ismrmrd:
             )
         (encoding,) = encodings
         recon = encoding.reconSpace
-        volumes = assemble(ismrmrd, [line for line in lines if is_image(ismrmrd, line)], encoding, path)
+        volumes = readouts.assemble(
+            ismrmrd, [line for line in lines if readouts.is_image(ismrmrd, line)], encoding, path
+        )
         slices = (
             fit(coil_images(plane), (recon.matrixSize.y, recon.matrixSize.x)) for volume in volumes for plane in volume
         )
         view, matrix = recon.fieldOfView_mm, recon.matrixSize
         return combine(slices, (view.y / matrix.y, view.x / matrix.x, view.z / matrix.z), self.raw)
-
-
-def _encodings(ismrmrd, file: "storage.hdf5.File") -> list:
-    """The encodings of a header.
-
-    Raises:
-        InputError: the header lacks what its schema requires.
-    """
-    try:
-        return ismrmrd.xsd.CreateFromDocument(file.text("dataset/xml")).encoding
-    except TypeError as error:  # xsdata's way to say what is missing
-        missing = re.search(r"(\w+)\.__init__.* arguments?: (.*)", first_line(error))
-        what = f"without {missing[2]} in its {missing[1]}" if missing else f"that cannot be used ({first_line(error)})"
-        raise InputError(
-            f"{file.path} has a header {what}: expected all that ISMRMRD requires; add it, or leave the file out"
-        ) from error
-
-
-def _lacking(header: ElementTree.Element) -> list[str]:
-    """What a header does not say of its first encoding, and has to."""
-    needed = ["trajectory", *(f"{space}/{axis}" for space in SPACES for axis in "xyz")]
-    paths = {name: "{*}encoding/" + "/".join(f"{{*}}{part}" for part in name.split("/")) for name in needed}
-    absent = [name for name, path in paths.items() if not (header.findtext(path) or "").strip()]
-    return list(dict.fromkeys(name.rpartition("/")[0] or name for name in absent))
-
-
-def readout(ismrmrd, record: np.void):
-    """A readout as ISMRMRD stores it: its header, and its samples (coils, X) as pairs of float32."""
-    line = ismrmrd.Acquisition(record["head"])
-    line.data[:] = record["data"].view(np.complex64).reshape(line.data.shape)
-    return line
-
-
-def is_image(ismrmrd, line) -> bool:
-    """Whether a readout belongs to the image, and not to noise, navigators, calibration or corrections."""
-    return not any(line.is_flag_set(getattr(ismrmrd, f"ACQ_IS_{kind}")) for kind in NOT_IMAGES)
-
-
-def assemble(ismrmrd, lines: list, encoding, path: Path) -> Iterator[np.ndarray]:
-    """k-space (Z, C, Y, X), complex64, with DC in the middle, of each slice, phase, contrast, ... of Cartesian readouts.
-
-    Repeated readouts are averaged; an asymmetric echo or partial Fourier is filled with zeros; of a three-dimensional
-    scan the third axis is transformed to the image.
-
-    Raises:
-        InputError: no readout at all, or lines are missing between the outermost ones: an accelerated scan.
-    """
-    size, limits = encoding.encodedSpace.matrixSize, encoding.encodingLimits
-    groups = defaultdict(list)
-    for line in lines:
-        i = line.idx
-        groups[i.slice, i.contrast, i.phase, i.repetition, i.set].append(line)
-    if not groups:
-        raise InputError(f"{path} has no readout of an image: expected some; leave the file out")
-    centres = [getattr(limits, f"kspace_encoding_step_{axis}") for axis in (1, 2)]
-    shift_y, shift_z = (n // 2 - (limit.center if limit else n // 2) for limit, n in zip(centres, (size.y, size.z)))
-    for _, group in sorted(groups.items()):
-        k = np.zeros((size.z, group[0].active_channels, size.y, size.x), np.complex64)
-        count = np.zeros((size.z, size.y), int)
-        for line in group:
-            samples = line.data[:, ::-1] if line.is_flag_set(ismrmrd.ACQ_IS_REVERSE) else line.data
-            y, z = line.idx.kspace_encode_step_1 + shift_y, line.idx.kspace_encode_step_2 + shift_z
-            x = size.x // 2 - line.center_sample
-            if not (0 <= y < size.y and 0 <= z < size.z and 0 <= x <= size.x - samples.shape[1]):
-                raise InputError(
-                    f"{path} has {samples.shape[1]} samples at column {x}, line {y}, partition {z}: expected them inside the "
-                    f"encoded matrix {size.x} x {size.y} x {size.z}; correct the header"
-                )
-            k[z, :, y, x : x + samples.shape[1]] += samples
-            count[z, y] += 1
-        sampled = count > 0
-        if missing := _gaps(sampled.any(1)) + sum(_gaps(row) for row in sampled):
-            raise InputError(
-                f"{path} lacks {missing} lines between those that were measured: expected a fully sampled scan; an "
-                "accelerated one has no target to learn from; leave the file out"
-            )
-        k /= np.maximum(count, 1)[:, None, :, None]
-        yield np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(k, 0), axis=0, norm="ortho"), 0) if size.z > 1 else k
-
-
-def _gaps(sampled: np.ndarray) -> int:
-    """How many entries between the first and the last sampled one are not sampled."""
-    places = np.flatnonzero(sampled)
-    return int(places[-1] + 1 - places[0] - len(places)) if len(places) else 0

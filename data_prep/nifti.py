@@ -73,6 +73,7 @@ class ACDC:
     layout: ClassVar[str] = "patientNNN/Info.cfg with patientNNN_frameNN.nii.gz, or patientNNN_4d.nii.gz, beside it"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         for path in find(self.folder, lambda path: path.name == "Info.cfg", passed):
             yield from [path] if isinstance(path, InputError) else self._patient(path)
 
@@ -100,6 +101,7 @@ class ACDC:
                 yield InputError(f"{single[0]} does not exist, nor {cine[0].name}: expected one of them; get it again")
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         volume = read_nifti(scan.files[0])
         if len(scan.files) == 1:
             return volume
@@ -126,6 +128,7 @@ class MRBrainS:
     layout: ClassVar[str] = "TrainingData/N/T1.nii (2013) or training/N/pre/reg_T1.nii.gz (2018)"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         found: dict[str, list[Scan]] = {"": []}
         for path in find(self.folder, lambda path: bool(re.fullmatch(r"(reg_)?T1\.nii(\.gz)?", path.name)), passed):
@@ -145,6 +148,7 @@ class MRBrainS:
                 yield Scan(scan.subject, scan.files, scan.label, part)
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         return read_nifti(scan.files[0])
 
 
@@ -164,6 +168,7 @@ class Nifti:
     layout: ClassVar[str] = "*.nii, *.nii.gz, or *.hdr with *.img, at any depth"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         bids = (self.folder / "dataset_description.json").exists()
         match = self.match or ("*_T1w.nii*" if bids else "*")
@@ -186,4 +191,5 @@ class Nifti:
         return Scan(subject, (path, image))
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         return read_nifti(scan.files[0], self.plane)

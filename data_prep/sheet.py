@@ -9,7 +9,7 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from data_prep.options import Options
 from data_prep.steps import choose_mask, is_ratio
@@ -82,7 +82,7 @@ def summary(rows: list[dict], options: Options, published: dict[str, int], bad: 
     return "\n".join(lines) + "\n"
 
 
-def _draw_measured(figure, folder: Path, row: dict, accelerations: tuple[str, ...]) -> None:
+def _draw_measured(figure: FigureBase, folder: Path, row: dict, accelerations: tuple[str, ...]) -> None:
     """Target of the first volume; mask and zero-filled image of each acceleration."""
     shown = accelerations[: (COLUMNS - 1) // 2]
     tiles = figure.subplots(1, 1 + 2 * len(shown))

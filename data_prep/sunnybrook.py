@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from data_prep.dicom import find_series, read_series
+from data_prep.header import Header
 from data_prep.source import Passed, Scan, Volume, find
 from kdrecon.errors import InputError, first_line
 
@@ -38,6 +39,7 @@ class Sunnybrook:
     layout: ClassVar[str] = "Train/Images/**/SC-*.png, or SC-*/ or SCD*/CINESAX*/ with DICOM files"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
+        """All volumes, see :class:`data_prep.source.Source`."""
         frames: dict[str, list[Path]] = {}
         for path in find(self.folder, lambda path: path.suffix == ".png" and "Images" in path.parts, passed):
             if isinstance(path, InputError):
@@ -51,19 +53,20 @@ class Sunnybrook:
         if not frames:
             yield from find_series(self.folder, self._patient, self._other_series, passed)
 
-    def _patient(self, path: Path, header) -> str | InputError:
+    def _patient(self, path: Path, header: Header) -> str | InputError:
         if match := PATIENT.search(path.relative_to(self.folder).as_posix()):
             return match[0]
         return InputError(
             f"{path}: expected a folder named after the patient, such as SC-HF-I-01 or SCD0000101; rename it"
         )
 
-    def _other_series(self, path: Path, header) -> str:
+    def _other_series(self, path: Path, header: Header) -> str:
         """In the layout with a folder a series, all but the short-axis cine."""
         short_axis = not path.parent.parent.name.startswith("SCD0") or path.parent.name.startswith("CINESAX")
         return "" if short_axis else "images of other series than CINESAX"
 
     def read(self, scan: Scan) -> Volume:
+        """The images of one volume."""
         if scan.label != "frames":
             return read_series(scan)
         return Volume(np.stack([self._frame(path) for path in scan.files]))

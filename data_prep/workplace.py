@@ -203,7 +203,7 @@ def _others(folder: Path, complete: bool = True) -> list[Path]:
 def _files(folder: Path) -> Iterator[Path]:
     """Everything below a folder that is no folder; links are not followed."""
 
-    def fail(error: OSError):
+    def fail(error: OSError) -> None:
         raise error
 
     for parent, folders, names in os.walk(folder, onerror=fail):

@@ -39,7 +39,6 @@ def test_a_modules_docstring_has_examples_and_they_hold(name, tmp_path, monkeypa
 
 
 NOT_YET = (
-    "data_prep.dicom", "data_prep.kspace", "data_prep.nifti", "data_prep.pipeline", "data_prep.sunnybrook",
     "kdrecon.models.dccnn", "kdrecon.physics.fidelity",
 )  # fmt: skip
 

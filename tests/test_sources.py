@@ -303,6 +303,18 @@ def test_what_a_raw_header_lacks_is_said(part, said, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("space", ["encodedSpace", "reconSpace"])
+def test_a_matrix_that_no_memory_holds_is_refused(space, tmp_path):
+    path = trees.raw_scan(tmp_path / "scan.h5", trees.picture(2, (32, 30)))
+    with h5py.File(path, "a") as file:
+        before, name, after = file["dataset/xml"][0].decode().partition(space)
+        file["dataset/xml"][0] = before + name + re.sub(r">\d+<", ">60000<", after, count=3)
+    with pytest.raises(
+        InputError, match="scan.h5 says a matrix of 60000 x 60000 x 60000, .* for 3 coils: expected at most"
+    ):
+        Ismrmrd(tmp_path).read(found(Ismrmrd(tmp_path))[0])
+
+
 @pytest.mark.parametrize("kind", [FastMRI, Ismrmrd])
 def test_a_file_that_is_no_hdf5_is_named(kind, tmp_path):
     (tmp_path / "broken.h5").write_bytes(b"no HDF5")
