@@ -66,7 +66,7 @@ def add_command(name: str, kind: type[Source]) -> None:
         if any(outcome):
             raise typer.Exit(1)
 
-    command.__signature__ = Signature(offered)
+    command.__signature__ = Signature(offered)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in offered}
     app.command(name, help=kind.__doc__)(command)
 

@@ -18,10 +18,10 @@ from kdrecon.physics.fourier import fft2, ifft2
 
 def coil_images(k: np.ndarray, centred: bool = True) -> torch.Tensor:
     """Complex images (C, H, W) of k-space (C, H, W) with DC in the middle, or at [0, 0]; the object in the middle."""
-    k = torch.from_numpy(np.array(k, np.complex64))
+    measured = torch.from_numpy(np.array(k, np.complex64))
     if not centred:
-        return ifft2(k)
-    return torch.fft.fftshift(ifft2(torch.fft.ifftshift(k, dim=(-2, -1))), dim=(-2, -1))
+        return ifft2(measured)
+    return torch.fft.fftshift(ifft2(torch.fft.ifftshift(measured, dim=(-2, -1))), dim=(-2, -1))
 
 
 def combine(slices: Iterable[torch.Tensor], voxel: tuple[float, ...], raw: bool) -> Volume:

@@ -1,4 +1,15 @@
-"""One volume on its way: read, taken through all steps, written."""
+"""One volume on its way: read, taken through all steps, written.
+
+>>> from pathlib import Path
+>>> from data_prep.conversion import Task
+>>> from data_prep.nifti import Nifti
+>>> from data_prep.options import Options
+>>> from data_prep.source import Scan
+>>> scan = Scan("ann", (Path("scans/ann.nii"),))
+>>> task = Task(Nifti(Path("scans")), scan, Options(), Path("datasets/nifti"), "train", 1, "ann", (), ())
+>>> [path.as_posix() for path in task.paths.values()]
+['datasets/nifti/train/acc_4x/1.h5']
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +136,7 @@ def _write(task: Task, images: np.ndarray, attributes: dict, extra: dict[str, np
     try:
         for acceleration, path in task.paths.items():
             arrays, mask = steps.measured(images, task.options.name, acceleration, task.options.mask)
-            write_volume(path, images, attributes | {"mask": mask}, **arrays, **extra)
+            write_volume(path, images, attributes | {"mask": mask}, **arrays, **extra)  # type: ignore[arg-type]
             extra = {}
     except OSError as error:
         raise cannot_write(task.folder.parent, error) from error

@@ -18,7 +18,7 @@ import typer
 from tqdm.auto import tqdm
 
 from data_prep.header import Header, read_header, reading, transfer_syntax, unreadable
-from data_prep.source import Passed, Scan, Volume, find, optional_import, regex, subject_of
+from data_prep.source import Passed, Scan, Source, Volume, find, optional_import, regex, subject_of
 from kdrecon.errors import InputError, bare
 from kdrecon.storage.files import natural
 
@@ -107,7 +107,9 @@ def find_series(
                 elif frames := _magnitudes(header, passed):
                     name = subject(path, header)
                     first = seen.setdefault(header.text("SOPInstanceUID") or str(path), path)
-                    if kind_and_message := _unusable(header, name, first):
+                    if isinstance(name, InputError):
+                        faults[_series(header), "subject"].append(str(name))
+                    elif kind_and_message := _unusable(header, first):
                         kind, message = kind_and_message
                         faults[_series(header), kind].append(message)
                     else:
@@ -115,8 +117,8 @@ def find_series(
         except InputError as error:
             yield error
     for messages in faults.values():
-        first, *others = messages
-        yield InputError(first + (f" (and {len(others)} more images of this series)" if others else ""))
+        message, *others = messages
+        yield InputError(message + (f" (and {len(others)} more images of this series)" if others else ""))
     yield from _sorted(_named(images, folder))
 
 
@@ -130,10 +132,8 @@ def _magnitudes(header: Header, passed: Passed) -> list[Header]:
     return [frame for frame, kind in zip(frames, kinds) if not kind]
 
 
-def _unusable(header: Header, name: str | InputError, first: Path) -> tuple[str, str] | None:
+def _unusable(header: Header, first: Path) -> tuple[str, str] | None:
     """Why a file of magnitude images is not used: the kind of fault, one message a series; what to say. None to use it."""
-    if isinstance(name, InputError):
-        return "subject", str(name)
     if fault := _fault(header):
         return fault, f"{header.path} {fault}"
     if first != header.path:
@@ -150,10 +150,10 @@ def read_series(scan: Series) -> Volume:
     places = defaultdict(list)
     for i, stored in enumerate(scan.images):
         places[stored.file].append((i, stored))
-    images: np.ndarray | None = None
+    images = np.empty(0, np.float32)
     for path, here in places.items():
         pixels = _pixels(path)
-        if images is None:
+        if not len(images):
             images = np.empty((len(scan.images), *pixels.shape[1:]), np.float32)
         for i, stored in here:
             images[i] = pixels[stored.frame] * stored.slope + stored.intercept
@@ -319,23 +319,17 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Dicom:
+class Dicom(Source):
     """Any folder of DICOM files with MR series, split by PatientID. Needs pydicom."""
 
-    folder: Path
     match: Annotated[str, typer.Option(help="regular expression that the series description has to match")] = ""
     subject: Annotated[str, typer.Option(help="regular expression that finds the subject in a path, not PatientID")] = (
         ""
     )
     dataset: ClassVar[str] = "dicom"
-    size: ClassVar[tuple] = ()
-    small: ClassVar[str] = "pad"
-    split: ClassVar[str] = "8,1,1"
-    published: ClassVar[dict] = {}
     layout: ClassVar[str] = "DICOM files of MR series, at any depth"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         for pattern, option in ((self.match, "--match"), (self.subject, "--subject")):
             regex(pattern, option)
         yield from find_series(self.folder, self._patient, self._unwanted, passed)
@@ -351,5 +345,5 @@ class Dicom:
         return "localisers" if re.search(r"locali[sz]er|scout|\bsurvey\b", description, re.IGNORECASE) else ""
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
+        assert isinstance(scan, Series)
         return read_series(scan)

@@ -1,7 +1,6 @@
 """What the header of a DICOM file says: whether it is one, its values, and what its images are.
 
 >>> from pathlib import Path
-from typing import Any, BinaryIO
 >>> from tempfile import TemporaryDirectory
 >>> from data_prep.header import read_header
 >>> with TemporaryDirectory() as folder:
@@ -85,11 +84,11 @@ class Header:
         texts = [str(part).strip(" \t\r\n\0") for part in (value if isinstance(value, Sequence) else [value])]
         return texts if any(texts) else []
 
-    def text(self, name: str) -> str:
+    def text(self, name: str | int) -> str:
         """A value as text, "" where it is absent."""
         return "\\".join(self.texts(name))
 
-    def numbers(self, name: str, count: int) -> tuple[float, ...]:
+    def numbers(self, name: str | int, count: int) -> tuple[float, ...]:
         """A value of so many numbers; () where it is absent. A decimal comma is read as a point.
 
         Raises:
@@ -106,7 +105,7 @@ class Header:
             raise self.fault(f"says {name} {self.text(name)[:60]!r}", f"{count} number{'s' * (count > 1)}")
         return values
 
-    def number(self, name: str, default: float = 0.0) -> float:
+    def number(self, name: str | int, default: float = 0.0) -> float:
         """A value of one number."""
         return (*self.numbers(name, 1), default)[0]
 
@@ -133,8 +132,8 @@ class Header:
             return "colour images"
         if (component := self.text("ComplexImageComponent").upper()) in COMPONENTS:
             return COMPONENTS[component]
-        if (component := self._ge_component()) in GE_NOT_MAGNITUDE:
-            return GE_NOT_MAGNITUDE[component]
+        if (number := self._ge_component()) in GE_NOT_MAGNITUDE:
+            return GE_NOT_MAGNITUDE[number]
         kinds = self._kinds()
         fitting = (
             what for what, pattern in NOT_MAGNITUDE.items() if any(re.fullmatch(pattern, kind) for kind in kinds)

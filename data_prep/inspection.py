@@ -116,7 +116,8 @@ def _check_file(entry: Entry, folder: Path, report: Report) -> None:
         return report.faults.append(str(error))
     entry.subject = normal(hdf5.text(attributes.get("subject")))
     if "volfs" not in arrays:
-        return fault(f"has no volfs (found: {found}): expected images (H, W, S); rename them")
+        fault(f"has no volfs (found: {found}): expected images (H, W, S); rename them")
+        return None
     if (x := _images(arrays.pop("volfs"), attributes, fault)) is None:
         return None
     entry.shape, entry.features = tuple(x.shape[1:]), _features(x)
@@ -143,18 +144,20 @@ def _arrays(file: hdf5.File) -> dict[str, np.ndarray]:
 def _exchanged(shape: tuple[int, ...], attributes: dict) -> bool:
     """Whether images seem to be stored as (S, H, W): our files say how many slices they have, of others the shape tells."""
     if "format_version" in attributes:
-        return shape[2] != shape[0] and np.array_equal(attributes.get("slices"), shape[0])
+        return shape[2] != shape[0] and np.array_equal(attributes.get("slices", ()), shape[0])
     return 2 * shape[0] <= min(shape[1:]) and 5 * min(shape[1:]) >= 4 * max(shape[1:])
 
 
 def _images(volume: np.ndarray, attributes: dict, fault: Tell) -> Tensor | None:
     """volfs as (S, H, W), float32, or None where nothing more can be checked."""
     if volume.dtype.kind not in "fiu":
-        return fault(f"volfs is of dtype {volume.dtype}: expected real numbers; store magnitudes")
+        fault(f"volfs is of dtype {volume.dtype}: expected real numbers; store magnitudes")
+        return None
     with np.errstate(over="ignore"):
         images = volume.astype(np.float32)
     for wrong in image_faults(volume, lambda: Values.of([images]), "images (H, W, S)"):
-        return fault(f"volfs {wrong}")
+        fault(f"volfs {wrong}")
+        return None
     if _exchanged(volume.shape, attributes):
         fault(f"volfs is of shape {volume.shape}, which looks like (S, H, W): expected (H, W, S); move the first axis")
     else:
@@ -194,11 +197,12 @@ def _compare(entries: list[Entry], report: Report) -> None:
 
 def _compare_measured(label: str, group: list[Entry], report: Report) -> None:
     """The files of one kind of mask and one acceleration: one mask, and volumes to train and to validate with."""
-    measured = [entry for entry in group if entry.sampled is not None]
-    for entry in measured:
-        if entry.shape == measured[0].shape and not torch.equal(entry.sampled, measured[0].sampled):
+    measured = [(entry, entry.sampled) for entry in group if entry.sampled is not None]
+    for entry, mask in measured:
+        first, usual = measured[0]
+        if entry.shape == first.shape and not torch.equal(mask, usual):
             report.faults.append(
-                f"{entry.path}: another mask than in {measured[0].path.name}: expected one; prepare both anew"
+                f"{entry.path}: another mask than in {first.path.name}: expected one; prepare both anew"
             )
     parts = {entry.split for entry in group}
     if len(parts) == 1:
@@ -209,8 +213,8 @@ def _compare_measured(label: str, group: list[Entry], report: Report) -> None:
                 f"{label}: no volume in {part}: expected at least one; prepare the data set with another split"
             )
     if measured:
-        share = float(measured[0].sampled.float().mean())
-        found = ", ".join(sorted({entry.convention for entry in measured}))
+        share = float(measured[0][1].float().mean())
+        found = ", ".join(sorted({entry.convention for entry, _ in measured}))
         report.notes.append(f"{label}: k-space of {len(measured)} files is {found}; {share:.1%} of it sampled")
     else:
         report.notes.append(f"{label}: {len(group)} files without k-space, which is computed on reading")
@@ -256,15 +260,17 @@ def _manifest_faults(path: Path, entries: list[Entry]) -> Iterator[str]:
 
 def _check_duplicates(entries: list[Entry], report: Report) -> None:
     """Slices of different splits that show the same, whatever their scale."""
-    kept = {(entry.split, entry.path.stem): entry for entry in entries if entry.features is not None}
-    by_split = {part: [entry for (split, _), entry in kept.items() if split == part] for part in SPLITS}
+    kept = {
+        (entry.split, entry.path.stem): (entry.path, entry.features) for entry in entries if entry.features is not None
+    }
+    by_split = {part: [found for (split, _), found in kept.items() if split == part] for part in SPLITS}
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        for one in by_split[first]:
-            for two in by_split[second]:
-                alike = (one.features @ two.features.T > ALIKE).any(1)
+        for one, features in by_split[first]:
+            for two, others in by_split[second]:
+                alike = (features @ others.T > ALIKE).any(1)
                 if alike.any():
                     report.faults.append(
-                        f"{one.path}: {int(alike.sum())} slices are in {two.path} too: expected none in two splits; "
+                        f"{one}: {int(alike.sum())} slices are in {two} too: expected none in two splits; "
                         "remove one of the volumes"
                     )
 

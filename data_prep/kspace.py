@@ -17,7 +17,7 @@ import numpy as np
 import typer
 
 from data_prep import readouts
-from data_prep.source import Passed, Scan, Volume, find, optional_import, subject_of
+from data_prep.source import Passed, Scan, Source, Volume, find, optional_import, subject_of
 from kdrecon import storage
 from kdrecon.errors import InputError, first_line, shortened
 
@@ -33,8 +33,8 @@ def fully_sampled(k: np.ndarray, path: Path, centred: bool = True) -> np.ndarray
     Raises:
         InputError: rows or columns are missing between the outermost ones, or more than a twentieth of the points are.
     """
-    sampled = k.any(0) if centred else np.fft.fftshift(k.any(0))
-    lines = readouts.gaps(sampled.any(1)) + readouts.gaps(sampled.any(0))
+    sampled = np.any(k, 0) if centred else np.fft.fftshift(np.any(k, 0))
+    lines = readouts.gaps(np.any(sampled, 1)) + readouts.gaps(np.any(sampled, 0))
     points = sum(readouts.gaps(row) for row in sampled)
     if lines or points > 0.05 * sampled.size:
         raise InputError(
@@ -51,24 +51,17 @@ def part_of(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Calgary:
+class Calgary(Source):
     """Calgary-Campinas complex-valued brain volumes (.npy): k-space or images, one or several channels."""
 
-    folder: Path
     dataset: ClassVar[str] = "calgary"
-    size: ClassVar[tuple] = ()
-    small: ClassVar[str] = "pad"
-    split: ClassVar[str] = "8,1,1"
-    published: ClassVar[dict] = {}
     layout: ClassVar[str] = "{Train,Val,Test}/*.npy, complex (S, H, W) or (S, H, W, 2 x channels)"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         for path in find(self.folder, lambda path: path.suffix == ".npy", passed):
             yield path if isinstance(path, InputError) else Scan(path.stem, (path,), "volume", part_of(path))
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
         import torch
 
         from data_prep.coils import coil_images, combine
@@ -106,22 +99,18 @@ class Calgary:
 
 
 @dataclass(frozen=True)
-class FastMRI:
+class FastMRI(Source):
     """fastMRI single- or multi-coil k-space (.h5): root-sum-of-squares images, split by patient as published."""
 
-    folder: Path
     raw: Raw = False
     dataset: ClassVar[str] = "knee"
-    size: ClassVar[tuple] = (640, 368)
-    small: ClassVar[str] = "pad"
+    size: ClassVar[tuple[int, ...]] = (640, 368)
     split: ClassVar[str] = "official"
-    published: ClassVar[dict] = {}
     layout: ClassVar[str] = (
         "{multicoil,singlecoil}_{train,val}/*.h5; those of the test sets are undersampled and passed over"
     )
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         for path in find(self.folder, lambda path: path.suffix == ".h5", passed):
             if isinstance(path, InputError):
@@ -138,7 +127,6 @@ class FastMRI:
                 yield error
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
         from data_prep.coils import coil_images, combine
 
         with storage.hdf5.opened(scan.files[0]) as file:
@@ -158,27 +146,21 @@ class FastMRI:
             return ()
         header = ElementTree.fromstring(file.text("ismrmrd_header"))
         view, matrix = (
-            [header.findtext(f".//{{*}}encodedSpace/{{*}}{kind}/{{*}}{axis}") for axis in "xyz"]
+            [header.findtext(f".//{{*}}encodedSpace/{{*}}{kind}/{{*}}{axis}", "") for axis in "xyz"]
             for kind in ("fieldOfView_mm", "matrixSize")
         )
         return tuple(float(v) / float(m) for v, m in zip(view, matrix)) if all(view + matrix) else ()
 
 
 @dataclass(frozen=True)
-class Ismrmrd:
+class Ismrmrd(Source):
     """Raw Cartesian data in the ISMRMRD format (.h5, .mrd), fully sampled. Needs ismrmrd."""
 
-    folder: Path
     raw: Raw = False
     dataset: ClassVar[str] = "ismrmrd"
-    size: ClassVar[tuple] = ()
-    small: ClassVar[str] = "pad"
-    split: ClassVar[str] = "8,1,1"
-    published: ClassVar[dict] = {}
     layout: ClassVar[str] = "*.h5 or *.mrd that hold dataset/xml and dataset/data"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         for path in find(self.folder, lambda path: path.suffix in (".h5", ".mrd"), passed):
             if isinstance(path, InputError):
@@ -197,7 +179,7 @@ class Ismrmrd:
                     )
                     continue
                 patient = header.findtext(".//{*}patientID") or subject_of(path, self.folder, "")
-                yield Scan(patient, (path,))
+                yield Scan(patient, (path,)) if isinstance(patient, str) else patient
             except InputError as error:
                 yield error
             except (ElementTree.ParseError, ValueError) as error:
@@ -206,7 +188,6 @@ class Ismrmrd:
                 )
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
         from data_prep.coils import coil_images, combine, fit
 
         ismrmrd = optional_import("ismrmrd")

@@ -1,4 +1,9 @@
-"""Measured k-space against the images it belongs to: sizes, convention, normalisation, mask."""
+"""Measured k-space against the images it belongs to: sizes, convention, normalisation, mask.
+
+>>> from data_prep.measurement import CONVENTIONS
+>>> list(CONVENTIONS)[0]
+'unshifted'
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,7 +75,8 @@ def check_measured(
     volume = (*x.shape[1:], len(x))
     for name, shape in ((images, volume), (kspace, volume), (stored, volume[:2])):
         if name in arrays and (wrong := _misfit(arrays[name], shape)):
-            return fault(f"{name} {wrong}; prepare the data set anew")
+            fault(f"{name} {wrong}; prepare the data set anew")
+            return None
     mask = _stored_mask(stored, arrays[stored], fault) if stored in arrays else None
     spectrum = _spectrum(kspace, arrays[kspace], x, fault) if kspace in arrays else None
     if not spectrum:
@@ -107,17 +113,20 @@ def _stored_mask(name: str, stored: np.ndarray, fault: Tell) -> Tensor:
 def _spectrum(name: str, stored: np.ndarray, x: Tensor, fault: Tell) -> Spectrum | None:
     """k-space with its convention and norm, which are told where they are not the project's; None where it is not of x."""
     if not np.iscomplexobj(stored):
-        return fault(f"{name} is of dtype {stored.dtype}: expected complex k-space; store real and imaginary part")
+        fault(f"{name} is of dtype {stored.dtype}: expected complex k-space; store real and imaginary part")
+        return None
     y = torch.from_numpy(np.moveaxis(stored, 2, 0).astype(np.complex64))
     sampled = (y.abs() > 1e-9 * y.abs().max()).any(0)
     if not sampled.any():
-        return fault(f"{name} is zero everywhere: expected the Fourier transform of volfs; prepare the data set anew")
+        fault(f"{name} is zero everywhere: expected the Fourier transform of volfs; prepare the data set anew")
+        return None
     convention, scale, error = _convention(x, y, sampled)
     if error > 0.01:
-        return fault(
+        fault(
             f"{name} does not belong to volfs: expected its Fourier transform on the mask, the best of {len(CONVENTIONS)} "
             f"conventions is {error:.0%} off; prepare the data set anew"
         )
+        return None
     spectrum = Spectrum(y, sampled, convention, *_normalisation(scale, x.shape[-2:]))
     if (spectrum.convention, spectrum.norm) != ("unshifted", "orthonormal"):
         steps = ["np.fft.ifftshift over its first two axes"] if CONVENTIONS[convention][0] else []
@@ -131,7 +140,8 @@ def _spectrum(name: str, stored: np.ndarray, x: Tensor, fault: Tell) -> Spectrum
 
 def _check_zero_filled(name: str, stored: np.ndarray, kspace: str, spectrum: Spectrum, fault: Tell) -> None:
     if np.iscomplexobj(stored):
-        return fault(f"{name} is of dtype {stored.dtype}: expected real |F^-1 {kspace}|; prepare the data set anew")
+        fault(f"{name} is of dtype {stored.dtype}: expected real |F^-1 {kspace}|; prepare the data set anew")
+        return None
     found = torch.from_numpy(np.moveaxis(stored, 2, 0).astype(np.float32))
     if _distance(found, spectrum.zero_filled.abs()) > 0.01:
         what = "its real part" if _distance(found, spectrum.zero_filled.real) < 0.01 else "something else"

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import typer
 
-from data_prep.source import Passed, Scan, Volume, extension, find, subject_of
+from data_prep.source import Passed, Scan, Source, Volume, extension, find, subject_of
 from kdrecon.errors import InputError, shown
 from kdrecon.storage.files import natural
 
@@ -37,7 +37,7 @@ def read_nifti(path: Path, plane: str = "acquired") -> Volume:
 
     if plane != "acquired" and plane not in PLANES:
         raise InputError(f"plane {shown(plane)}: expected acquired, {', '.join(PLANES)}")
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     if image.ndim not in (3, 4) or image.get_data_dtype().kind not in "iuf":
         raise InputError(
             f"{path} is {image.ndim}-dimensional {image.get_data_dtype()} {image.shape}: expected numbers in three "
@@ -61,19 +61,17 @@ def read_nifti(path: Path, plane: str = "acquired") -> Volume:
 
 
 @dataclass(frozen=True)
-class ACDC:
+class ACDC(Source):
     """ACDC short-axis cardiac cine: end-diastolic and end-systolic frames of 100 + 50 patients, central 150 x 150."""
 
-    folder: Path
     dataset: ClassVar[str] = "cardiac"
-    size: ClassVar[tuple] = (150, 150)
+    size: ClassVar[tuple[int, ...]] = (150, 150)
     small: ClassVar[str] = "skip"
     split: ClassVar[str] = "official"
-    published: ClassVar[dict] = {"train": 1841, "validation": 1076}
+    published: ClassVar[dict[str, int]] = {"train": 1841, "validation": 1076}
     layout: ClassVar[str] = "patientNNN/Info.cfg with patientNNN_frameNN.nii.gz, or patientNNN_4d.nii.gz, beside it"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         for path in find(self.folder, lambda path: path.name == "Info.cfg", passed):
             yield from [path] if isinstance(path, InputError) else self._patient(path)
 
@@ -101,13 +99,12 @@ class ACDC:
                 yield InputError(f"{single[0]} does not exist, nor {cine[0].name}: expected one of them; get it again")
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
         volume = read_nifti(scan.files[0])
         if len(scan.files) == 1:
             return volume
-        frame = int(
-            re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", scan.files[1].read_text(encoding="utf-8"), re.MULTILINE)[1]
-        )
+        info = scan.files[1].read_text(encoding="utf-8")
+        found = re.search(rf"^\s*{scan.label}\s*:\s*(\d+)", info, re.MULTILINE)
+        frame = int(found[1]) if found else 0
         if not 1 <= frame <= volume.frames:
             raise InputError(
                 f"{scan.files[1]} says {scan.label}: {frame}: expected a frame from 1 to {volume.frames}; correct it"
@@ -116,19 +113,16 @@ class ACDC:
 
 
 @dataclass(frozen=True)
-class MRBrainS:
+class MRBrainS(Source):
     """MRBrainS T1-weighted brain scans, 2013 or 2018, 240 x 240: five volumes to train and two to validate with."""
 
-    folder: Path
     dataset: ClassVar[str] = "mrbrain"
-    size: ClassVar[tuple] = (240, 240)
-    small: ClassVar[str] = "pad"
+    size: ClassVar[tuple[int, ...]] = (240, 240)
     split: ClassVar[str] = "official"
-    published: ClassVar[dict] = {"train": 240, "validation": 96}
+    published: ClassVar[dict[str, int]] = {"train": 240, "validation": 96}
     layout: ClassVar[str] = "TrainingData/N/T1.nii (2013) or training/N/pre/reg_T1.nii.gz (2018)"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         found: dict[str, list[Scan]] = {"": []}
         for path in find(self.folder, lambda path: bool(re.fullmatch(r"(reg_)?T1\.nii(\.gz)?", path.name)), passed):
@@ -148,27 +142,20 @@ class MRBrainS:
                 yield Scan(scan.subject, scan.files, scan.label, part)
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
         return read_nifti(scan.files[0])
 
 
 @dataclass(frozen=True)
-class Nifti:
+class Nifti(Source):
     """Any folder of NIfTI scans, or a BIDS tree. Label maps and anything that is no magnitude image have to stay out."""
 
-    folder: Path
     match: Annotated[str, typer.Option(help="file names to use; *_T1w.nii* in a BIDS tree unless given")] = ""
     plane: Annotated[str, typer.Option(help="slices to cut: acquired, axial, coronal or sagittal")] = "acquired"
     subject: Annotated[str, typer.Option(help="regular expression that finds the subject in a path")] = ""
     dataset: ClassVar[str] = "nifti"
-    size: ClassVar[tuple] = ()
-    small: ClassVar[str] = "pad"
-    split: ClassVar[str] = "8,1,1"
-    published: ClassVar[dict] = {}
     layout: ClassVar[str] = "*.nii, *.nii.gz, or *.hdr with *.img, at any depth"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         passed = {} if passed is None else passed
         bids = (self.folder / "dataset_description.json").exists()
         match = self.match or ("*_T1w.nii*" if bids else "*")
@@ -191,5 +178,4 @@ class Nifti:
         return Scan(subject, (path, image))
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
         return read_nifti(scan.files[0], self.plane)

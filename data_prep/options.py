@@ -1,4 +1,9 @@
-"""What can be chosen for every source: the one declaration, of which the command line is made."""
+"""What can be chosen for every source: the one declaration, of which the command line is made.
+
+>>> from data_prep.options import Options
+>>> Options(size="256x192").crop(default=())
+(256, 192)
+"""
 
 import re
 from dataclasses import dataclass, replace

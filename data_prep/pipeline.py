@@ -189,7 +189,7 @@ def _rows(done: list[tuple[Task, dict]]) -> list[dict]:
         source = result.get("source", [""])[0] if task.options.keep_names else task.scan.label or "volume"
         texts = {"split": task.split, "subject": task.subject, "split_by": "subject", "source": source}
         counts = {name: int(result.get(name, 0)) for name in COUNTS}
-        rows.append({name: as_text(text) for name, text in texts.items()} | {"volume": task.number} | counts)
+        rows.append({name: as_text(text) for name, text in texts.items()} | {"volume": task.number, **counts})
     survey.warn_of_empty(rows)
     return sorted(rows, key=lambda row: (SPLITS.index(row["split"]), row["volume"]))
 

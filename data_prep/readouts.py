@@ -1,4 +1,10 @@
-"""Readouts of raw Cartesian data in the ISMRMRD format, and the k-space that they make up."""
+"""Readouts of raw Cartesian data in the ISMRMRD format, and the k-space that they make up.
+
+>>> import numpy as np
+>>> from data_prep.readouts import gaps
+>>> gaps(np.array([False, True, False, False, True]))
+2
+"""
 
 import math
 import re
@@ -91,7 +97,7 @@ def assemble(ismrmrd: ModuleType, lines: list[Any], encoding: Any, path: Path) -
             _add(ismrmrd, line, k, y, z, path)
             count[z, y] += 1
         sampled = count > 0
-        if missing := gaps(sampled.any(1)) + sum(gaps(row) for row in sampled):
+        if missing := gaps(np.any(sampled, 1)) + sum(gaps(row) for row in sampled):
             raise InputError(
                 f"{path} lacks {missing} lines between those that were measured: expected a fully sampled scan; an "
                 "accelerated one has no target to learn from; leave the file out"

@@ -117,8 +117,9 @@ def axial(scan: bytes, levels: range) -> np.ndarray:
         path.write_bytes(scan)
         volume = np.asarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj)
     slices = np.rot90(volume[:, :, levels], axes=(0, 1)).transpose(2, 0, 1)
-    head = [np.flatnonzero((slices > 30).any(axis=(0, 3 - axis))) for axis in (1, 2)]
-    return centred(slices, SIZE, centre=tuple(int(h[0] + h[-1] + 1) // 2 for h in head)).astype(np.uint8)
+    rows, columns = (np.flatnonzero((slices > 30).any(axis=(0, 3 - axis))) for axis in (1, 2))
+    middle = int(rows[0] + rows[-1] + 1) // 2, int(columns[0] + columns[-1] + 1) // 2
+    return centred(slices, SIZE, centre=middle).astype(np.uint8)
 
 
 def _fetch(package: Package, source: Path | None) -> bytes:
@@ -164,7 +165,10 @@ def _members(content: bytes, package: Package) -> tuple[bytes, bytes]:
     if package.name.endswith(".deb"):
         content = lzma.decompress(_ar_member(content, "data.tar.xz"))
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        return tuple(archive.extractfile(name).read() for name in (package.scan, package.licence))
+        scan, licence = (archive.extractfile(name) for name in (package.scan, package.licence))
+        if not scan or not licence:
+            raise InputError(f"{package.name} has a folder or link in the place of a file: expected {package.version}")
+        return scan.read(), licence.read()
 
 
 def _ar_member(content: bytes, wanted: str) -> bytes:

@@ -1,15 +1,15 @@
 """What to look at after a preparation: the contact sheet and the summary.
 
->>> from data_prep.pipeline import Options
+>>> from data_prep.options import Options
 >>> from data_prep.sheet import summary
->>> summary("knee", [], Options(split="official"), {}, bad=0).splitlines()[-1]
-'data set:   knee at 4x, line masks'
+>>> print(summary([], Options(name="mine", split="8,1,1"), {}, bad=0).splitlines()[-1])
+data set:   mine at 4x, line masks
 """
 
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 
 from data_prep.options import Options
 from data_prep.steps import choose_mask, is_ratio
@@ -33,7 +33,8 @@ def draw(folder: Path, rows: list[dict], accelerations: tuple[str, ...]) -> None
     parts = [(part, chosen) for part, chosen in parts if chosen]
     lines = [-(-len(chosen) // COLUMNS) for _, chosen in parts]
     figure = Figure(figsize=(1.7 * COLUMNS, 3.2 + sum(1.95 * n + 0.3 for n in lines)), layout="constrained")
-    top, *others = figure.subfigures(len(parts) + 1, 1, height_ratios=[3.2, *(1.95 * n + 0.3 for n in lines)])
+    heights = [3.2, *(1.95 * n + 0.3 for n in lines)]
+    top, *others = figure.subfigures(len(parts) + 1, 1, squeeze=False, height_ratios=heights)[:, 0]
     _draw_measured(top, folder, rows[0], accelerations)
     for (part, chosen), line, area in zip(parts, lines, others):
         total = [row for row in rows if row["split"] == part]
@@ -82,7 +83,7 @@ def summary(rows: list[dict], options: Options, published: dict[str, int], bad: 
     return "\n".join(lines) + "\n"
 
 
-def _draw_measured(figure: FigureBase, folder: Path, row: dict, accelerations: tuple[str, ...]) -> None:
+def _draw_measured(figure: SubFigure, folder: Path, row: dict, accelerations: tuple[str, ...]) -> None:
     """Target of the first volume; mask and zero-filled image of each acceleration."""
     shown = accelerations[: (COLUMNS - 1) // 2]
     tiles = figure.subplots(1, 1 + 2 * len(shown))

@@ -11,15 +11,16 @@
 import importlib
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from kdrecon.errors import InputError, shown
+from kdrecon.errors import InputError, first_line, shown
 from kdrecon.storage.files import natural
 from kdrecon.storage.records import normal
 
@@ -67,8 +68,9 @@ Passed = dict[Path, str]
 a file of several, under its path and their number."""
 
 
-class Source(Protocol):
-    """A data set as its users have it. A new one is a dataclass of about 40 lines with these members.
+@dataclass(frozen=True)
+class Source(ABC):
+    """A data set as its users have it. A new one is a subclass of about 40 lines, a dataclass, too.
 
     Its fields are its options: ``folder`` first, then what only this source needs; the command line offers them.
 
@@ -82,16 +84,18 @@ class Source(Protocol):
     """
 
     folder: Path
-    dataset: str
-    size: tuple[int, ...]
-    small: str
-    split: str
-    published: dict[str, int]
-    layout: str
+    dataset: ClassVar[str]
+    size: ClassVar[tuple[int, ...]] = ()
+    small: ClassVar[str] = "pad"
+    split: ClassVar[str] = "8,1,1"
+    published: ClassVar[dict[str, int]] = {}
+    layout: ClassVar[str]
 
+    @abstractmethod
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
         """All volumes in a fixed order; what is unusable comes as the error that names it, what is passed over is noted."""
 
+    @abstractmethod
     def read(self, scan: Scan) -> Volume:
         """The images of one volume."""
 
@@ -106,7 +110,8 @@ def find(folder: Path, fits: Callable[[Path], bool], passed: Passed | None = Non
     passed = {} if passed is None else passed
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected the one that holds the scans; check the path")
-    root, closed = folder.resolve(), []
+    root = folder.resolve()
+    closed: list[OSError] = []
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=closed.append):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
         for name in list(folders):
@@ -127,13 +132,13 @@ def find(folder: Path, fits: Callable[[Path], bool], passed: Passed | None = Non
                     path.stat()
                     yield path
                 except OSError as error:
-                    reason = error.strerror.lower()
+                    reason = (error.strerror or first_line(error)).lower()
                     yield InputError(
                         f"{path} is a link that leads nowhere ({reason}): expected a file; remove the link"
                     )
-    for error in closed:
+    for refused in closed:
         yield InputError(
-            f"{error.filename} cannot be searched ({error.strerror}): expected permission; change its mode"
+            f"{refused.filename} cannot be searched ({refused.strerror}): expected permission; change its mode"
         )
 
 

@@ -138,7 +138,7 @@ def not_empty(images: np.ndarray, foreground: float, frame: np.ndarray) -> np.nd
     return keep
 
 
-def centred(images: np.ndarray, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> np.ndarray:
+def centred(images: np.ndarray, size: int | Sequence[int], centre: tuple[int, int] | None = None) -> np.ndarray:
     """Crop or zero-pad images (S, H, W) to a size (height, width) about a centre (row, column), by default the middle."""
     sizes = (size, size) if isinstance(size, int) else size
     for axis, length, middle in zip((1, 2), sizes, centre or [n // 2 for n in images.shape[1:]]):
@@ -151,7 +151,7 @@ def centred(images: np.ndarray, size: int | tuple[int, int], centre: tuple[int, 
 
 
 def choose_mask(
-    dataset: str, acceleration: str, shape: tuple[int, int], mask_type: str, format_version: int = FORMAT_VERSION
+    dataset: str, acceleration: str, shape: Sequence[int], mask_type: str, format_version: int = FORMAT_VERSION
 ) -> tuple[Tensor, str, bool]:
     """The mask (H, W) of a data set, what to call it, and whether it has to be stored to be found again on reading.
 
@@ -164,11 +164,12 @@ def choose_mask(
         raise InputError(
             f"acceleration {shown(acceleration)}: expected a factor of at least 1 such as 4x, 5x, 8x or 2.5x"
         )
+    size = shape[0], shape[1]
     if mask_type == "gaussian":
-        return gaussian_mask(shape, acceleration), f"gaussian {acceleration}, generated", True
+        return gaussian_mask(size, acceleration), f"gaussian {acceleration}, generated", True
     if acceleration not in ACCELERATIONS:
-        return generated_lines(dataset, acceleration, shape, format_version), f"line {acceleration}, generated", True
-    mask, family = mask_for(dataset, acceleration, shape, format_version=format_version), FAMILY.get(dataset)
+        return generated_lines(dataset, acceleration, size, format_version), f"line {acceleration}, generated", True
+    mask, family = mask_for(dataset, acceleration, size, format_version=format_version), FAMILY.get(dataset)
     if family and torch.equal(mask, published_mask(family, acceleration)):
         return mask, f"{family} {acceleration}, published", False
     return mask, f"line {acceleration}, generated", False
@@ -178,8 +179,8 @@ def measured(images: np.ndarray, dataset: str, acceleration: str, mask_type: str
     """What a volume file holds beside volfs: img_volus and kspace_volus (H, W, S), the mask where needed; its name."""
     mask, name, store = choose_mask(dataset, acceleration, images.shape[1:], mask_type)
     x_u, y = undersample(torch.from_numpy(images), mask)
-    arrays = {f"img_volus_{acceleration}": x_u, f"kspace_volus_{acceleration}": y}
-    arrays = {key: np.moveaxis(array.numpy(), 0, 2) for key, array in arrays.items()}
+    found = {f"img_volus_{acceleration}": x_u, f"kspace_volus_{acceleration}": y}
+    arrays = {key: np.moveaxis(array.numpy(), 0, 2) for key, array in found.items()}
     return arrays | ({f"mask_{acceleration}": mask.numpy()} if store else {}), name
 
 

@@ -14,32 +14,29 @@ from typing import ClassVar
 
 import numpy as np
 
-from data_prep.dicom import find_series, read_series
+from data_prep.dicom import Series, find_series, read_series
 from data_prep.header import Header
-from data_prep.source import Passed, Scan, Volume, find
+from data_prep.source import Passed, Scan, Source, Volume, find
 from kdrecon.errors import InputError, first_line
 
 PATIENT = re.compile(r"SC-[A-Z]+(-[A-Z]+)?-\d+|SCD\d{7}")
 
 
 @dataclass(frozen=True)
-class Sunnybrook:
+class Sunnybrook(Source):
     """Sunnybrook short-axis cardiac cine, DICOM or PNG, central 150 x 150, split by patient.
 
     The voxel size is not in the PNG files and is left out; their 8 bits put a floor under any error near 59 dB. Of the
     DICOM files all phases are used; --slices ::5 takes every fifth.
     """
 
-    folder: Path
     dataset: ClassVar[str] = "sunnybrook"
-    size: ClassVar[tuple] = (150, 150)
+    size: ClassVar[tuple[int, ...]] = (150, 150)
     small: ClassVar[str] = "skip"
     split: ClassVar[str] = "20,4,6"
-    published: ClassVar[dict] = {}
     layout: ClassVar[str] = "Train/Images/**/SC-*.png, or SC-*/ or SCD*/CINESAX*/ with DICOM files"
 
     def scans(self, passed: Passed | None = None) -> Iterator[Scan | InputError]:
-        """All volumes, see :class:`data_prep.source.Source`."""
         frames: dict[str, list[Path]] = {}
         for path in find(self.folder, lambda path: path.suffix == ".png" and "Images" in path.parts, passed):
             if isinstance(path, InputError):
@@ -66,8 +63,7 @@ class Sunnybrook:
         return "" if short_axis else "images of other series than CINESAX"
 
     def read(self, scan: Scan) -> Volume:
-        """The images of one volume."""
-        if scan.label != "frames":
+        if isinstance(scan, Series):
             return read_series(scan)
         return Volume(np.stack([self._frame(path) for path in scan.files]))
 

@@ -1,8 +1,13 @@
-"""Volumes in several processes; those that an earlier call has finished are not made again."""
+"""Volumes in several processes; those that an earlier call has finished are not made again.
+
+>>> from data_prep.workers import results
+>>> list(results([], jobs=1))
+[]
+"""
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -19,7 +24,7 @@ Result = dict | InputError
 """The attributes of a volume's files, or why it cannot be used."""
 
 
-def results(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Result]]:
+def results(tasks: list[Task], jobs: int) -> Generator[tuple[Task, Result]]:
     """Results as they come. The first volume that can be used is done alone, where it decides the size of the others."""
     expected = tasks[0].size or tasks[0].expected if tasks else ()
     while tasks and not expected:

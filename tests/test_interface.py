@@ -38,12 +38,7 @@ def test_a_modules_docstring_has_examples_and_they_hold(name, tmp_path, monkeypa
     assert not doctest.testmod(module).failed
 
 
-NOT_YET = (
-    "kdrecon.models.dccnn", "kdrecon.physics.fidelity",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in NOT_YET])
+@pytest.mark.parametrize("module", MODULES)
 def test_a_public_method_has_a_docstring_or_that_of_the_one_it_overrides(module):
     for owner, name in methods(module):
         own = [base for base in owner.__mro__ if base.__module__.split(".")[0] in ("kdrecon", "data_prep")]

@@ -146,6 +146,7 @@ class DataFidelity(nn.Module):
             return x_cnn + self.weight * (image - projected)
 
     def extra_repr(self) -> str:
+        """Its settings, as print shows them."""
         return f"mode={self.mode!r}, lam={self.lam}"
 
 
