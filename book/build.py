@@ -20,7 +20,7 @@ from kdrecon.app.pages import without_kernel
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
-PAGES = ("CONTRIBUTING.md", "kdrecon/data/sample/PROVENANCE.md")
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "kdrecon/data/sample/PROVENANCE.md")
 
 
 def build(run: Path, out: Path) -> int:

@@ -1,3 +1,3 @@
 """kdrecon: a teaching laboratory for knowledge distillation in accelerated MRI reconstruction."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
