@@ -34,6 +34,8 @@ html_math_renderer = "mathml"
 
 MARKUP = re.compile(r"(``.*?``|:[a-z:]+:`.*?`)|[|*]|(?<=\w)_(?!\w)")  # what is left as it is, or no markup here
 
+SENTENCES = {}
+
 
 def setup(app):
     def math(display):
@@ -45,6 +47,7 @@ def setup(app):
 
     app.add_html_math_renderer("mathml", (math("inline"), None), (math("block"), None))
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, which writes markup of its own
+    app.connect("autodoc-process-docstring", as_sentence, priority=600)
     app.connect("autodoc-skip-member", lambda app, what, name, member, skip, options: skip or is_field(member))
 
 
@@ -55,6 +58,13 @@ def escape(app, what, name, thing, options, lines):
         example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
         if not example:
             lines[number] = MARKUP.sub(lambda found: found[0] if found[1] else rf"\{found[0]}", line)
+    SENTENCES[name] = list(lines)
+
+
+def as_sentence(app, what, name, thing, options, lines):
+    """Napoleon takes what stands before a colon in the docstring of a property or constant for its type."""
+    if what in ("property", "attribute", "data"):
+        lines[:] = SENTENCES[name]
 
 
 def is_field(member) -> bool:

@@ -59,6 +59,7 @@ def test_every_public_module_is_in_the_library_pages_with_what_it_defines(site):
     for member in ("kdrecon.physics.fourier.fft2", "kdrecon.distillation.features.AttentionTransfer.loss"):
         assert f'id="{member}"' in text
     assert "w in L = |x - x_S|_1 + w L_KD" in text  # no markup in an equation
+    assert "What a message calls the scan: its first file." in text  # nor a type before a colon
 
 
 def test_an_unknown_command_in_a_formula_is_refused():
