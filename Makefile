@@ -21,7 +21,7 @@ check: venv
 	$(BIN)/python lessons/build.py --check
 
 test: check
-	$(BIN)/python -X warn_default_encoding -m pytest
+	$(BIN)/python -X warn_default_encoding -m pytest --cov
 
 test-portable: venv
 	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=1 \
@@ -58,4 +58,4 @@ sample: venv
 	$(BIN)/python -m data_prep sample
 
 clean:
-	rm -rf $(VENV) runs *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) runs *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage .hypothesis
