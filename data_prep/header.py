@@ -3,9 +3,9 @@
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
 >>> from data_prep.header import read_header
->>> with TemporaryDirectory() as folder:  # doctest: +SKIP
+>>> with TemporaryDirectory() as folder:
 ...     path = Path(folder) / "notes.txt"
-...     _ = path.write_text("no scan")
+...     _ = path.write_bytes(b"no scan")
 ...     read_header(path)
 '.txt files'
 """
