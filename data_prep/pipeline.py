@@ -21,7 +21,7 @@ from typing import NamedTuple
 from tqdm.auto import tqdm
 
 from data_prep import sheet, steps, survey, workers
-from data_prep.conversion import Task
+from data_prep.conversion import Conversion
 from data_prep.inspection import check
 from data_prep.options import Options
 from data_prep.source import Passed, Scan, Source, each_once
@@ -87,8 +87,8 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
     splits = _draw(scans, subjects, options)
     check_target(target, source.folder, [path for scan in scans for path in scan.files])
     with workplace(target, _plan(source, options, scans, splits)) as work:
-        tasks = _tasks(source, scans, options, work, subjects, splits, size)
-        rows = _rows(_volumes(tasks, subjects, splits, options, left_out))
+        conversions = _conversions(source, scans, options, work, subjects, splits, size)
+        rows = _rows(_volumes(conversions, subjects, splits, options, left_out))
         _check_parts(source, options, rows, left_out.messages)
         _write_manifest(work, rows)
         sheet.draw(work, rows, options.accelerations)
@@ -125,71 +125,81 @@ def _draw(scans: list[Scan], subjects: list[str], options: Options) -> dict[str,
     return steps.split_subjects(subjects, {scan.subject: scan.split for scan in scans}, options.split, options.seed)
 
 
-def _tasks(
+def _conversions(
     source: Source, scans: list[Scan], options: Options, work: Path, subjects: list[str], splits: dict[str, str],
     size: tuple[int, ...],
-) -> list[Task]:  # fmt: skip
+) -> list[Conversion]:  # fmt: skip
     digits = len(str(len(subjects)))
-    tasks, numbers = [], dict.fromkeys(SPLITS, 0)
+    conversions, numbers = [], dict.fromkeys(SPLITS, 0)
     for scan in sorted(scans, key=lambda scan: natural(scan.subject)):
         if part := splits.get(scan.subject):
             numbers[part] += 1
             shown = as_text(scan.subject) if options.keep_names else f"s{subjects.index(scan.subject) + 1:0{digits}d}"
-            tasks.append(Task(source, scan, options, work, part, numbers[part], shown, size, size))
-    return tasks
+            conversions.append(
+                Conversion(
+                    source, scan, options, folder=work, split=part, number=numbers[part], subject=shown,
+                    size=size, expected=size,
+                )
+            )  # fmt: skip
+    return conversions
 
 
 def _volumes(
-    tasks: list[Task], subjects: list[str], splits: dict[str, str], options: Options, left_out: LeftOut
-) -> list[tuple[Task, dict]]:
-    """The tasks that could be done, with their results; where subjects are lost, a ratio is kept among the others."""
-    done = _work(tasks, options, left_out)
-    lost = set(splits) - {task.scan.subject for task, result in done if result["slices"]}
+    conversions: list[Conversion], subjects: list[str], splits: dict[str, str], options: Options, left_out: LeftOut
+) -> list[tuple[Conversion, dict]]:
+    """The conversions that could be done, with their results; where subjects are lost, a ratio is kept among the others."""
+    done = _work(conversions, options, left_out)
+    lost = set(splits) - {conversion.scan.subject for conversion, result in done if result["slices"]}
     if lost and steps.is_ratio(options.split) and len(lost) + 2 <= len(subjects):
         anew = splits | steps.split_subjects(subjects, {}, options.split, options.seed, lost)
-        kept, moved = _move(tasks, done, anew)
+        kept, moved = _move(conversions, done, anew)
         done = kept + _work(moved, options, left_out)
     return done
 
 
-def _work(tasks: list[Task], options: Options, left_out: LeftOut) -> list[tuple[Task, dict]]:
-    """The tasks that could be done, each with the attributes of its files."""
+def _work(conversions: list[Conversion], options: Options, left_out: LeftOut) -> list[tuple[Conversion, dict]]:
+    """The conversions that could be done, each with the attributes of its files."""
     done = []
-    bar = tqdm(total=len(tasks), unit="volume", desc=options.name, disable=not tasks)
-    with contextlib.closing(workers.results(tasks, options.jobs or os.cpu_count() or 1)) as results, bar:
-        for task, result in results:
+    bar = tqdm(total=len(conversions), unit="volume", desc=options.name, disable=not conversions)
+    with contextlib.closing(workers.results(conversions, options.jobs or os.cpu_count() or 1)) as results, bar:
+        for conversion, result in results:
             bar.update()
-            left_out.add(result) if isinstance(result, InputError) else done.append((task, result))
+            left_out.add(result) if isinstance(result, InputError) else done.append((conversion, result))
     return done
 
 
-def _move(tasks: list[Task], done: list[tuple[Task, dict]], splits: dict[str, str]) -> tuple[list, list[Task]]:
-    """What stays where it is in another assignment of subjects, and the tasks that are to be done anew, in other places.
+def _move(
+    conversions: list[Conversion], done: list[tuple[Conversion, dict]], splits: dict[str, str]
+) -> tuple[list, list[Conversion]]:
+    """What stays where it is in another assignment of subjects, and the conversions that are to be done anew elsewhere.
 
     Their files are removed; they get the numbers after the last one in their split.
     """
-    last = {part: max((task.number for task in tasks if task.split == part), default=0) for part in SPLITS}
+    last = {
+        part: max((conversion.number for conversion in conversions if conversion.split == part), default=0)
+        for part in SPLITS
+    }
     kept, moved = [], []
-    for task, result in sorted(done, key=lambda pair: (pair[0].split, pair[0].number)):
-        part = splits[task.scan.subject]
-        if part == task.split:
-            kept.append((task, result))
+    for conversion, result in sorted(done, key=lambda pair: (pair[0].split, pair[0].number)):
+        part = splits[conversion.scan.subject]
+        if part == conversion.split:
+            kept.append((conversion, result))
             continue
         last[part] += 1
-        moved.append(replace(task, split=part, number=last[part], expected=task.written_size()))
-        for path in task.paths.values():
+        moved.append(replace(conversion, split=part, number=last[part], expected=conversion.written_size()))
+        for path in conversion.paths.values():
             path.unlink()
     return kept, moved
 
 
-def _rows(done: list[tuple[Task, dict]]) -> list[dict]:
+def _rows(done: list[tuple[Conversion, dict]]) -> list[dict]:
     """A row a volume, those without slices among them, in the order of the manifest."""
     rows = []
-    for task, result in done:
-        source = result.get("source", [""])[0] if task.options.keep_names else task.scan.label or "volume"
-        texts = {"split": task.split, "subject": task.subject, "split_by": "subject", "source": source}
+    for conversion, result in done:
+        source = result.get("source", [""])[0] if conversion.options.keep_names else conversion.scan.label or "volume"
+        texts = {"split": conversion.split, "subject": conversion.subject, "split_by": "subject", "source": source}
         counts = {name: int(result.get(name, 0)) for name in COUNTS}
-        rows.append({name: as_text(text) for name, text in texts.items()} | {"volume": task.number, **counts})
+        rows.append({name: as_text(text) for name, text in texts.items()} | {"volume": conversion.number, **counts})
     survey.warn_of_empty(rows)
     return sorted(rows, key=lambda row: (SPLITS.index(row["split"]), row["volume"]))
 

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 
 import torch
 
-from data_prep.conversion import Task, convert
+from data_prep.conversion import Conversion, convert
 from data_prep.workplace import CannotWrite
 from kdrecon.errors import InputError
 from kdrecon.storage import hdf5
@@ -24,30 +24,30 @@ Result = dict | InputError
 """The attributes of a volume's files, or why it cannot be used."""
 
 
-def results(tasks: list[Task], jobs: int) -> Generator[tuple[Task, Result]]:
+def results(conversions: list[Conversion], jobs: int) -> Generator[tuple[Conversion, Result]]:
     """Results as they come. The first volume that can be used is done alone, where it decides the size of the others."""
-    expected = tasks[0].size or tasks[0].expected if tasks else ()
-    while tasks and not expected:
-        task, *tasks = tasks
-        result = _result(task)
+    expected = conversions[0].size or conversions[0].expected if conversions else ()
+    while conversions and not expected:
+        conversion, *conversions = conversions
+        result = _result(conversion)
         if isinstance(result, dict):
-            expected = task.written_size()
-        yield task, result
-    tasks = [replace(task, expected=expected) for task in tasks]
-    if jobs == 1 or len(tasks) < 2:
-        for task in tasks:
-            yield task, _result(task)
+            expected = conversion.written_size()
+        yield conversion, result
+    conversions = [replace(conversion, expected=expected) for conversion in conversions]
+    if jobs == 1 or len(conversions) < 2:
+        for conversion in conversions:
+            yield conversion, _result(conversion)
     else:
-        yield from _in_processes(tasks, jobs)
+        yield from _in_processes(conversions, jobs)
 
 
-def _in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Result]]:
+def _in_processes(conversions: list[Conversion], jobs: int) -> Iterator[tuple[Conversion, Result]]:
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin) as pool:
-        todo, running = iter(tasks), {}
+        todo, running = iter(conversions), {}
         try:
             while True:
-                for task in todo:
-                    running[pool.submit(_result, task)] = task
+                for conversion in todo:
+                    running[pool.submit(_result, conversion)] = conversion
                     if len(running) >= 2 * jobs:
                         break
                 if not running:
@@ -64,14 +64,14 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _result(task: Task) -> Result:
-    """The result of a task, from its files where they are finished."""
+def _result(conversion: Conversion) -> Result:
+    """The result of a conversion, from its files where they are finished."""
     try:
-        paths = list(task.paths.values())
+        paths = list(conversion.paths.values())
         if all(path.exists() for path in paths):
             with contextlib.suppress(InputError), hdf5.opened(paths[0]) as file:  # a damaged one is made anew
                 return file.attributes
-        return convert(task)
+        return convert(conversion)
     except CannotWrite:
         raise
     except InputError as error:

@@ -147,7 +147,7 @@ class MemorySlices(Slices):
         return replace(super().to(device), parts=tuple(part.to(device) for part in self.parts))
 
 
-class Source(NamedTuple):
+class StreamedFile(NamedTuple):
     """A volume file that is streamed, as it was when it was read first."""
 
     stamp: tuple[int, int] | None  # see kdrecon.storage.hdf5.stamp
@@ -169,7 +169,7 @@ class StreamedSlices(Slices):
         InputError: a file is gone, changed or cannot be read any more (when slices of it are asked for).
     """
 
-    sources: Mapping[Path, Source]
+    sources: Mapping[Path, StreamedFile]
     resolution: int
     storage = "files"
 

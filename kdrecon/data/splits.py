@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from kdrecon.choices import MASK_TYPES
-from kdrecon.data.slices import CPU, Label, MemorySlices, Slices, Source, StreamedSlices, memory_limit
+from kdrecon.data.slices import CPU, Label, MemorySlices, Slices, StreamedFile, StreamedSlices, memory_limit
 from kdrecon.data.volumes import VolumeFile, format_version, open_volume
 from kdrecon.errors import InputError, bare, shortened, shown
 from kdrecon.physics.fourier import crop_kspace
@@ -105,7 +105,7 @@ class Contents(NamedTuple):
 
     path: Path
     labels: list[Label]
-    source: Source
+    source: StreamedFile
     stored: tuple[int, int]
     crop: int
     flat: list[tuple[int, float]]
@@ -184,7 +184,7 @@ def _read_file(
     subject = normal(hdf5.text(volume.attributes.get("subject"), path.stem))
     labels = [Label(path, normal(path.stem), number, subject) for number in range(count)]
     mask, version = volume.attributes.get(f"mask_{split.acceleration}"), format_version(volume.attributes)
-    source = Source(stamp, volume.maximum, scale)
+    source = StreamedFile(stamp, volume.maximum, scale)
     return Contents(path, labels, source, volume.shape[1:], crop, flat, mask, version), kept
 
 

@@ -44,8 +44,8 @@ def import_checkpoint(
         run_root: folder of a run; the experiment goes to experiments/{dataset}/acc_{acceleration}/..._released.
         dataset, acceleration: such as "cardiac" and "4x"; "" takes what the file's command line says.
         resolution: side of the square images it is for; 0 takes the data set's usual size.
-        method, teacher: of a distilled student, which the file does not tell: key of
-            :data:`kdrecon.distillation.METHODS`, and "standard" or "sft".
+        method, teacher: of a distilled student, which the file does not tell: one of
+            :func:`kdrecon.distillation.method_keys`, and "standard" or "sft".
 
     Returns:
         the experiment folder. It is never overwritten by another network.

@@ -98,7 +98,7 @@ class Laboratory:
         """A student (D3C5) distilled from a frozen teacher.
 
         Args:
-            method: key of :data:`kdrecon.distillation.METHODS`.
+            method: one of :func:`kdrecon.distillation.method_keys`.
             teacher: "standard" (trained alone: Std-KD) or "sft" (SFT-KD).
             init: "random" or "sft" (blocks S2 to S5 of the SFT training, S1 fresh); by default what the switch
                 student_init says, in the paper random for the standard teacher and sft for the SFT teacher.

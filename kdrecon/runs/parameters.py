@@ -39,7 +39,7 @@ class Parameters:
 
     What each means stands beside it; the parameters cell of every notebook is written from here. A resolution makes all
     images N x N, also where the stored ones are not square (their pixels are not square then). Folders are absolute,
-    below ~, or seen from the repository. Methods are keys of :data:`kdrecon.distillation.METHODS`, switches those of
+    below ~, or seen from the repository. Methods are those of :func:`kdrecon.distillation.method_keys`, switches those of
     :class:`kdrecon.runs.switches.Switches`. For the precision of a training see
     :func:`kdrecon.training.recipe.resolve_precision`; every evaluation is in fp32.
     """

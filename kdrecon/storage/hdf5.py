@@ -173,13 +173,8 @@ class File:
                 )
             dataset = place[0][place[1]] if _is_hard(*place) else None
             if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-                what = (
-                    "a link"
-                    if dataset is None
-                    else "empty"
-                    if isinstance(dataset, h5py.Dataset)
-                    else "a group or a type"
-                )
+                empty = isinstance(dataset, h5py.Dataset)
+                what = "a link" if dataset is None else "empty" if empty else "a group or a type"
                 raise InputError(
                     f"{self.path}: {bare(name)} is {what}: expected an array; store the values under this name"
                 )
