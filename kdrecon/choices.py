@@ -5,6 +5,7 @@
 ('line', 'gaussian')
 """
 
+AUGMENTATIONS = ("none", "flips")  # of kdrecon.training.augmentation
 SPLITS = ("train", "validation", "test")  # of a data set
 FIDELITIES = ("real", "hermitian")  # of kdrecon.physics.fidelity.DataFidelity
 MASK_TYPES = ("line", "gaussian")  # of kdrecon.physics.sampling.mask_for

@@ -42,6 +42,9 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("dataset", "aux.1", "dataset 'aux.1': expected a plain name"),
         ("dataset", "h" * 300, "dataset 'hhhh"),
         ("ready", "yes", "ready = 'yes': expected true or false"),
+        ("augment", "turns", "augment 'turns': expected 'none' or 'flips'"),
+        ("augment", None, "augment = None: expected text"),
+        ("augment", True, "augment = True: expected text"),
         ("precision", "fp16", "precision 'fp16': expected 'auto', 'fp32' or 'bf16'"),
         ("preset", "papers", "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
         ("switches", "hermitian", "switches = 'hermitian': expected names and values, such as {fidelity: hermitian}"),
@@ -171,7 +174,7 @@ def test_two_different_experiments_never_share_a_folder():
     other = {
         "dataset": "mrbrain", "acceleration": "5x", "resolution": 120, "epochs": 3, "batch_size": 2, "lr": 1e-4, "seed": 1,
         "architecture": "D3C5", "role": "student", "method": "at", "init": "sft", "teacher_origin": "ready",
-        "precision": "fp32",
+        "precision": "fp32", "augment": "flips",
     }  # fmt: skip
     switches = {
         "teacher_network": "D4C5", "student_network": "D2C5", "fidelity": "hermitian", "residual": True,
@@ -200,6 +203,14 @@ def test_two_different_experiments_never_share_a_folder():
 def test_no_record_leads_out_of_its_run(value):
     with pytest.raises(InputError, match="experiment folder '.*: expected a plain name|(seed|epochs) = |network name "):
         Experiment.from_config(TEACHER.config() | value).folder(Path("run"))
+
+
+def test_augmentation_stands_in_the_folder_name_where_it_is_on_and_an_older_record_had_none():
+    flips = replace(TEACHER, augment="flips")
+    assert flips.folder(Path("run")).name == "D5C5_teacher_augment-flips_seed-0"
+    assert Experiment.of(Parameters(augment="flips"), 120, "student").augment == flips.config()["augment"] == "flips"
+    older = TEACHER.config()
+    assert older.pop("augment") == "none" and Experiment.from_config(older) == TEACHER
 
 
 def test_long_names_are_shortened_and_those_of_older_versions_found(tmp_path):

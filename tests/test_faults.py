@@ -105,6 +105,24 @@ def test_what_lies_under_a_temporary_name_is_not_written_to(name, write, left, t
     assert written.stem == "a" and written.suffix != ".partial" and not written.is_symlink()
 
 
+def test_an_augmented_training_goes_on_within_an_epoch_with_the_same_flips(tmp_path, monkeypatch):
+    recipe, runs = replace(RECIPE, augment="flips"), {}
+    for name, limit in (("memory", None), ("streamed", 0)):
+        with monkeypatch.context() as patch:
+            if name == "streamed":
+                stop_at_step(patch, 17, lambda: signal.raise_signal(signal.SIGINT))
+            for _ in range(2):
+                trained, read = objective("supervised"), heart(tmp_path / name, limit=limit)
+                try:
+                    fit(trained, read, slices(2, seed=1), recipe, tmp_path / name / "run", {})
+                except KeyboardInterrupt:
+                    continue
+        runs[name] = weights(trained.network)
+    assert torch.equal(*runs.values())
+    state = torch.load(tmp_path / "streamed" / "run" / "model.pt", weights_only=True)
+    assert state["config"]["augment"] == "flips"
+
+
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, monkeypatch, capsys, uninterrupted):
     stop_at_step(monkeypatch, 8, lambda: signal.raise_signal(signal.SIGINT))

@@ -173,6 +173,16 @@ def test_figures_follow_from_the_results(lab):
     assert "slices of 1 subject" in (network.folder / "report.txt").read_text(encoding="utf-8")
 
 
+def test_an_augmented_network_says_so_and_is_scored_on_test_slices_as_they_are(tmp_path):
+    lab = Laboratory(run_root=str(tmp_path), augment="flips", **TINY)
+    lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
+    network = lab.student()
+    results.evaluate(lab, network)
+    assert "_augment-flips_" in network.folder.name and open_network(network.folder).experiment.augment == "flips"
+    with h5py.File(network.folder / "results" / "1.h5") as file:
+        np.testing.assert_array_equal(file["target"][:], lab.test.x[:, 0])
+
+
 def test_evaluation_is_read_back_while_weights_and_data_are_the_same(lab, monkeypatch):
     network = lab.student()
     first = results.evaluate(lab, network)

@@ -35,14 +35,15 @@ def test_reproduced_attempted_and_not_attempted(tmp_path):
     write_network(tmp_path, **ZERO_FILLED | {"dataset": "cardiac"})
     for settings in (TEACHER, STD_AT, SFT_AT):
         write_network(tmp_path, **PAPER | settings)
-    write_network(tmp_path, **PAPER | SFT_TEACHER | {"epochs": 14, "resolution": 120})
+    write_network(tmp_path, **PAPER | SFT_TEACHER | {"epochs": 14, "resolution": 120, "augment": "flips"})
     table = beside_published(results.summary(tmp_path))
     assert set(table.acceleration) == {"4x"} and set(table.dataset) == {"cardiac"} and len(table) == 14 + 4
     paper = table[table.source == "gayathri2023, Table 1"]
     assert cell(paper, model="zero_filled").status == "reproduced"
     sft = cell(paper, teacher="sft", method="at")
     assert (sft.published_psnr, sft.published_ssim, sft.status) == (32.03, 0.9070, "reproduced") and 20 < sft.psnr < 40
-    assert cell(paper, model="sft_teacher").status == "attempted: 120 pixels, not 150, epochs 14, not 150"
+    departures = "120 pixels, not 150, epochs 14, not 150, augment flips, not none"
+    assert cell(paper, model="sft_teacher").status == f"attempted: {departures}"
     assert cell(paper, model="student", method="").status == "not attempted"
     assert set(table[(table.source == "murugesan2020") & (table.model != "zero_filled")].status) == {"not attempted"}
 

@@ -10,16 +10,23 @@ import pytest
 import torch
 from helpers import LAST_BIAS, objective, slices, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 
 from kdrecon import metrics, training
+from kdrecon.data.slices import MemorySlices
 from kdrecon.errors import InputError
+from kdrecon.models.dccnn import dc_cnn
+from kdrecon.physics.sampling import line_mask
 from kdrecon.storage import checkpoints
+from kdrecon.tasks import Reconstruction
 from kdrecon.teaching import live
 from kdrecon.training import loop
 from kdrecon.training.loop import fit
+from kdrecon.training.objectives import Supervised
 from kdrecon.training.recipe import Recipe
 
 KINDS = ["supervised", "sft", "at", "fitnets", "cc", "fsp", "sp", "drawing"]
+RUNS = [*((kind, "none") for kind in KINDS), ("supervised", "flips"), ("sp", "flips")]
 RECIPE = Recipe(epochs=2, batch_size=4, lr=1e-3, seed=0, precision="fp32")
 
 
@@ -41,10 +48,10 @@ def test_any_seed_of_64_bits_trains(seed, tmp_path):
     assert len(fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, epochs=1, seed=seed))) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_interrupted_and_resumed_equals_uninterrupted(kind, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kind", "augment"), RUNS)
+def test_interrupted_and_resumed_equals_uninterrupted(kind, augment, tmp_path, monkeypatch):
     train, validation = slices(), slices(2, seed=1)
-    recipe = Recipe(epochs=3, batch_size=4, precision="fp32")
+    recipe = Recipe(epochs=3, batch_size=4, precision="fp32", augment=augment)
     whole = objective(kind)
     history = fit_in(tmp_path / "whole", whole, train, recipe, validation)
 
@@ -199,6 +206,94 @@ def test_another_precision_is_another_configuration(tmp_path):
     fit_in(tmp_path, objective("supervised"), slices(), RECIPE)
     with pytest.raises(InputError, match=r"another configuration \(precision: 'fp32' -> 'bf16'\)"):
         fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, precision="bf16"))
+
+
+class Watching(Supervised):
+    """A supervised training that keeps what it saw, by epoch."""
+
+    def __init__(self):
+        super().__init__(dc_cnn("D2C1"))
+        self.seen: list[list] = [[]]
+
+    def forward(self, batch):
+        self.seen[-1].append(batch)
+        return super().forward(batch)
+
+    def train(self, mode: bool = True):
+        self.seen += [[]] if mode else []
+        return super().train(mode)
+
+
+def seen(folder, recipe, shape=(12, 12)) -> tuple[MemorySlices, list[Tensor]]:
+    """The slices of a training, and the images (N, 1, H, W) that it saw, by epoch and in the order of slices."""
+    mask = line_mask(shape, "4x")
+    x = torch.rand(8, 1, *shape, generator=torch.Generator().manual_seed(0))
+    data = MemorySlices.of(x, Reconstruction(mask), slices(8).labels)
+    watching, epochs = Watching(), []
+    fit_in(folder, watching, data, recipe)
+    for number, batches in enumerate(batches for batches in watching.seen if len(batches) > 1):
+        order = torch.randperm(8, generator=torch.Generator().manual_seed(recipe.seed * 1_000_003 + number))
+        for batch in batches:
+            for part, expected in zip(batch.inputs, data.task.observe(batch.x)):
+                assert torch.equal(part, expected)
+            assert batch.mask is mask
+        epochs.append(torch.cat([batch.x for batch in batches])[order.argsort()])
+    return data, epochs
+
+
+def positions(image) -> list[Tensor]:
+    """A square image (1, H, W) in the eight positions of a square, another one in four: quarter turns, then mirrored."""
+    turns = range(4) if image.shape[-1] == image.shape[-2] else (0, 2)
+    return [side for k in turns for side in (image.rot90(k, (-2, -1)), image.rot90(k, (-2, -1)).flip(-1))]
+
+
+@pytest.mark.parametrize(("shape", "number"), [((12, 12), 8), ((12, 9), 4)])
+def test_flips_show_each_slice_in_every_position_and_observe_it_there(shape, number, tmp_path):
+    recipe = Recipe(epochs=12, batch_size=3, precision="fp32", augment="flips")
+    data, epochs = seen(tmp_path, recipe, shape)
+    assert len(epochs) == 12
+    counts = torch.zeros(number)
+    for x in epochs:
+        for image, shown in zip(data.x, x):
+            (position,) = [i for i, turned in enumerate(positions(image)) if torch.equal(turned, shown)]
+            counts[position] += 1
+    assert counts.sum() == 96 and counts.min() >= 48 / number  # half of what would be even
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_flips_do_not_depend_on_batches_and_depend_on_the_seed(tmp_path):
+    recipe = Recipe(epochs=2, batch_size=3, precision="fp32", augment="flips")
+    runs = [recipe, replace(recipe, batch_size=5), replace(recipe, seed=1)]
+    one, other, third = (torch.cat(seen(tmp_path / str(k), run)[1]) for k, run in enumerate(runs))
+    assert torch.equal(one, other) and not torch.equal(one, third)
+
+
+def test_without_augmentation_slices_stay_as_they_are(tmp_path):
+    data, epochs = seen(tmp_path, Recipe(epochs=2, batch_size=3, precision="fp32"))
+    assert [torch.equal(x, data.x) for x in epochs] == [True, True]
+
+
+def test_validation_is_never_augmented(tmp_path, monkeypatch):
+    real, validated = loop.validate, []
+    monkeypatch.setattr(loop, "validate", lambda *args: validated.append(real(*args)) or validated[-1])
+    fit_in(tmp_path, objective("supervised"), data := slices(), replace(RECIPE, augment="flips"))
+    for _, watched in validated:
+        np.testing.assert_array_equal([target for target, _ in watched], data.x[:, 0])
+
+
+def test_a_training_of_a_version_without_augmentation_goes_on(tmp_path):
+    fit_in(tmp_path, objective("supervised"), slices(), RECIPE)
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert state["config"].pop("augment") == "none"
+    torch.save(state, tmp_path / "model.pt")
+    assert len(fit_in(tmp_path, objective("supervised"), slices(), RECIPE)) == 2
+    with pytest.raises(InputError, match=r"another configuration \(augment: 'none' -> 'flips'\)"):
+        fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, augment="flips"))
+
+
+def test_an_unknown_augmentation(tmp_path):
+    with pytest.raises(InputError, match="augment 'turns': expected 'none' or 'flips'"):
+        fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, augment="turns"))
 
 
 def test_drawing_leaves_the_callers_generator_alone(tmp_path):

@@ -8,7 +8,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from kdrecon.storage import hdf5
 from kdrecon.tasks import Batch, Task
 
 CPU = torch.device("cpu")
+Change = Callable[[Tensor, Tensor], Tensor]  # of images (B, 1, H, W), which are the slices at the indices (B,)
 THREADS, AHEAD = 2, 8  # that read from the files, and how many batches before they are asked for
 
 
@@ -83,16 +84,17 @@ class Slices(ABC):
         return f"{self.labels[i].file} slice {self.labels[i].number}"
 
     @abstractmethod
-    def _read(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """The images at the indices (B,) and what the task observes of them, on the device."""
+    def _read(self, indices: Tensor, change: Change | None = None) -> tuple[Tensor, ...]:
+        """The images at the indices (B,), changed, and what the task observes of them then, on the device."""
 
-    def batch(self, indices: Tensor) -> Batch:
-        """The slices at the given indices (B,)."""
-        return self.task.batch(*self._read(indices))
+    def batch(self, indices: Tensor, change: Change | None = None) -> Batch:
+        """The slices at the given indices (B,); the task observes them after the change, where there is one."""
+        return self.task.batch(*self._read(indices, change))
 
-    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+    def batches(self, size: int, order: Tensor | None = None, change: Change | None = None) -> Iterator[Batch]:
         """The slices at the indices ``order`` (by default all) in batches of the given size, the last one shorter."""
-        return map(self.batch, (torch.arange(len(self)) if order is None else order).split(size))
+        order = torch.arange(len(self)) if order is None else order
+        return (self.batch(indices, change) for indices in order.split(size))
 
     @property
     def whole(self) -> Batch:
@@ -139,9 +141,12 @@ class MemorySlices(Slices):
     def x(self) -> Tensor:
         return self.parts[0]
 
-    def _read(self, indices: Tensor) -> tuple[Tensor, ...]:
-        indices = indices.to(self.device)
-        return tuple(part[indices] for part in self.parts)
+    def _read(self, indices: Tensor, change: Change | None = None) -> tuple[Tensor, ...]:
+        here = indices.to(self.device)
+        if change is None:
+            return tuple(part[here] for part in self.parts)
+        x = change(self.x[here], indices)
+        return x, *self.task.observe(x)
 
     def to(self, device: torch.device) -> Self:
         return replace(super().to(device), parts=tuple(part.to(device) for part in self.parts))
@@ -177,19 +182,20 @@ class StreamedSlices(Slices):
     def x(self) -> Tensor:
         return self._images(range(len(self))).to(self.device)
 
-    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+    def batches(self, size: int, order: Tensor | None = None, change: Change | None = None) -> Iterator[Batch]:
         order = torch.arange(len(self)) if order is None else order
         with ThreadPoolExecutor(THREADS) as pool:
             read: deque[Future[Batch]] = deque()
             for indices in order.split(size):
-                read.append(pool.submit(self.batch, indices))
+                read.append(pool.submit(self.batch, indices, change))
                 if len(read) > AHEAD:
                     yield read.popleft().result()
             while read:
                 yield read.popleft().result()
 
-    def _read(self, indices: Tensor) -> tuple[Tensor, ...]:
+    def _read(self, indices: Tensor, change: Change | None = None) -> tuple[Tensor, ...]:
         x = self._images(indices.tolist())
+        x = x if change is None else change(x, indices)
         return tuple(part.to(self.device) for part in (x, *self.task.to(CPU).observe(x)))
 
     def _images(self, indices: Iterable[int]) -> Tensor:

@@ -125,10 +125,10 @@ def _standing(network: Configuration, networks: list[Configuration], metric: str
 
 
 def _other_recipe(network: Configuration, reference: Configuration, kind: Kind) -> str:
-    """Which numbers of the recipe differ, though they do not define the comparison; "" where none does."""
-    names = [name for name in ("epochs", "batch_size", "lr") if not (kind == "control" and name == "epochs")]
+    """What of the recipe differs, though it does not define the comparison; "" where nothing does."""
+    names = [name for name in ("epochs", "batch_size", "lr", "augment") if not (kind == "control" and name == "epochs")]
     values = [(name, getattr(network.experiment, name), getattr(reference.experiment, name)) for name in names]
-    differing = [f"{name} {ours:g} against {theirs:g}" for name, ours, theirs in values if ours != theirs]
+    differing = [f"{name} {ours} against {theirs}" for name, ours, theirs in values if ours != theirs]
     return f"{network.name}: {', '.join(differing)}" if differing else ""
 
 

@@ -101,6 +101,7 @@ def _figures() -> Iterator[Figure]:
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
             lr=LEARNING_RATES[paper],
+            augment=recipe.augment,
             preset=PRESET_OF[paper],
             switches={name: block[name] for name in ("teacher_network", "student_network") if name in block},
         )
@@ -127,6 +128,6 @@ def _status(paper: Row, own: Row) -> str:
     departures = []
     if own["resolution"] != paper["resolution"]:
         departures.append(f"{own['resolution']} pixels, not {paper['resolution']}")
-    recipe = () if own["model"] in BASELINES else ("epochs", "batch_size", "lr")
-    departures += [f"{name} {own[name]:g}, not {paper[name]:g}" for name in recipe if own[name] != paper[name]]
+    recipe = () if own["model"] in BASELINES else ("epochs", "batch_size", "lr", "augment")
+    departures += [f"{name} {own[name]}, not {paper[name]}" for name in recipe if own[name] != paper[name]]
     return f"attempted: {', '.join(departures)}" if departures else "reproduced"

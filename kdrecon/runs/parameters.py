@@ -18,7 +18,7 @@ from kdrecon.errors import InputError, shown
 from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import plain_name, project_root, runs
 from kdrecon.storage.records import read_text, read_yaml
-from kdrecon.training.recipe import Recipe, check_precision
+from kdrecon.training.recipe import Recipe, check_augment, check_precision
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +50,9 @@ class Parameters:
     epochs: int = said(14, "epochs of each training; the paper takes 150")
     batch_size: int = said(3, "slices a step")
     lr: float = said(3e-3, "initial learning rate of Adam")
+    augment: str = said("none", '"none" or "flips": training slices are flipped and transposed at random')
     methods: list[str] = said(["at", "fitnets", "cc", "fsp", "sp"], "distillation methods")
-    seed: int = said(0, "of weights and of the order of slices")
+    seed: int = said(0, "of weights, order of slices and augmentation")
     device: str = said("auto", '"auto", "cpu" or "cuda"')
     data_root: str = said("", 'folder of prepared data sets; "" is the default place')
     run_root: str = said("", 'folder of this run\'s experiments; "" is runs/lab')
@@ -87,6 +88,7 @@ class Parameters:
             raise InputError(f"lr = {self.lr}: expected a number between 0 and 1, such as 1.0e-3")
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"device {shown(self.device)}: expected 'auto', 'cpu' or 'cuda'")
+        check_augment(self.augment)
         check_precision(self.precision)
         plain_name("dataset", self.dataset, "sample")
         plain_name("acceleration", self.acceleration, "4x")
@@ -155,7 +157,7 @@ class Parameters:
     @property
     def recipe(self) -> Recipe:
         """How each network is trained."""
-        return Recipe(self.epochs, self.batch_size, self.lr, self.seed, self.precision)
+        return Recipe(self.epochs, self.batch_size, self.lr, self.seed, self.precision, augment=self.augment)
 
 
 def read_parameters(path: Path, assignments: Sequence[str] = ()) -> Parameters:

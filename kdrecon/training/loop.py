@@ -29,14 +29,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrecon import metrics
-from kdrecon.data.slices import Slices
+from kdrecon.data.slices import Change, Slices
 from kdrecon.errors import InputError, first_line
 from kdrecon.storage.checkpoints import differences, read_checkpoint, save_checkpoint, unlike
 from kdrecon.storage.files import alone_in, stop_requested, write_json
 from kdrecon.tasks import Batch
+from kdrecon.training.augmentation import Flips
 from kdrecon.training.logs import Listener, Log
 from kdrecon.training.objectives import Objective
-from kdrecon.training.recipe import PRECISIONS, Recipe, resolve_precision
+from kdrecon.training.recipe import PRECISIONS, Recipe, check_augment, resolve_precision
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 WATCHED = 16
@@ -55,19 +56,20 @@ def fit(
 ) -> pd.DataFrame:
     """Train until recipe.epochs are done, continuing from folder/model.pt where an earlier call was interrupted.
 
-    Every epoch: one pass over the training slices in an order drawn from (seed, epoch), one over the validation
-    slices in fp32, then a checkpoint. best_model.pt holds the network of the epoch with the lowest validation L1,
-    model.pt everything needed to continue, model.previous.pt the same one checkpoint earlier. SIGINT, SIGTERM and data
-    that cannot be read any more end in a checkpoint after the last whole step. What an objective draws, it draws from
-    torch's generator, which is seeded here. The continued run equals the uninterrupted one bit for bit on a CPU;
-    continued elsewhere it keeps the precision it began with, and notes the devices.
+    Every epoch: one pass over the training slices in an order and with an augmentation drawn from (seed, epoch), one
+    over the validation slices in fp32, then a checkpoint. best_model.pt holds the network of the epoch with the lowest
+    validation L1, model.pt everything needed to continue, model.previous.pt the same one checkpoint earlier. SIGINT,
+    SIGTERM and data that cannot be read any more end in a checkpoint after the last whole step. What an objective draws,
+    it draws from torch's generator, which is seeded here. The continued run equals the uninterrupted one bit for bit on a
+    CPU; continued elsewhere it keeps the precision it began with, and notes the devices.
 
     Args:
         objective: what to minimise; on the device where the slices are.
         train, validation: slices, in memory or streamed.
-        recipe: epochs, batch size, learning rate, seed, precision, layout.
+        recipe: epochs, batch size, learning rate, seed, precision, layout, augmentation.
         folder: where best_model.pt, model.pt, log.csv and summary/ (TensorBoard) are written.
-        config: saved in both checkpoints, with precision, layout and device; a model.pt with another one is refused.
+        config: saved in both checkpoints, with precision, layout, augmentation and device; a model.pt with another one is
+            refused.
         title: name on the progress bar.
         listeners: who hears of every epoch, as :func:`kdrecon.teaching.live.curve` does.
 
@@ -89,8 +91,8 @@ def fit(
         training = Training(objective, train, recipe, folder, config)
         if not training.resume():
             order = training.order.split(recipe.batch_size)
-            first = train.batch(order[0])
-            objective.prepare(first, (train.batch(indices) for indices in order))
+            first = train.batch(order[0], training.change)
+            objective.prepare(first, (train.batch(indices, training.change) for indices in order))
             write_json(folder / "gradient_norms.json", gradient_norms(objective, first))
         with Log(folder, title, recipe.epochs, len(train), training.history, listeners) as log:
             log.progress(training.next)
@@ -115,6 +117,7 @@ class Training:
         history: a row for each finished epoch.
         best: network, epoch and validation L1 of the best epoch so far.
         order: the slices of the running epoch, in the order of its steps; next: how many of them are done.
+        change: how the running epoch shows them, None where as they are.
         sums: of the running epoch, the means over its slices of the loss terms as far as it came.
         seconds: how long the running epoch has taken.
     """
@@ -125,8 +128,10 @@ class Training:
     def __init__(self, objective: Objective, train: Slices, recipe: Recipe, folder: Path, config: dict):
         self.objective, self.train, self.recipe, self.folder = objective, train, recipe, folder
         self.device = train.device
+        check_augment(recipe.augment)
         self.precision = resolve_precision(recipe.precision, self.device)
-        self.config = config | {"precision": self.precision, "layout": recipe.layout, "device": self.device.type}
+        made = {"precision": self.precision, "layout": recipe.layout, "augment": recipe.augment}
+        self.config = config | made | {"device": self.device.type}
         trained = [p for p in objective.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, fused=True)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimiser, recipe.lr_step, gamma=0.1)
@@ -140,7 +145,7 @@ class Training:
         size, patience = self.recipe.batch_size, 1 if self.device.type == "cpu" else 32
         self.objective.train()
         todo, started = self.order[self.next :], time.perf_counter() - self.seconds
-        batches = self.train.batches(size, todo) if len(todo) else ()
+        batches = self.train.batches(size, todo, self.change) if len(todo) else ()
         for indices, batch in zip(todo.split(size), batches):
             self.step(indices, batch)
             if len(self._unchecked) >= patience:
@@ -203,6 +208,7 @@ class Training:
                 getattr(self, name).load_state_dict(state[name])
             for name in self._PROGRESS:
                 setattr(self, name, state[name])
+            _, self.change = self._drawn()
             self.sums = {name: value.to(self.device) for name, value in self.sums.items()}
             torch.set_rng_state(state["random"]["cpu"])
             if "cuda" in state["random"] and self.device.type == "cuda":
@@ -223,6 +229,7 @@ class Training:
             InputError: it was made by another configuration.
         """
         here, before = self.config["device"], begun.get("device", "")
+        begun = {"augment": Recipe.augment} | begun  # what version 0.2 did not know
         if self.recipe.precision == "auto" and begun.get("precision") in PRECISIONS:
             self.config["precision"] = begun["precision"]
         if begun | {"device": here} != self.config:
@@ -270,10 +277,16 @@ class Training:
     _PROGRESS = ("history", "best", "order", "next", "sums", "seconds")
 
     def begin_epoch(self) -> None:
-        """Draw the order of the next epoch from seed and epoch; nothing of it is done."""
-        generator = torch.Generator().manual_seed((self.recipe.seed * 1_000_003 + len(self.history)) % 2**64)
-        self.order = torch.randperm(len(self.train), generator=generator)
+        """Draw the next epoch; nothing of it is done."""
+        self.order, self.change = self._drawn()
         self.next, self.sums, self.seconds = 0, {}, 0.0
+
+    def _drawn(self) -> tuple[Tensor, Change | None]:
+        """Order and augmentation of the running epoch, which follow from the seed and its number alone."""
+        n, generator = len(self.train), torch.Generator()
+        generator.manual_seed((self.recipe.seed * 1_000_003 + len(self.history)) % 2**64)
+        order = torch.randperm(n, generator=generator)
+        return order, Flips.drawn(n, generator) if self.recipe.augmented else None
 
     def check_finite(self) -> None:
         """Raise FloatingPointError where the loss of a step since the last check is not finite."""

@@ -8,6 +8,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kdrecon.choices import AUGMENTATIONS
 from kdrecon.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Recipe:
     Attributes:
         precision: of the convolutions, see :func:`resolve_precision`.
         layout: of feature maps in memory, "channels_last" or "contiguous"; results agree up to rounding.
+        augment: how a training slice changes from epoch to epoch, "none" (the papers) or "flips"
+            (:class:`kdrecon.training.augmentation.Flips`).
     """
 
     epochs: int = 150
@@ -34,11 +37,23 @@ class Recipe:
     seed: int = 0
     precision: str = "auto"
     layout: str = "channels_last"
+    augment: str = "none"
 
     @property
     def lr_step(self) -> int:
         """Epochs after which the learning rate is divided by 10."""
         return max(1, round(40 * self.epochs / 150))
+
+    @property
+    def augmented(self) -> bool:
+        """Whether a slice differs from epoch to epoch, so that nothing computed of it may be kept for the next one."""
+        return self.augment != "none"
+
+
+def check_augment(augment: str) -> None:
+    """Raise InputError for an augmentation that there is not."""
+    if augment not in AUGMENTATIONS:
+        raise InputError(f"augment {shown(augment)}: expected {' or '.join(map(repr, AUGMENTATIONS))}")
 
 
 def check_precision(precision: str) -> None:
