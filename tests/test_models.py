@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from kdrecon.distillation import TAPS, select, tap_layers
 from kdrecon.errors import InputError
-from kdrecon.models.blocks import CNNBlock, UNetBlock
+from kdrecon.models.blocks import CNNBlock, ImageConv2d, UNetBlock
 from kdrecon.models.dccnn import DCCNN, count_parameters, dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.physics.fourier import fft2, ifft2
@@ -83,6 +83,20 @@ def test_taps_of_a_unet_are_full_size_maps_like_those_of_a_student(taps):
     )
     assert teacher == student and {shape[-2:] for shape in teacher} == {(17, 15)}
     assert tap_layers("middle", dc_cnn("DC-UNet").depth) == [2]  # the last map of 32 channels at full resolution
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("channels", [(1, 8), (8, 1), (2, 8), (8, 2), (4, 4)])
+def test_a_convolution_with_an_image_at_one_end_is_one(channels, padding):
+    conv, x = ImageConv2d(*channels, padding).double(), random_image(3, channels[0], 9, 7).requires_grad_()
+    expected = F.conv2d(x, conv.weight, conv.bias, padding=padding)
+    assert (conv(x) - expected).abs().max() < 1e-12
+    upstream, varied = random_image(*expected.shape, seed=1), [x, *conv.parameters()]
+    gradients = (torch.autograd.grad(output, varied, upstream) for output in (conv(x), expected))
+    for found, wanted in zip(*gradients):
+        torch.testing.assert_close(found, wanted)
+    with torch.no_grad():
+        assert torch.equal(conv(x), expected)  # evaluation takes the library's
 
 
 def test_taps_of_a_network():
