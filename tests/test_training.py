@@ -23,7 +23,7 @@ from kdrecon.teaching import live
 from kdrecon.training import loop
 from kdrecon.training.loop import fit
 from kdrecon.training.objectives import Supervised
-from kdrecon.training.recipe import Recipe
+from kdrecon.training.recipe import Recipe, resolve_layout
 
 KINDS = ["supervised", "sft", "at", "fitnets", "cc", "fsp", "sp", "drawing"]
 RUNS = [*((kind, "none") for kind in KINDS), ("supervised", "flips"), ("sp", "flips")]
@@ -195,6 +195,36 @@ def test_layouts_agree(tmp_path):
     layouts = ("channels_last", "contiguous")
     totals = [fit_in(tmp_path / k, objective("at"), slices(), replace(RECIPE, layout=k)).total for k in layouts]
     np.testing.assert_allclose(*totals, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "layout"),
+    [("fp32", "cpu", "contiguous"), ("bf16", "cpu", "channels_last"), ("fp32", "cuda", "channels_last")],
+)
+def test_the_layout_is_that_of_the_faster_convolutions(precision, device, layout):
+    assert resolve_layout("auto", precision, torch.device(device)) == layout
+    assert resolve_layout("channels_last", precision, torch.device(device)) == "channels_last"
+    with pytest.raises(InputError, match="layout 'blocked': expected 'auto', 'channels_last' or 'contiguous'"):
+        resolve_layout("blocked", precision, torch.device(device))
+
+
+@pytest.mark.parametrize(("precision", "contiguous"), [("fp32", True), ("bf16", False)])
+def test_a_training_lays_its_maps_out_as_it_says(precision, contiguous, tmp_path, monkeypatch):
+    trained, seen = objective("at"), []
+    for conv in (network.blocks[0].convs[1] for network in (trained.network, trained.teacher)):
+        conv.register_forward_hook(lambda conv, inputs, output: seen.append(output.is_contiguous()))
+    fit_in(tmp_path, trained, slices(), replace(RECIPE, precision=precision))
+    assert set(seen) == {contiguous}
+    layout = torch.load(tmp_path / "best_model.pt", weights_only=True)["config"]["layout"]
+    assert layout == ("contiguous" if contiguous else "channels_last")
+
+
+def test_a_training_keeps_the_layout_it_began_with(tmp_path):
+    fit_in(tmp_path, objective("at"), slices(), replace(RECIPE, layout="channels_last", epochs=1))
+    fit_in(tmp_path, objective("at"), slices(), RECIPE)
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["config"]["layout"] == "channels_last"
+    with pytest.raises(InputError, match=r"another configuration \(layout: 'channels_last' -> 'contiguous'\)"):
+        fit_in(tmp_path, objective("at"), slices(), replace(RECIPE, layout="contiguous"))
 
 
 def test_an_unknown_precision(tmp_path):

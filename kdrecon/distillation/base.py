@@ -33,12 +33,14 @@ TAPS: dict[str, tuple[Layer, ...]] = {
 class Method(nn.Module):
     """A distillation loss between feature maps of student and teacher: a mean over cascades.
 
-    L_KD = 1/K sum_k loss(s_k, t_k). The maps s, t are (B, C, H, W). The division by the standard deviation of the
+    L_KD = 1/K sum_k loss(s_k, target(t_k)). The maps s, t are (B, C, H, W). The division by the standard deviation of the
     teacher's map is not done here but before, by :class:`kdrecon.training.objectives.Distillation`. Half-precision maps
     become float32, also under autocast, and the teacher's maps are detached.
 
     A new method is a subclass with :meth:`loss` and an entry in :data:`kdrecon.distillation.METHODS`. Parameters of its
-    own are trained with the student, or in :meth:`prepare` and then frozen; they never become part of the student.
+    own are trained with the student, or in :meth:`prepare` and then frozen; they never become part of the student. Where
+    the loss needs less than the teacher's maps, :meth:`target` says what: a training computes it once for each slice
+    and keeps it, see :mod:`kdrecon.training.targets`.
 
     Args:
         channels: channels C of the maps, for methods with parameters of their own.
@@ -47,6 +49,7 @@ class Method(nn.Module):
     Attributes:
         taps: which maps are compared, a key of :data:`TAPS`.
         scaled: whether the maps are divided by the standard deviation of the teacher's.
+        between: whether the target is the inner products between the slices of a batch, (B, B), and not one of each slice.
         min_batch: smallest batch it can compare; a smaller one gives an exact zero, connected to the graph.
         min_cascades: smallest number of cascades it can compare.
         weight: w in L = |x - x_S|_1 + w L_KD, one constant a method, chosen with benchmarks/method_weights.py.
@@ -57,6 +60,7 @@ class Method(nn.Module):
 
     taps = "middle"
     scaled = True
+    between = False
     min_batch = 1
     min_cascades = 1
     weight = 1.0
@@ -71,18 +75,32 @@ class Method(nn.Module):
 
     def forward(self, students: Sequence, teachers: Sequence) -> Tensor:
         """The loss of lists over cascades of maps, or of pairs of maps where two layers are compared, a scalar."""
+        return self.towards(students, self.targets(teachers))
+
+    def towards(self, students: Sequence, targets: Sequence[Tensor]) -> Tensor:
+        """The loss of the student's maps as in :meth:`forward` with the teacher's targets, one a cascade, a scalar."""
         first = _first(students)
         with torch.autocast(first.device.type, enabled=False):
             if len(first) < self.min_batch:
                 return torch.stack([0.0 * _first([s]).float().sum() for s in students]).sum()
-            return self.compare([_plain(s) for s in students], [_plain(t, detach=True) for t in teachers])
+            return self.compare([_plain(s) for s in students], list(targets))
 
-    def compare(self, students: list, teachers: list) -> Tensor:
+    @torch.no_grad()
+    def targets(self, teachers: Sequence) -> list[Tensor]:
+        """What the loss needs of the teacher's maps, one tensor (B, ...) a cascade, detached."""
+        with torch.autocast(_first(teachers).device.type, enabled=False):
+            return [self.target(_plain(t), k).detach() for k, t in enumerate(teachers)]
+
+    def target(self, t: Any, cascade: int) -> Tensor:
+        """What the loss of one cascade (number from 0) needs of the teacher's maps, (B, ...); by default the maps."""
+        return t
+
+    def compare(self, students: list, targets: list[Tensor]) -> Tensor:
         """Mean of :meth:`loss` over cascades, a scalar."""
-        pairs = enumerate(zip(students, teachers, strict=True))
-        return torch.stack([self.loss(s, t, k) for k, (s, t) in pairs]).mean()
+        pairs = enumerate(zip(students, targets, strict=True))
+        return torch.stack([self.loss(s, target, k) for k, (s, target) in pairs]).mean()
 
-    def loss(self, s: Any, t: Any, cascade: int) -> Tensor:
+    def loss(self, s: Any, target: Any, cascade: int) -> Tensor:
         """The loss of one cascade (number from 0), a scalar."""
         raise NotImplementedError
 
@@ -104,8 +122,10 @@ def _first(maps: Sequence) -> Tensor:
     return maps[0] if isinstance(maps[0], Tensor) else maps[0][0]
 
 
-def _plain(maps: Tensor | Sequence[Tensor], detach: bool = False) -> Tensor | tuple:
-    if isinstance(maps, Tensor):
-        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        return maps.detach() if detach else maps
-    return tuple(_plain(m, detach) for m in maps)
+def full_precision(maps: Tensor) -> Tensor:
+    """Half-precision maps as float32, others as they are."""
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+
+def _plain(maps: Tensor | Sequence[Tensor]) -> Tensor | tuple:
+    return full_precision(maps) if isinstance(maps, Tensor) else tuple(full_precision(m) for m in maps)

@@ -27,8 +27,11 @@ class AttentionTransfer(Method):
 
     weight = 5e-3
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        difference = attention_map(s) - attention_map(t)
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return attention_map(t)
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        difference = attention_map(s) - target
         return (difference.square().sum(1) + 1e-12).sqrt().mean()
 
 
@@ -51,8 +54,8 @@ class FitNets(Method):
             nn.init.dirac_(regressor.get_parameter("weight"))
             nn.init.zeros_(regressor.get_parameter("bias"))
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        return 0.5 * F.mse_loss(self.regressors[cascade](s), t)
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        return 0.5 * F.mse_loss(self.regressors[cascade](s), target)
 
 
 class FlowOfSolution(Method):
@@ -67,8 +70,11 @@ class FlowOfSolution(Method):
     taps = "ends"
     weight = 3e-3
 
-    def loss(self, s: tuple[Tensor, Tensor], t: tuple[Tensor, Tensor], cascade: int) -> Tensor:
-        return F.mse_loss(gram_matrix(*s), gram_matrix(*t))
+    def target(self, t: tuple[Tensor, Tensor], cascade: int) -> Tensor:
+        return gram_matrix(*t)
+
+    def loss(self, s: tuple[Tensor, Tensor], target: Tensor, cascade: int) -> Tensor:
+        return F.mse_loss(gram_matrix(*s), target)
 
 
 class SoftmaxDivergence(Method):
@@ -83,9 +89,13 @@ class SoftmaxDivergence(Method):
 
     weight = 3e-2
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        log_s, log_t = (maps.flatten(2).log_softmax(2) for maps in (s, t))
-        return F.kl_div(log_s, log_t, reduction="sum", log_target=True) / (s.shape[0] * s.shape[1])
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return t.flatten(2).log_softmax(2)
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        return F.kl_div(s.flatten(2).log_softmax(2), target, reduction="sum", log_target=True) / (
+            s.shape[0] * s.shape[1]
+        )
 
 
 class ActivationBoundaries(Method):
@@ -101,8 +111,11 @@ class ActivationBoundaries(Method):
     taps = "middle_before"
     weight = 5e-3
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        return torch.where(t > 0, 1 - s, 1 + s).relu().square().mean()
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return t > 0
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        return torch.where(target, 1 - s, 1 + s).relu().square().mean()
 
 
 class NeuronSelectivity(Method):
@@ -116,8 +129,11 @@ class NeuronSelectivity(Method):
 
     weight = 2e-2
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        s, t = (F.normalize(pixels_by_channels(maps), dim=1) for maps in (s, t))
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return F.normalize(pixels_by_channels(t), dim=1)
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        s, t = F.normalize(pixels_by_channels(s), dim=1), target
         return ((t.mT @ t).square() + (s.mT @ s).square() - 2 * (s.mT @ t).square()).mean()
 
 

@@ -55,10 +55,12 @@ class FactorTransfer(Method):
         optimiser.zero_grad(set_to_none=True)
         parts.requires_grad_(False)
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        parts = (self.translators[cascade](s), self.paraphrasers[cascade](t))
-        factor_s, factor_t = (F.normalize(factor.flatten(1), dim=1) for factor in parts)
-        return (factor_s - factor_t).abs().sum(1).mean() / math.sqrt(factor_t.shape[1])
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return F.normalize(self.paraphrasers[cascade](t).flatten(1), dim=1)
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        factor = F.normalize(self.translators[cascade](s).flatten(1), dim=1)
+        return (factor - target).abs().sum(1).mean() / math.sqrt(target.shape[1])
 
 
 class VariationalInformation(Method):
@@ -82,9 +84,9 @@ class VariationalInformation(Method):
         )
         self.a = nn.Parameter(torch.full((cascades, channels), math.log(math.expm1(1 - 1e-5))))
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
         variance = F.softplus(self.a[cascade])[:, None, None] + 1e-5
-        return 0.5 * ((t - self.means[cascade](s)).square() / variance + variance.log()).mean()
+        return 0.5 * ((target - self.means[cascade](s)).square() / variance + variance.log()).mean()
 
 
 def two_convolutions(first: int, middle: int, last: int) -> nn.Sequential:

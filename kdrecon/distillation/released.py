@@ -5,9 +5,9 @@ They are applied to the features as they come, without a scale. The released cod
 weight, in a stage of their own, where Adam's steps hardly depend on one; the weights here are for training jointly.
 
 >>> import torch
->>> from kdrecon.distillation.released import energy_across_batch
->>> energy = energy_across_batch(torch.rand(4, 32, 8, 8))
->>> torch.allclose(energy.square().sum(0), torch.ones(8, 8))
+>>> from kdrecon.distillation.released import across_batch, energy
+>>> q = across_batch(energy(torch.rand(4, 32, 8, 8)))
+>>> torch.allclose(q.square().sum(0), torch.ones(8, 8))
 True
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrecon.distillation.base import Method
-from kdrecon.distillation.relational import similarity_matrix
+from kdrecon.distillation.relational import products, similarity_matrix
 
 
 class ReleasedAttentionTransfer(Method):
@@ -31,8 +31,11 @@ class ReleasedAttentionTransfer(Method):
     scaled = False
     weight = 0.12
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        return F.l1_loss(energy_across_batch(s), energy_across_batch(t))
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return energy(t)
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        return F.l1_loss(across_batch(energy(s)), across_batch(target))
 
 
 class ReleasedFitNets(Method):
@@ -49,8 +52,9 @@ class ReleasedFitNets(Method):
     scaled = False
     weight = 3e-3
 
-    def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
-        return F.l1_loss(energy_across_batch(students[:3][-1]), energy_across_batch(teachers[:3][-1]))
+    def compare(self, students: list[Tensor], targets: list[Tensor]) -> Tensor:
+        s, t = (across_batch(energy(outputs[:3][-1])) for outputs in (students, targets))
+        return F.l1_loss(s, t)
 
 
 class ReleasedFlowOfSolution(Method):
@@ -66,12 +70,12 @@ class ReleasedFlowOfSolution(Method):
     weight = 4e3
     min_cascades = 2
 
-    def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
+    def compare(self, students: list[Tensor], targets: list[Tensor]) -> Tensor:
         def flow(outputs: list[Tensor]) -> Tensor:
-            energy = torch.stack([o.square().sum(1) for o in outputs[:4]])  # (K, B, H, W)
-            return (energy[:-1] * energy[1:]).mean((2, 3))
+            energies = torch.stack([energy(o) for o in outputs[:4]])  # (K, B, H, W)
+            return (energies[:-1] * energies[1:]).mean((2, 3))
 
-        return F.mse_loss(flow(students), flow(teachers))
+        return F.mse_loss(flow(students), flow(targets))
 
 
 class ReleasedCorrelationCongruence(Method):
@@ -88,8 +92,8 @@ class ReleasedCorrelationCongruence(Method):
     weight = 3e-2
     min_batch = 2
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        delta = (s - t).abs()
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        delta = (s - target).abs()
         return (delta[:-1] * delta[1:]).sum(1).mean()
 
 
@@ -106,13 +110,18 @@ class ReleasedSimilarityPreserving(Method):
     weight = 0.2
     min_batch = 2
 
-    def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
-        return super().compare(students[:4], teachers[:4])
+    def compare(self, students: list[Tensor], targets: list[Tensor]) -> Tensor:
+        return super().compare(students[:4], targets[:4])
 
-    def loss(self, s: Tensor, t: Tensor, cascade: int) -> Tensor:
-        return F.mse_loss(similarity_matrix(s), similarity_matrix(t))
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        return F.mse_loss(similarity_matrix(products(s)), similarity_matrix(products(target)))
 
 
-def energy_across_batch(maps: Tensor) -> Tensor:
-    """sum_c F_c^2 of maps (B, C, H, W), of unit L2 norm over the batch at each pixel: (B, H, W)."""
-    return F.normalize(maps.square().sum(1), dim=0)
+def energy(maps: Tensor) -> Tensor:
+    """sum_c F_c^2 of maps (B, C, H, W): (B, H, W)."""
+    return maps.square().sum(1)
+
+
+def across_batch(energies: Tensor) -> Tensor:
+    """Energies (B, H, W) of unit L2 norm over the batch at each pixel: (B, H, W)."""
+    return F.normalize(energies, dim=0)

@@ -27,11 +27,12 @@ class SingularVectors(Method):
     min_cascades = 2
     weight = 1e-2
 
-    def compare(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
-        pairs = list(zip(students, teachers, strict=True))
-        v_t = [leading_vector(t) for _, t in pairs]
-        v_s = [resembling_vector(s, v) for (s, _), v in zip(pairs, v_t)]
-        losses = [(a - b).square().sum((1, 2)).mean() for a, b in zip(turns(v_s), turns(v_t))]
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return leading_vector(t)
+
+    def compare(self, students: list[Tensor], targets: list[Tensor]) -> Tensor:
+        vectors = [resembling_vector(s, v) for s, v in zip(students, targets, strict=True)]
+        losses = [(a - b).square().sum((1, 2)).mean() for a, b in zip(turns(vectors), turns(targets))]
         return torch.stack(losses).mean().to(students[0].dtype)
 
 

@@ -36,7 +36,7 @@ from kdrecon.tasks import Reconstruction
 from kdrecon.training.logs import Listener
 from kdrecon.training.loop import CONTINUED, fit
 from kdrecon.training.objectives import Objective, traits_of
-from kdrecon.training.recipe import resolve_precision
+from kdrecon.training.recipe import resolve_layout, resolve_precision
 
 
 class Laboratory:
@@ -236,12 +236,13 @@ class Laboratory:
             "device": made["device"],
             "seconds": round(sum(float(stage.seconds.sum()) for stage in histories), 2),
             "validation_l1": float(best.validation_l1),
-        }
+        } | {name: made[name] for name in ("targets",) if name in made}
         finished = replace(
             record,
             finished=True,
             best_epoch=int(best.epoch),
             precision=made["precision"],
+            layout=made["layout"],
             gradient_norms=read_json(folder / "gradient_norms.json"),
             others=record.others | told,
         )
@@ -260,13 +261,14 @@ class Laboratory:
     def _begun(self, experiment: Experiment, objective: Objective) -> Record:
         """The record of a training that begins."""
         recipe = self.parameters.recipe
+        precision = resolve_precision(recipe.precision, self.device)
         return Record(
             config=self._config(experiment),
             origin="trained",
             parameters=count_parameters(objective.evaluated),
             steps=self._steps(experiment),
-            precision=resolve_precision(recipe.precision, self.device),
-            layout=recipe.layout,
+            precision=precision,
+            layout=resolve_layout(recipe.layout, precision, self.device),
             others={
                 "device": self.device.type,
                 "slices_from": {"train": self.train.storage, "validation": self.validation.storage},

@@ -36,10 +36,12 @@ from kdrecon.storage.files import alone_in, stop_requested, write_json
 from kdrecon.tasks import Batch
 from kdrecon.training.augmentation import Flips
 from kdrecon.training.logs import Listener, Log
-from kdrecon.training.objectives import Objective
-from kdrecon.training.recipe import PRECISIONS, Recipe, check_augment, resolve_precision
+from kdrecon.training.objectives import Distillation, Objective
+from kdrecon.training.recipe import LAYOUTS, PRECISIONS, Recipe, check_augment, resolve_layout, resolve_precision
+from kdrecon.training.targets import Targets, keep, target_limit
 
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+KEPT, ASKED = "kept", "asked at every step"
 WATCHED = 16
 CONTINUED = ("model.pt", "model.previous.pt")
 
@@ -60,16 +62,17 @@ def fit(
     over the validation slices in fp32, then a checkpoint. best_model.pt holds the network of the epoch with the lowest
     validation L1, model.pt everything needed to continue, model.previous.pt the same one checkpoint earlier. SIGINT,
     SIGTERM and data that cannot be read any more end in a checkpoint after the last whole step. What an objective draws,
-    it draws from torch's generator, which is seeded here. The continued run equals the uninterrupted one bit for bit on a
-    CPU; continued elsewhere it keeps the precision it began with, and notes the devices.
+    it draws from torch's generator, which is seeded here. What a frozen teacher says of slices that stay as they are is
+    kept where it fits into memory (:mod:`kdrecon.training.targets`). The continued run equals the uninterrupted one bit
+    for bit on a CPU; continued elsewhere it keeps the precision and the layout it began with, and notes the devices.
 
     Args:
         objective: what to minimise; on the device where the slices are.
         train, validation: slices, in memory or streamed.
         recipe: epochs, batch size, learning rate, seed, precision, layout, augmentation.
         folder: where best_model.pt, model.pt, log.csv and summary/ (TensorBoard) are written.
-        config: saved in both checkpoints, with precision, layout, augmentation and device; a model.pt with another one is
-            refused.
+        config: saved in both checkpoints, with precision, layout, augmentation, device and whether the teacher's targets
+            are kept; a model.pt with another one is refused.
         title: name on the progress bar.
         listeners: who hears of every epoch, as :func:`kdrecon.teaching.live.curve` does.
 
@@ -84,16 +87,18 @@ def fit(
         KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM; the same call continues later.
     """
     keep_freed_memory()
-    objective.to(memory_format=LAYOUTS[recipe.layout])  # type: ignore[call-overload]
     cuda = [train.device] if train.device.type == "cuda" else []
     with alone_in(folder), stop_requested() as stop, torch.random.fork_rng(cuda):
         torch.manual_seed(recipe.seed)
         training = Training(objective, train, recipe, folder, config)
-        if not training.resume():
+        resumed = training.resume()
+        objective.to(memory_format=FORMATS[training.config["layout"]])  # type: ignore[call-overload]
+        if not resumed:
             order = training.order.split(recipe.batch_size)
             first = train.batch(order[0], training.change)
             objective.prepare(first, (train.batch(indices, training.change) for indices in order))
             write_json(folder / "gradient_norms.json", gradient_norms(objective, first))
+        training.keep_targets()
         with Log(folder, title, recipe.epochs, len(train), training.history, listeners) as log:
             log.progress(training.next)
             while len(training.history) < recipe.epochs:
@@ -130,8 +135,11 @@ class Training:
         self.device = train.device
         check_augment(recipe.augment)
         self.precision = resolve_precision(recipe.precision, self.device)
-        made = {"precision": self.precision, "layout": recipe.layout, "augment": recipe.augment}
+        layout = resolve_layout(recipe.layout, self.precision, self.device)
+        made = {"precision": self.precision, "layout": layout, "augment": recipe.augment}
         self.config = config | made | {"device": self.device.type}
+        self.targets: Targets | None = None
+        self._begun = ""  # KEPT or ASKED, where an earlier call began
         trained = [p for p in objective.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, fused=True)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimiser, recipe.lr_step, gamma=0.1)
@@ -156,10 +164,22 @@ class Training:
         self.check_finite()
         self.seconds = time.perf_counter() - started
 
+    def keep_targets(self) -> None:
+        """Keep what the teacher says of all slices, unless they change or the training began without that, and note it."""
+        if not (isinstance(self.objective, Distillation) and self.objective.listens):
+            return
+        if self._begun != ASKED and not self.recipe.augmented:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                size, epochs = self.recipe.batch_size, self.recipe.epochs
+                self.targets = keep(self.objective, self.train, size, epochs, target_limit(self.device))
+        self.config["targets"] = KEPT if self.targets else ASKED
+        if self._begun == KEPT and not self.targets:
+            print("going on with a teacher that is asked at every step, for what it says does not fit into memory here")
+
     def step(self, indices: Tensor, batch: Batch) -> None:
         """One step of the optimiser on the batch of slices with these indices (B,); on a GPU it is not waited for."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            loss = self.objective(batch)
+            loss = self.objective(batch, *([self.targets.of(indices)] if self.targets else []))
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
         self.optimiser.step()
@@ -223,7 +243,7 @@ class Training:
         return False
 
     def _take_over(self, begun: dict, path: Path) -> None:
-        """Go on as the checkpoint began: "auto" keeps its precision, and another device is noted in the configuration.
+        """Go on as the checkpoint began: "auto" keeps precision and layout, and another device is noted.
 
         Raises:
             InputError: it was made by another configuration.
@@ -232,11 +252,15 @@ class Training:
         begun = {"augment": Recipe.augment} | begun  # what version 0.2 did not know
         if self.recipe.precision == "auto" and begun.get("precision") in PRECISIONS:
             self.config["precision"] = begun["precision"]
-        if begun | {"device": here} != self.config:
+        if self.recipe.layout == "auto" and begun.get("layout") in LAYOUTS:
+            self.config["layout"] = begun["layout"]
+        compared = {name: value for name, value in begun.items() if name != "targets"} | {"device": here}
+        if compared != self.config:
             raise InputError(
-                f"{path} was made by another configuration ({differences(begun | {'device': here}, self.config)}): "
+                f"{path} was made by another configuration ({differences(compared, self.config)}): "
                 "delete its folder to train anew, or set the parameters back"
             )
+        self._begun = begun.get("targets", ASKED)
         if self.precision != self.config["precision"]:
             self.precision = self.config["precision"]
             print(f"going on in {self.precision} as it began, which is not this device's fast way")

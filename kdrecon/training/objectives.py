@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdrecon.distillation.base import select, tap_layers
+from kdrecon.distillation.base import full_precision, select, tap_layers
 from kdrecon.distillation.registry import check_method, get_method
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN
@@ -133,39 +133,57 @@ class Distillation(Objective):
         self.network = self.evaluated = student
         self.teacher = _frozen(teacher, student)
         self.alpha, self.stage = alpha, stage
+        self.reconstructs, self.compares = stage != "features", stage != "reconstruction"
+        self.imitates = bool(alpha) and self.reconstructs
         compared = get_method(method, kd_form)
         layers = tap_layers(compared.taps, student.depth)
         channels = student.convs[layers[0] - 1].out_channels
         self.method = compared(channels, cascades=len(student.blocks))
         self.register_buffer("sigma", torch.ones(len(student.blocks), len(layers)))
 
+    @property
+    def listens(self) -> bool:
+        """Whether the loss depends on the teacher."""
+        return self.compares or self.imitates
+
     def prepare(self, batch: Batch, epoch: Iterable[Batch] = ()) -> None:
-        if self.stage == "reconstruction":
+        if not self.compares:
             return
         if self.method.scaled:
             maps = self.teacher_maps(batch)
             deviations = [[float(tap.float().std()) for tap in cascade] for cascade in maps]
             self.sigma.copy_(torch.tensor(deviations).clamp(min=1e-6))
-        self.method.prepare(self._scaled(self.teacher_maps(b)) for b in epoch or [batch])
+        self.method.prepare(self.scaled_maps(b) for b in epoch or [batch])
 
-    def forward(self, batch: Batch) -> Loss:
-        if self.stage != "reconstruction" or self.alpha:
-            with torch.no_grad():
-                x_teacher, teacher_maps = self._reconstruct(self.teacher, batch)
+    def forward(self, batch: Batch, said: list[Tensor] | None = None) -> Loss:
+        """The loss on a batch; ``said`` is what :meth:`ask` returns for it, where that is known already."""
+        if said is None:
+            said = self.ask(batch) if self.listens else []
         x_student, maps = self._reconstruct(self.network, batch)
         terms = {}
-        if self.stage != "features":
+        if self.reconstructs:
             terms["reconstruction"] = (1 - self.alpha) * F.l1_loss(x_student, batch.x)
-            if self.alpha:
-                terms["imitation"] = self.alpha * F.l1_loss(x_student, x_teacher)
-        if self.stage != "reconstruction":
-            terms["distillation"] = self.method.weight * self.method(self._scaled(maps), self._scaled(teacher_maps))
+        if self.imitates:
+            terms["imitation"] = self.alpha * F.l1_loss(x_student, said[0])
+        if self.compares:
+            targets = said[int(self.imitates) :]
+            terms["distillation"] = self.method.weight * self.method.towards(self._scaled(maps), targets)
         return Loss(reduce(torch.add, terms.values()), terms)
+
+    @torch.no_grad()
+    def ask(self, batch: Batch) -> list[Tensor]:
+        """What the loss needs of the teacher: its image (B, 1, H, W) where that is imitated, then the method's targets."""
+        x, maps = self._reconstruct(self.teacher, batch)
+        return [x] * self.imitates + (self.method.targets(self._scaled(maps)) if self.compares else [])
 
     @torch.no_grad()
     def teacher_maps(self, batch: Batch) -> list[list[Tensor]]:
         """The teacher's compared maps, lists over cascades and layers, without a graph."""
         return self._reconstruct(self.teacher, batch)[1]
+
+    def scaled_maps(self, batch: Batch) -> list:
+        """The teacher's maps as the method compares them, a list over cascades."""
+        return self._scaled(self.teacher_maps(batch))
 
     def _reconstruct(self, model: DCCNN, batch: Batch) -> tuple[Tensor, list[list[Tensor]]]:
         layers = [j - 1 for j in tap_layers(self.method.taps, model.depth)]
@@ -173,7 +191,7 @@ class Distillation(Objective):
         return x, select(self.method.taps, maps)
 
     def _scaled(self, maps: list[list[Tensor]]) -> list:
-        scaled = [[tap.float() / sigma for tap, sigma in zip(*pair)] for pair in zip(maps, self.sigma)]
+        scaled = [[full_precision(tap) / sigma for tap, sigma in zip(*pair)] for pair in zip(maps, self.sigma)]
         return [tuple(cascade) if len(cascade) > 1 else cascade[0] for cascade in scaled]
 
 
