@@ -20,12 +20,12 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
 from data_prep.measurement import Tell, check_measured
-from data_prep.steps import choose_mask
 from kdrecon.choices import SPLITS
 from kdrecon.data.images import Values, image_faults
 from kdrecon.data.splits import MANIFEST, check_manifest
 from kdrecon.data.volumes import format_version
 from kdrecon.errors import InputError, bare, shortened, shown
+from kdrecon.physics.sampling import choose_mask
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import visible
 from kdrecon.storage.records import normal, read_table

@@ -29,6 +29,7 @@ from data_prep.workplace import check_target, workplace
 from kdrecon.choices import SPLITS
 from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError
+from kdrecon.physics.sampling import choose_mask
 from kdrecon.storage.files import as_text, natural
 
 COLUMNS = ("split", "volume", "subject", "slices", "split_by", "source", "empty_slices", "negative_voxels")
@@ -80,7 +81,7 @@ def prepare(source: Source, out: Path, options: Options) -> Outcome:
     size = options.crop(source.size)
     steps.parse_slices(options.slices)
     for acceleration in options.accelerations:
-        steps.choose_mask(options.name, acceleration, size or (64, 64), options.mask)
+        choose_mask(options.name, acceleration, size or (64, 64), options.mask)
     target, left_out = out / options.name, LeftOut(options.skip_bad)
     check_target(target, source.folder)
     scans, subjects = _find(source, options, left_out)

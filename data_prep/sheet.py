@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
 from data_prep.options import Options
-from data_prep.steps import choose_mask, is_ratio
+from data_prep.steps import is_ratio
 from kdrecon.choices import SPLITS
+from kdrecon.physics.sampling import choose_mask
 from kdrecon.storage import hdf5
 
 COLUMNS = 8

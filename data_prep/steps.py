@@ -17,21 +17,11 @@ from pathlib import Path
 import numpy as np
 import scipy.ndimage
 import torch
-from torch import Tensor
 
-from kdrecon.choices import MASK_TYPES, SPLITS
+from kdrecon.choices import SPLITS
 from kdrecon.data.images import Values, image_faults
-from kdrecon.data.volumes import FORMAT_VERSION
 from kdrecon.errors import InputError, shown
-from kdrecon.physics.datasets import FAMILY
-from kdrecon.physics.sampling import (
-    ACCELERATIONS,
-    gaussian_mask,
-    generated_lines,
-    mask_for,
-    published_mask,
-    undersample,
-)
+from kdrecon.physics.sampling import choose_mask, undersample
 from kdrecon.storage.records import normal, read_table
 
 
@@ -148,31 +138,6 @@ def centred(images: np.ndarray, size: int | Sequence[int], centre: tuple[int, in
         pad[axis] = (max(before, 0), length - max(before, 0) - images.shape[axis])
         images = np.pad(images, pad)
     return images
-
-
-def choose_mask(
-    dataset: str, acceleration: str, shape: Sequence[int], mask_type: str, format_version: int = FORMAT_VERSION
-) -> tuple[Tensor, str, bool]:
-    """The mask (H, W) of a data set, what to call it, and whether it has to be stored to be found again on reading.
-
-    Published line masks where they fit, generated ones otherwise, as in :func:`kdrecon.physics.sampling.mask_for`; any other
-    factor, such as "3x" or "1x" (everything is sampled), and Gaussian masks are generated and stored.
-    """
-    if mask_type not in MASK_TYPES:
-        raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?x", acceleration) or float(acceleration[:-1]) < 1:
-        raise InputError(
-            f"acceleration {shown(acceleration)}: expected a factor of at least 1 such as 4x, 5x, 8x or 2.5x"
-        )
-    size = shape[0], shape[1]
-    if mask_type == "gaussian":
-        return gaussian_mask(size, acceleration), f"gaussian {acceleration}, generated", True
-    if acceleration not in ACCELERATIONS:
-        return generated_lines(dataset, acceleration, size, format_version), f"line {acceleration}, generated", True
-    mask, family = mask_for(dataset, acceleration, size, format_version=format_version), FAMILY.get(dataset)
-    if family and torch.equal(mask, published_mask(family, acceleration)):
-        return mask, f"{family} {acceleration}, published", False
-    return mask, f"line {acceleration}, generated", False
 
 
 def measured(images: np.ndarray, dataset: str, acceleration: str, mask_type: str) -> tuple[dict, str]:

@@ -90,3 +90,10 @@ def method(key, channels=4, cascades=2):
     """A distillation method for few channels and cascades, always with the same first weights of its own."""
     torch.manual_seed(0)
     return METHODS[key](channels=channels, cascades=cascades)
+
+
+def one_line(error) -> str:
+    """The message of an InputError that pytest caught, which has no second line."""
+    message = str(error.value)
+    assert "\n" not in message and len(message) < 1000
+    return message

@@ -11,7 +11,7 @@ from kdrecon.storage.places import PACKAGES
 
 FLOORS = (  # from the ground up
     "errors", "choices", "metrics", "storage", "physics", "tasks", "data", "models", "distillation", "training", "runs",
-    "results", "released", "teaching", "app", "__main__",
+    "results", "released", "deploy", "teaching", "app", "__main__",
 )  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGES) for path in (PACKAGES / "kdrecon").rglob("*.py"))
 

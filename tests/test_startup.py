@@ -10,7 +10,7 @@ from kdrecon.app import cli
 
 HEAVY = (
     "torch", "tensorboard", "matplotlib", "pandas", "scipy", "skimage", "papermill", "IPython", "nbformat", "h5py", "pydicom",
-    "nibabel",
+    "nibabel", "onnx", "onnxruntime",
 )  # fmt: skip
 COMMANDS = [
     (module, *named)
@@ -75,6 +75,9 @@ MISSPELT = {
     ("train", "--network", "pupil"): "network 'pupil' is unknown",
     ("train", "--network", "student", "--seed", "-1"): "seed = -1: expected an integer of at least 0",
     ("report", "runs/quick", "--against", "student"): "--against 'student': expected name=value",
+    ("export", "D3C5_student", "--out", "a.onnx", "--precision", "int4"): "'int4': expected one of fp32, fp16",
+    ("export", "D3C5_student", "--out", "best_model.pt"): "--out best_model.pt: expected a file that ends in .onnx",
+    ("export", "D3C5_pupil", "--out", "a.onnx"): "network 'D3C5_pupil' is not there: expected an experiment folder",
     ("score", "targets", "reconstructions", "--out", "table.txt"): "--out table.txt: expected a CSV file",
 }
 

@@ -1,4 +1,4 @@
-"""The command line: kdrecon run, train, report, import-released, score, info.
+"""The command line: kdrecon run, train, report, import-released, score, export, info.
 
 >>> from typer.testing import CliRunner
 >>> from kdrecon.app.cli import app
@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdrecon.app import console
+from kdrecon.choices import PRECISIONS
 from kdrecon.errors import InputError, shown
+from kdrecon.runs.shipped import find_network
 from kdrecon.storage.places import notebooks, quick_parameters, runs
 
 if TYPE_CHECKING:
     from kdrecon.runs.parameters import Parameters
 
 app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
+NETWORK = typer.Argument(
+    help="experiment folder, best_model.pt, exported .onnx, or name of one that ships, D3C5_student"
+)
 
 
 @app.command()
@@ -153,6 +158,29 @@ def score(
 
 
 @app.command()
+def export(
+    network: Annotated[str, NETWORK],
+    out: Annotated[Path, typer.Option(help="ONNX file to write, such as student.onnx")],
+    precision: Annotated[str, typer.Option(help=f"of its convolutions: {', '.join(PRECISIONS)}")] = "fp32",
+) -> None:
+    """Write a network as an ONNX file that needs no PyTorch, after it is proven equal on the embedded sample."""
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {shown(precision)}: expected one of {', '.join(PRECISIONS)}")
+    _check_suffix(out, ".onnx", "student.onnx")
+    find_network(network)
+    from kdrecon.deploy.deployed import open_deployed
+    from kdrecon.deploy.export import export
+
+    deployed = open_deployed(network)
+    found = export(deployed, out, precision)
+    print(f"{deployed.title}, {precision}: {out}, {found.bytes / 1000:.0f} kB, licence {deployed.licence}")
+    print(
+        f"largest difference from PyTorch on the sample: {found.error:.2g} (at most {PRECISIONS[precision]:g} is let pass)"
+    )
+    print(f"PSNR on the sample: {found.psnr[1]:.3f} dB, PyTorch {found.psnr[0]:.3f} dB, loss {found.loss:z.3f} dB")
+
+
+@app.command()
 def info(
     cost: Annotated[bool, typer.Option("--cost", help="also measure their speed, in less than a minute")] = False,
     size: Annotated[int, typer.Option(help="side of the images for --cost")] = 150,
@@ -211,6 +239,12 @@ def _run(params: Path | None, out: Path | None, assignments: list[str]) -> "tupl
     if parameters.run_root:
         raise InputError(f"run_root = {shown(parameters.run_root)}: expected it empty here; name the folder with --out")
     return parameters, out or runs() / params.stem
+
+
+def _check_suffix(out: Path, suffix: str, example: str) -> None:
+    """Refuse a file of another kind, which would be overwritten."""
+    if not out.name.lower().endswith(suffix):
+        raise InputError(f"--out {out}: expected a file that ends in {suffix}, such as {example}")
 
 
 def _assigned(option: str, assignments: list[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from kdrecon.choices import FIDELITIES
 from kdrecon.physics.fourier import ifft2
-from kdrecon.physics.sampling import check_mask, mirror
+from kdrecon.physics.sampling import check_mask, line_axis, mirror
 
 State = TypeVar("State")
 
@@ -119,7 +119,7 @@ class DataFidelity(nn.Module):
         """P and the phase-encoding axis, found once for a mask: a GPU would wait each time its values are looked at."""
         known, *state = self._prepared[:3]
         if known is not mask or state != [mask._version, diagonal.dtype]:
-            axis = _line_axis(mask)
+            axis = line_axis(mask)
             if axis is None:
                 operator = diagonal[:, : diagonal.shape[1] // 2 + 1]
             else:
@@ -148,14 +148,6 @@ class DataFidelity(nn.Module):
     def extra_repr(self) -> str:
         """Its settings, as print shows them."""
         return f"mode={self.mode!r}, lam={self.lam}"
-
-
-def _line_axis(mask: Tensor) -> int | None:
-    if torch.equal(mask, mask[:, :1].expand_as(mask)):
-        return 0
-    if torch.equal(mask, mask[:1].expand_as(mask)):
-        return 1
-    return None
 
 
 def _circulant(diagonal: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ lines along the phase-encoding axis and everything along the other one.
 4.05
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from kdrecon.choices import MASK_TYPES
-from kdrecon.errors import InputError
+from kdrecon.errors import InputError, shown
 from kdrecon.physics.datasets import FAMILY, published_lines, usual_size
 from kdrecon.physics.fourier import fft2, ifft2
 
@@ -160,6 +161,34 @@ def mask_for(
     return generated_lines(dataset, acceleration, shape, format_version)
 
 
+def choose_mask(
+    dataset: str, acceleration: str, shape: Sequence[int], mask_type: str, format_version: int = 2
+) -> tuple[Tensor, str, bool]:
+    """The mask (H, W) of a data set, what to call it, and whether it has to be stored to be found again on reading.
+
+    Published line masks where they fit, generated ones otherwise, as in :func:`mask_for`; any other factor, such as "3x"
+    or "1x" (everything is sampled), and Gaussian masks are generated and stored.
+
+    Raises:
+        InputError: unknown mask type, or an acceleration that is no factor.
+    """
+    if mask_type not in MASK_TYPES:
+        raise InputError(f"mask type {mask_type!r} is unknown: expected one of {', '.join(MASK_TYPES)}")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?x", acceleration) or float(acceleration[:-1]) < 1:
+        raise InputError(
+            f"acceleration {shown(acceleration)}: expected a factor of at least 1 such as 4x, 5x, 8x or 2.5x"
+        )
+    size = shape[0], shape[1]
+    if mask_type == "gaussian":
+        return gaussian_mask(size, acceleration), f"gaussian {acceleration}, generated", True
+    if acceleration not in ACCELERATIONS:
+        return generated_lines(dataset, acceleration, size, format_version), f"line {acceleration}, generated", True
+    mask, family = mask_for(dataset, acceleration, size, format_version=format_version), FAMILY.get(dataset)
+    if family and torch.equal(mask, published_mask(family, acceleration)):
+        return mask, f"{family} {acceleration}, published", False
+    return mask, f"line {acceleration}, generated", False
+
+
 def generated_lines(dataset: str, acceleration: str, shape: tuple[int, int], format_version: int = 2) -> Tensor:
     """The line mask (H, W) drawn for a data set (seed 0): for knee along axis 1, with 30 lines in the centre block.
 
@@ -213,6 +242,15 @@ def mirror(k: Tensor) -> Tensor:
 def acceleration_factor(mask: Tensor) -> float:
     """How many times fewer samples than full k-space: H W / |Omega|, for a mask (H, W)."""
     return mask.numel() / int(mask.sum())
+
+
+def line_axis(mask: Tensor) -> int | None:
+    """The phase-encoding axis of a line mask (H, W), along which its lines are chosen; None for a general mask."""
+    if torch.equal(mask, mask[:, :1].expand_as(mask)):
+        return 0
+    if torch.equal(mask, mask[:1].expand_as(mask)):
+        return 1
+    return None
 
 
 def _factor(acceleration: str | float) -> float:

@@ -2,6 +2,7 @@ from .experiment import Experiment as Experiment
 from .laboratory import Laboratory as Laboratory
 from .networks import Network as Network
 from .networks import build as build
+from .networks import open_checkpoint as open_checkpoint
 from .networks import open_network as open_network
 from .networks import start_from_sft as start_from_sft
 from .networks import weights_hash as weights_hash

@@ -20,7 +20,7 @@ from kdrecon.models.sft import SFT
 from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.record import read_record
 from kdrecon.runs.switches import Switches
-from kdrecon.storage.checkpoints import read_weights
+from kdrecon.storage.checkpoints import read_checkpoint, read_weights
 from kdrecon.storage.records import read_table
 from kdrecon.training.objectives import Objective, StudentFriendly, Supervised, distil
 
@@ -121,13 +121,37 @@ def open_network(folder: Path, device: torch.device = torch.device("cpu")) -> Ne
     record = read_record(folder)
     if not (record and record.finished):
         raise InputError(f"{folder} holds no finished experiment: expected config.json and best_model.pt")
-    experiment, student = record.experiment, None
-    model = _dc_cnn(experiment.architecture, experiment.switches)
+    model, student = _loaded(record.experiment, folder / "best_model.pt", device)
+    history = read_log(folder) if (folder / "log.csv").exists() else pd.DataFrame()
+    return Network(model, record.experiment, folder, record.origin, history, student)
+
+
+def open_checkpoint(path: Path, device: torch.device = torch.device("cpu")) -> Network:
+    """The network of a best_model.pt alone, which says itself what it is; without history and origin.
+
+    Raises:
+        InputError: the file is damaged, holds no network of an experiment, or does not fit what it says.
+    """
+    try:
+        experiment = Experiment.from_config(read_checkpoint(path).get("config"))
+    except InputError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise InputError(
+            f"{path} does not say what network it holds ({error}): expected a best_model.pt of kdrecon; one of the released "
+            "code becomes one with kdrecon import-released"
+        ) from None
+    model, student = _loaded(experiment, path, device)
+    return Network(model, experiment, path.parent, "", pd.DataFrame(), student)
+
+
+def _loaded(experiment: Experiment, path: Path, device: torch.device) -> tuple[DCCNN, DCCNN | None]:
+    """The network of an experiment with the weights of a file, and of an SFT training also the student blocks."""
+    model, student = _dc_cnn(experiment.architecture, experiment.switches), None
     if experiment.role == "sft_teacher":
         student = _dc_cnn(experiment.switches.student_network, experiment.switches)
-    load_network(SFT(model, student) if student else model, folder / "best_model.pt", device)
-    history = read_log(folder) if (folder / "log.csv").exists() else pd.DataFrame()
-    return Network(model, experiment, folder, record.origin, history, student)
+    load_network(SFT(model, student) if student else model, path, device)
+    return model, student
 
 
 def read_log(folder: Path) -> pd.DataFrame:

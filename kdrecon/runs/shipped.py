@@ -1,13 +1,16 @@
 """The networks that ship with the repository: trained longer on the sample, with their training records beside them.
 
->>> from kdrecon.runs.shipped import ship
->>> ship(epochs=60)  # doctest: +SKIP
+>>> from kdrecon.runs.shipped import find_network
+>>> find_network("D3C5_student").name
+'D3C5_student.pt'
 """
 
 import shutil
 import tempfile
 from pathlib import Path
 
+from kdrecon.errors import InputError, shown
+from kdrecon.storage.files import visible
 from kdrecon.storage.places import SHIPPED, of_the_checkout
 
 
@@ -33,3 +36,20 @@ def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
             for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):
                 shutil.copyfile(Path(network.folder) / source, place.with_suffix(suffix))
             print(f"{place.name}: written")
+
+
+def find_network(name: str) -> Path:
+    """Where a network lies, as a person names it: an experiment folder, a best_model.pt, an exported .onnx, or a shipped one.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    path, ships = Path(name), [file.stem for file in visible(SHIPPED, "*.pt")]
+    if name in ships:
+        return SHIPPED / f"{name}.pt"
+    if path.is_dir() or path.is_file() and path.suffix.lower() in (".pt", ".onnx"):
+        return path
+    raise InputError(
+        f"network {shown(name)} {'is another file' if path.exists() else 'is not there'}: expected an experiment folder, a "
+        f"best_model.pt, an exported .onnx, or one that ships: {', '.join(ships)}; check the path"
+    )
