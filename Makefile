@@ -56,6 +56,7 @@ ship: venv
 
 sample: venv
 	$(BIN)/python -m data_prep sample
+	$(BIN)/python -m data_prep people
 
 clean:
 	rm -rf $(VENV) runs *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage .hypothesis

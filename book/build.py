@@ -17,10 +17,11 @@ import nbformat
 from sphinx.cmd.build import main as sphinx
 
 from kdrecon.app.pages import without_kernel
+from kdrecon.storage.places import EMBEDDED
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
-PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "kdrecon/data/sample/PROVENANCE.md")
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", *(f"kdrecon/data/{name}/PROVENANCE.md" for name in EMBEDDED))
 
 
 def build(run: Path, out: Path) -> int:

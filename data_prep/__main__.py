@@ -18,20 +18,28 @@ app = console.application(__doc__)
 OUT = Annotated[Path | None, typer.Option(help="folder that receives the data set; datasets by default")]
 
 
+PACKAGES = Annotated[
+    Path | None, typer.Argument(help="folder with the source packages; pip and apt-get fetch them if left out")
+]
+EMBEDDED = Annotated[Path | None, typer.Option(help="folder that receives it; by default where the library has it")]
+
+
 @app.command("sample")
-def sample_command(
-    source: Annotated[
-        Path | None, typer.Argument(help="folder with the two source packages; pip and apt-get fetch them if left out")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="folder that receives sample/; by default where the library has it")
-    ] = None,
-) -> None:
-    """Rebuild the embedded sample from the two public packages it was taken from, byte for byte."""
+def sample_command(source: PACKAGES = None, out: EMBEDDED = None) -> None:
+    """Rebuild the embedded data set sample from the two public packages it was taken from, byte for byte."""
     out = out or of_the_checkout(SAMPLES)
     from data_prep import sample
 
     sample.build(source, out)
+
+
+@app.command("people")
+def people_command(source: PACKAGES = None, out: EMBEDDED = None) -> None:
+    """Rebuild the embedded data set people from the four public packages it was taken from, byte for byte."""
+    out = out or of_the_checkout(SAMPLES)
+    from data_prep import people
+
+    people.build(source, out)
 
 
 @app.command("check")

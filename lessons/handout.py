@@ -31,7 +31,7 @@ Without make, in a virtual environment of your own:
     jupyter lab notebooks/00_start_here.ipynb --ServerApp.root_dir=.
 
 `make run` executes everything without a click and leaves `runs/quick/report.html`.
-Code: MIT. Lesson text: CC BY 4.0. Images: licences beside them, in `kdrecon/data/sample/`.
+Code: MIT. Lesson text: CC BY 4.0. Images: licences beside them, in `kdrecon/data/`.
 """
 
 

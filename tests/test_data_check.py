@@ -21,7 +21,6 @@ from kdrecon.choices import SPLITS
 from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError
 from kdrecon.physics.sampling import mask_for, undersample
-from kdrecon.storage.places import project_root
 
 H, W = 40, 48
 one_thread = pytest.fixture(autouse=True)(trees.one_thread)
@@ -219,10 +218,6 @@ def test_a_data_set_of_format_version_1_is_measured_with_its_own_masks(tmp_path)
         write_volume(tmp_path / "own" / split / "acc_4x" / "1.h5", images, attributes, kspace_volus_4x=y)
     assert check(tmp_path / "own").faults == []
     assert not torch.equal(mask, mask_for("own", "4x", (H, W)))
-
-
-def test_the_embedded_sample_has_no_faults():
-    assert check(project_root() / "kdrecon" / "data" / "sample").faults == []
 
 
 @pytest.mark.parametrize("case", FAULTS)

@@ -16,7 +16,7 @@ import pytest
 import torch
 import trees
 
-from data_prep import pipeline, sample, steps
+from data_prep import pipeline, steps
 from data_prep.__main__ import main
 from data_prep.nifti import ACDC, Nifti
 from data_prep.options import Options
@@ -58,81 +58,6 @@ def scans(root: Path, people: int = 5, **options) -> Path:
 
 
 ONE = Options(jobs=1, split="3,1,1", name="own")
-
-
-def test_the_embedded_sample():
-    manifest = pd.read_csv(SAMPLE / "manifest.csv", index_col="split")
-    levels = {}
-    for split, (count, subject) in {
-        "train": (48, "pycortex-S1"),
-        "validation": (8, "pycortex-S1"),
-        "test": (20, "Colin27"),
-    }.items():
-        with h5py.File(SAMPLE / split / "1.h5") as file:
-            assert file["volfs"].shape == (240, 240, count) and file["volfs"].dtype == np.uint8
-            assert file.attrs["subject"] == subject == manifest.subject[split]
-            assert manifest.slices[split] == count == len(file.attrs["levels"])
-            levels[split] = file.attrs["levels"]
-    assert levels["train"].min() - levels["validation"].max() > 5
-    data.check_manifest(SAMPLE)
-
-
-def test_the_embedded_sample_is_small_and_carries_its_licences():
-    files = [path for path in SAMPLE.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 5 * 2**20
-    assert "BSD" in (SAMPLE / "LICENCE-mricron.txt").read_text(encoding="utf-8")
-    assert "Redistribution" in (SAMPLE / "LICENCE-pycortex.txt").read_text(encoding="utf-8")
-    provenance = (SAMPLE / "PROVENANCE.md").read_text(encoding="utf-8")
-    assert all(p.name in provenance and p.sha256 in provenance for p in (sample.PYCORTEX, sample.MRICRON))
-
-
-def test_the_sample_is_rebuilt_byte_for_byte(tmp_path):
-    source = os.environ.get("KDRECON_SAMPLE_SOURCES")
-    if not source:
-        pytest.skip("KDRECON_SAMPLE_SOURCES names no folder with the two source packages")
-    sample.build(Path(source), tmp_path)
-    built = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
-    assert len(built) == 6
-    for path in built:
-        assert (tmp_path / path).read_bytes() == (SAMPLE.parent / path).read_bytes(), path
-
-
-def test_a_missing_or_wrong_package_is_refused(tmp_path):
-    with pytest.raises(InputError, match="pycortex-1.4.0.tar.gz does not exist"):
-        sample.build(tmp_path, tmp_path / "out")
-    (tmp_path / sample.PYCORTEX.name).write_bytes(b"something else")
-    with pytest.raises(InputError, match="sha256 .* expected 9fdb292a"):
-        sample.build(tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_packages_are_fetched_by_name_through_their_clients(tmp_path, monkeypatch):
-    commands = []
-
-    def client(command, cwd, **_):
-        commands.append([*command, *(path.read_text(encoding="utf-8").strip() for path in Path(cwd).iterdir())])
-        package = sample.PYCORTEX if "pip" in command else sample.MRICRON
-        (Path(cwd) / package.name).write_bytes(b"of another version")
-
-    monkeypatch.setattr(sample.subprocess, "run", client)
-    for package in (sample.PYCORTEX, sample.MRICRON):
-        with pytest.raises(InputError, match="has sha256"):
-            sample._fetch(package, None)
-    pip, apt = commands
-    assert (
-        pip[1:4] == ["-m", "pip", "download"] and pip[-1] == f"pycortex==1.4.0 --hash=sha256:{sample.PYCORTEX.sha256}"
-    )
-    assert apt == ["apt-get", "download", "mricron-data=1.2.20211006+dfsg-4"]
-
-
-@pytest.mark.parametrize(
-    "error", [FileNotFoundError("no client"), subprocess.CalledProcessError(1, [], stderr=b"Ign\nE: no client\n")]
-)
-def test_a_client_that_is_missing_or_fails_is_told_in_one_line(error, tmp_path, monkeypatch):
-    monkeypatch.setattr(sample.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(error))
-    with pytest.raises(InputError, match=r"pycortex==1.4.0 cannot be fetched \((E: )?no client\).* as SOURCE$"):
-        sample.build(None, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (10, 13)])

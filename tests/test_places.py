@@ -13,7 +13,7 @@ from conftest import TINY
 
 import data_prep.__main__
 import kdrecon
-from data_prep import sample
+from data_prep import people, sample
 from kdrecon.app import batch, cli, console
 from kdrecon.errors import InputError
 from kdrecon.runs.parameters import Parameters
@@ -70,6 +70,7 @@ def test_every_file_of_the_library_is_installed():
         "kdrecon train --network student",
         "kdrecon ship",
         "data_prep sample",
+        "data_prep people",
     ],
 )
 def test_what_needs_a_checkout_says_so_without_one(command, installed, tmp_path):
@@ -109,10 +110,11 @@ def test_runs_do_not_go_where_pip_has_installed_the_library(tmp_path, monkeypatc
         project_root()
 
 
-def test_the_sample_is_rebuilt_where_the_library_reads_it(monkeypatch):
+@pytest.mark.parametrize("module", [sample, people], ids=places.EMBEDDED)
+def test_an_embedded_data_set_is_rebuilt_where_the_library_reads_it(module, monkeypatch):
     built = []
-    monkeypatch.setattr(sample, "build", lambda source, out: built.append(out))
-    monkeypatch.setattr("sys.argv", ["data_prep", "sample"])
+    monkeypatch.setattr(module, "build", lambda source, out: built.append(out))
+    monkeypatch.setattr("sys.argv", ["data_prep", module.__name__.removeprefix("data_prep.")])
     with pytest.raises(SystemExit):
         data_prep.__main__.main()
     assert built == [places.SAMPLES]

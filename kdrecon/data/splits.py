@@ -26,7 +26,7 @@ from kdrecon.physics.fourier import crop_kspace
 from kdrecon.physics.sampling import mask_for
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import visible
-from kdrecon.storage.places import SAMPLES, datasets
+from kdrecon.storage.places import EMBEDDED, SAMPLES, datasets
 from kdrecon.storage.records import normal, read_table
 from kdrecon.tasks import Reconstruction
 
@@ -73,13 +73,13 @@ class Split:
 
 
 def dataset_folder(dataset: str, data_root: str = "") -> Path:
-    """The folder of a data set: {data_root}/{dataset}; without data_root the embedded sample, or datasets/{dataset}.
+    """The folder of a data set: {data_root}/{dataset}; without data_root an embedded one, or datasets/{dataset}.
 
     Raises:
         InputError: there is no such folder.
     """
     if not data_root:
-        root = SAMPLES if dataset == "sample" else datasets()
+        root = SAMPLES if dataset in EMBEDDED else datasets()
     elif not os.path.isdir(root := Path(data_root)):
         raise InputError(
             f"data_root {shown(data_root)} is not a folder: expected the folder that holds {dataset}/; check it"

@@ -15,6 +15,7 @@ from kdrecon.storage.places import LIBRARY
 
 FAMILY = {  # of published masks, by data set
     "sample": "mrbrain",
+    "people": "mrbrain",
     "mrbrain": "mrbrain",
     "cardiac": "cardiac",
     "sunnybrook": "cardiac",

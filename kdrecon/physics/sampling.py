@@ -133,7 +133,7 @@ def mask_for(
     """The mask a data set is measured with: published where its size fits, else generated (seed 0).
 
     Args:
-        dataset: data set name; it decides the family of published masks (sample and mrbrain: brain, cardiac and
+        dataset: data set name; it decides the family of published masks (sample, people and mrbrain: brain, cardiac and
             sunnybrook: cardiac, knee: knee).
         acceleration: "4x", "5x" or "8x".
         shape: (H, W) of the images.

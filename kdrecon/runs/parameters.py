@@ -44,7 +44,7 @@ class Parameters:
     :func:`kdrecon.training.recipe.resolve_precision`; every evaluation is in fp32.
     """
 
-    dataset: str = said("sample", '"sample" ships with the repository; else the name of a folder in data_root')
+    dataset: str = said("sample", '"sample" and "people" ship with the repository; else a folder in data_root')
     acceleration: str = said("4x", '"4x", "5x" or "8x"')
     resolution: int = said(120, "side of the image matrix, made by cropping k-space; 0 keeps the stored size")
     epochs: int = said(14, "epochs of each training; the paper takes 150")

@@ -16,7 +16,8 @@ from kdrecon.errors import InputError, shown
 
 LIBRARY = Path(__file__).resolve().parent.parent  # the package kdrecon
 PACKAGES = LIBRARY.parent
-SAMPLES = LIBRARY / "data"  # holds sample/
+SAMPLES = LIBRARY / "data"  # holds the embedded data sets
+EMBEDDED = ("sample", "people")
 SHIPPED = LIBRARY / "weights"
 NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w.-]*(?<!\.)", re.IGNORECASE)  # of a file on any system
 
