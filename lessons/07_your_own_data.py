@@ -214,8 +214,8 @@ from kdrecon.teaching import live
 
 lab = Laboratory(
     dataset="own", acceleration=acceleration, resolution=min(resolution, 240),
-    epochs=epochs, batch_size=batch_size, lr=lr, augment=augment, methods=methods, seed=seed, device=device,
-    data_root=str(place / "datasets"), run_root=str(place), ready=ready,
+    epochs=epochs, batch_size=batch_size, lr=lr, augment=augment, methods=methods, seed=seed,
+    device=device, data_root=str(place / "datasets"), run_root=str(place), ready=ready,
     precision=precision, preset=preset, switches=switches, listeners=[live.curve],
 )  # fmt: skip
 student = lab.student()
