@@ -30,19 +30,26 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.parameters import Parameters
 from kdrecon.storage.files import alone_in, write_json, write_text
 from kdrecon.storage.records import read_json
+from kdrecon.training.recipe import JOBS
 
 
 class NotebookFailed(Exception):
     """A notebook stopped with an error; it is kept as far as it came."""
 
 
-def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
+def run(parameters: Parameters, out: Path, notebooks: list[Path], jobs: int | None = None) -> list[str]:
     """Execute notebooks with the parameters; results go to {out}, finished work is not done again.
 
     {out}/notebooks/ receives the executed notebooks as .ipynb and .html, {out}/experiments/ the networks,
     {out}/summary.csv a row a model, {out}/comparisons.csv the paired comparisons and {out}/report.html a page with
     everything. A notebook is skipped when it has already run with the same source and parameters; networks that an
     interrupted one trained are found again. Where a network of the run cannot be read, all notebooks run again.
+
+    Args:
+        parameters: of all notebooks.
+        out: the folder of the run.
+        notebooks: in their order.
+        jobs: trainings side by side in a notebook, see :func:`kdrecon.training.recipe.resolve_jobs`.
 
     Returns:
         as :func:`kdrecon.results.report.write_results`.
@@ -57,8 +64,8 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path]) -> list[str]:
         raise InputError(
             f"{out} holds the notebooks that are to be executed: expected another folder; choose another --out"
         )
-    Laboratory(**asdict(parameters))
-    with alone_in(out), _this_python():
+    Laboratory(**asdict(parameters), jobs=jobs)
+    with alone_in(out), _this_python(jobs):
         (out / "notebooks").mkdir(exist_ok=True)
         write_text(out / "params.yaml", yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
         if faults := damaged(out):
@@ -111,8 +118,12 @@ def _verbatim(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _this_python() -> Iterator[None]:
-    """Kernels called python3 are this interpreter, whatever kernels are installed; they draw no progress bars."""
+def _this_python(jobs: int | None) -> Iterator[None]:
+    """Kernels called python3 are this interpreter, whatever kernels are installed; they draw no progress bars.
+
+    Args:
+        jobs: trainings side by side in each of them; None leaves it to the environment.
+    """
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "kernels" / "python3"
         kernel.mkdir(parents=True)
@@ -123,7 +134,7 @@ def _this_python() -> Iterator[None]:
             "JUPYTER_PATH": search,
             "TQDM_DISABLE": "1",
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        }
+        } | ({} if jobs is None else {JOBS: str(jobs)})
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         try:

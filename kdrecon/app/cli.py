@@ -18,6 +18,7 @@ from kdrecon.choices import PRECISIONS
 from kdrecon.errors import InputError, shown
 from kdrecon.runs.shipped import find_network
 from kdrecon.storage.places import notebooks, quick_parameters, runs
+from kdrecon.training.recipe import check_jobs
 
 if TYPE_CHECKING:
     from kdrecon.runs.parameters import Parameters
@@ -39,14 +40,22 @@ def run(
     ] = None,
     first: Annotated[str, typer.Option("--from", metavar="NN", help="begin with this notebook")] = "",
     only: Annotated[str, typer.Option("--only", metavar="NN", help="run this notebook alone")] = "",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="trainings side by side, each on cores/N threads; by default the cores, at most 5"
+        ),
+    ] = None,
 ) -> None:
     """Execute the notebooks in order through papermill: networks, executed notebooks, table and report."""
+    if jobs is not None:
+        check_jobs(jobs, "--jobs")
     chosen = choose_notebooks(notebooks(), first, only)
     parameters, out = _run(params, out, assignments or [])
     from kdrecon.app import batch
 
     try:
-        left_out = batch.run(parameters, out, chosen)
+        left_out = batch.run(parameters, out, chosen, jobs)
     except batch.NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -67,7 +76,7 @@ def train(
         list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="overrides the file")
     ] = None,
 ) -> None:
-    """Train one network of a run, after what it needs, and say where it lies; finished work is not done again."""
+    """Train one network of a run, after what it needs, on all cores, and say where it lies; what is finished is found."""
     from kdrecon.runs.experiment import check_name
 
     check_name(network)
@@ -76,7 +85,7 @@ def train(
     from kdrecon.runs.laboratory import Laboratory
 
     try:
-        trained = Laboratory(**asdict(parameters)).named(network, ready=False)
+        trained = Laboratory(**asdict(parameters), jobs=1).named(network, ready=False)
     except FloatingPointError as error:
         raise InputError(str(error)) from None
     print(f"{trained.experiment.title}, seed {trained.experiment.seed}: {trained.folder}")

@@ -6,10 +6,11 @@
 (48, 'test', 'D3C5')
 """
 
+import contextlib
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from typing import Any, cast
 import pandas as pd
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from kdrecon.data.slices import Slices
 from kdrecon.data.slices import memory_limit as default_memory_limit
@@ -34,9 +36,10 @@ from kdrecon.storage.places import SHIPPED, project_root
 from kdrecon.storage.records import read_json
 from kdrecon.tasks import Reconstruction
 from kdrecon.training.logs import Listener
-from kdrecon.training.loop import CONTINUED, fit
+from kdrecon.training.loop import CONTINUED
 from kdrecon.training.objectives import Objective, traits_of
-from kdrecon.training.recipe import resolve_layout, resolve_precision
+from kdrecon.training.processes import Histories, Job, trained
+from kdrecon.training.recipe import resolve_jobs, resolve_layout, resolve_precision
 
 
 class Laboratory:
@@ -48,8 +51,9 @@ class Laboratory:
 
     Args:
         memory_limit: bytes that a split may take up in memory before it is streamed from its files instead; by default
-            a quarter of what there is.
+            a quarter of what there is, over the processes that hold it.
         listeners: who hears of every epoch of a training, as :func:`kdrecon.teaching.live.curve` does.
+        jobs: trainings side by side, and with that the threads of each, see :func:`kdrecon.training.recipe.resolve_jobs`.
         **parameters: see :class:`kdrecon.runs.parameters.Parameters`.
 
     Raises:
@@ -57,11 +61,14 @@ class Laboratory:
     """
 
     def __init__(
-        self, *, memory_limit: int | None = None, listeners: Sequence[Listener] = (), **parameters: Any
-    ) -> None:
+        self, *, memory_limit: int | None = None, listeners: Sequence[Listener] = (), jobs: int | None = None,
+        **parameters: Any,
+    ) -> None:  # fmt: skip
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device, self.switches = p.torch_device, p.chosen
-        self.memory_limit = default_memory_limit(self.device) if memory_limit is None else memory_limit
+        self.jobs, self.threads = resolve_jobs(jobs, self.device)
+        holders = self.jobs + (self.jobs > 1)
+        self.memory_limit = default_memory_limit(self.device) // holders if memory_limit is None else memory_limit
         self.listeners = listeners
         self._networks: dict[Path, Network] = {}
         tested = self._split("test").files
@@ -104,11 +111,15 @@ class Laboratory:
                 student_init says, in the paper random for the standard teacher and sft for the SFT teacher.
             ready: as in :meth:`teacher`, of the student; what it learns from is ready where the parameters say so.
         """
+        return self.network(self.distillation(method, teacher, init), ready)
+
+    def distillation(self, method: str, teacher: str = "standard", init: str | None = None) -> Experiment:
+        """What identifies the student that :meth:`distilled` returns; nothing is trained."""
         for value, known, name in ((teacher, TEACHERS, "teacher"), (init, INITS, "init")):
             if value is not None and value not in known:
                 raise InputError(f"{name} {value!r} is unknown: expected one of {', '.join(known)}")
         replace(self.parameters, methods=[method]).check()
-        return self.network(self.experiment("student", teacher, method, init or self.switches.start(teacher)), ready)
+        return self.experiment("student", teacher, method, init or self.switches.start(teacher))
 
     def control(self, network: Network) -> Network:
         """A student trained alone, without any teacher, for as many steps as lie behind a distilled student.
@@ -169,9 +180,37 @@ class Laboratory:
         Raises:
             InputError: its folder holds another configuration, or another process trains in it.
         """
-        if experiment.method:
-            origin = self.network(experiment.needs()[0]).origin
-            experiment = replace(experiment, teacher_origin="ready" if origin == "ready" else "")
+        return self.networks([experiment], ready)[0]
+
+    def networks(self, experiments: Iterable[Experiment], ready: bool | None = None) -> list[Network]:
+        """The networks of several experiments, in their order, each as :meth:`network` gives it.
+
+        Those that must be trained here train side by side, as many as the laboratory has jobs, after what they need.
+
+        Args:
+            experiments, ready: as in :meth:`network`.
+
+        Raises:
+            InputError, FloatingPointError: as the trainings one by one; the others have saved what they have by then.
+        """
+        wanted = list(experiments)
+        teachers: dict[Experiment, bool | None] = {e.needs()[0]: None for e in wanted if e.method}
+        found = self._together(teachers | {e: ready for e in wanted if not e.method})
+        for k, e in enumerate(wanted):
+            if e.method:
+                ready_made = found[e.needs()[0]].origin == "ready"
+                wanted[k] = replace(e, teacher_origin="ready" if ready_made else "")
+        found |= self._together({e: ready for e in wanted if e.method})
+        return [found[e] for e in wanted]
+
+    def _together(self, wanted: dict[Experiment, bool | None]) -> dict[Experiment, Network]:
+        """Networks whose teachers are there, found or trained; a value says whether a ready one will do."""
+        found = {e: self._find(e, ready) for e, ready in wanted.items()}
+        trained = self._train([e for e, network in found.items() if network is None])
+        return trained | {e: network for e, network in found.items() if network}
+
+    def _find(self, experiment: Experiment, ready: bool | None) -> Network | None:
+        """The network of an experiment, where it need not be trained."""
         folder = experiment.folder(self.parameters.run_folder)
         record = read_record(folder)
         if record and record.finished:
@@ -182,11 +221,9 @@ class Laboratory:
                     "choose another run_root, or delete the folder to train anew"
                 )
             if any((folder / name).exists() for name in CONTINUED) and not _whole(folder):
-                return self._train(experiment, folder)  # nothing is left to train: model.pt holds network and log, too
+                return None  # nothing is left to train: model.pt holds network and log, too
             return self._load(experiment, folder, "loaded from this run")
-        if (self.parameters.ready if ready is None else ready) and (found := self._ready(experiment)):
-            return found
-        return self._train(experiment, folder)
+        return self._ready(experiment) if (self.parameters.ready if ready is None else ready) else None
 
     def _split(self, name: str) -> Split:
         p = self.parameters
@@ -222,13 +259,37 @@ class Laboratory:
             write_record(replace(record, origin="ready"), folder)
         return self._load(experiment, folder, "ready network")
 
-    def _train(self, experiment: Experiment, folder: Path) -> Network:
-        networks = [self.network(needed) for needed in experiment.needs()]
-        objectives = {stage: self._objective(experiment, networks, stage) for stage in experiment.stages}
-        record = self._begun(experiment, objectives[experiment.stages[-1]])
-        write_record(record, folder)
-        started = time.perf_counter()
-        histories = self._fit(experiment, objectives, record.config, folder)
+    def _train(self, experiments: list[Experiment]) -> dict[Experiment, Network]:
+        """Train networks whose teachers are there, after what else they need, side by side where there are several."""
+        if not experiments:
+            return {}
+        needed = self._together(dict.fromkeys(need for e in experiments for need in e.needs()))
+        begun: dict[Path, tuple[Experiment, Record, float]] = {}
+
+        def jobs() -> Iterator[Job]:
+            for e in experiments:
+                networks = [needed[need] for need in e.needs()]
+                objectives = {stage: self._objective(e, networks, stage) for stage in e.stages}
+                record = self._begun(e, objectives[e.stages[-1]])
+                folder = e.folder(self.parameters.run_folder)
+                write_record(record, folder)
+                begun[folder] = e, record, time.perf_counter()
+                recipe = replace(self.parameters.recipe, epochs=e.epochs)
+                yield Job(objectives, recipe, folder, record.config, e.title)
+
+        data, processes = (self.train, self.validation), min(self.jobs, len(experiments))
+        networks = {}
+        with contextlib.closing(trained(jobs(), data, processes, self.threads, self.listeners)) as ended:
+            for job, histories in ended:
+                experiment, record, started = begun[job.folder]
+                self._finish(experiment, record, histories, job.folder, time.perf_counter() - started)
+                networks[experiment] = self._load(experiment, job.folder)
+        return networks
+
+    def _finish(
+        self, experiment: Experiment, record: Record, histories: Histories, folder: Path, seconds: float
+    ) -> None:
+        """Complete the record of a training that has ended, and say so."""
         history = histories[-1]
         best = history.iloc[int(history.validation_l1.argmin())]
         made = read_checkpoint(folder / "best_model.pt")["config"]
@@ -247,11 +308,10 @@ class Laboratory:
             others=record.others | told,
         )
         write_record(finished, folder)
-        print(
-            f"{experiment.title}: trained, {len(history)} epochs in {time.perf_counter() - started:.0f} s, "
+        tqdm.write(  # above the bars of those that still train
+            f"{experiment.title}: trained, {len(history)} epochs in {seconds:.0f} s, "
             f"best validation L1 {best.validation_l1:.5f} in epoch {best.epoch:.0f}"
         )
-        return self._load(experiment, folder)
 
     def _objective(self, experiment: Experiment, networks: list[Network], stage: str | None = None) -> Objective:
         """The objective of an experiment with the networks that it needs, the teacher first, on the device."""
@@ -275,20 +335,6 @@ class Laboratory:
                 "environment": environment(),
             },
         )
-
-    def _fit(
-        self, experiment: Experiment, objectives: dict[str, Objective], config: dict, folder: Path
-    ) -> list[pd.DataFrame]:
-        """Train a network in its stages, each from the last weights of the one before; their histories."""
-        recipe = replace(self.parameters.recipe, epochs=experiment.epochs)
-        data, histories = (self.train, self.validation, recipe), []
-        *earlier, last = objectives
-        for stage in earlier:
-            title = f"{experiment.title}, {stage}"
-            histories.append(fit(objectives[stage], *data, folder / stage, config, title, self.listeners))
-            objectives[last].network.load_state_dict(objectives[stage].network.state_dict())
-        histories.append(fit(objectives[last], *data, folder, config, experiment.title, self.listeners))
-        return histories
 
     def _steps(self, experiment: Experiment) -> int:
         """The steps that lie behind the weights of an experiment once it is trained: see :meth:`student_steps`."""

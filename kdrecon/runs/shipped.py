@@ -30,7 +30,8 @@ def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
         lab = Laboratory(
             epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False
         )  # fmt: skip
-        for network in (lab.teacher(), lab.student(), lab.sft_teacher(), lab.distilled("at", teacher="sft")):
+        alone = [lab.experiment(role) for role in ("teacher", "student", "sft_teacher")]
+        for network in lab.networks([*alone, lab.distillation("at", teacher="sft")]):
             place = weights / f"{network.experiment.architecture}_{network.experiment.kind}"
             weights.mkdir(exist_ok=True)
             for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):

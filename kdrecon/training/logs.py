@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,7 @@ class Log(contextlib.AbstractContextManager):
         slices: see epochs.
         history: the rows of the epochs that are done.
         listeners: who else hears of every epoch.
+        bar: makes the progress bar, as tqdm does.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Log(contextlib.AbstractContextManager):
         slices: int,
         history: list[dict],
         listeners: Sequence[Listener] = (),
+        bar: Callable[..., Any] = tqdm,
     ):
         self.folder, self.title, self.epochs = folder, title, epochs
         if history:  # the file may have been lost since
@@ -59,7 +61,7 @@ class Log(contextlib.AbstractContextManager):
         self.writer: SummaryWriter | None = None
         self._tensorboard(lambda: self._open(len(history)))
         done = len(history) * slices
-        self.bar = tqdm(desc=title, total=epochs * slices, initial=done, unit="slice", leave=False)
+        self.bar = bar(desc=title, total=epochs * slices, initial=done, unit="slice", leave=False)
         self._left = contextlib.ExitStack()
         self._listeners = [self._left.enter_context(listener(title)) for listener in listeners]
 

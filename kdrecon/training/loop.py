@@ -21,12 +21,14 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm.auto import tqdm
 
 from kdrecon import metrics
 from kdrecon.data.slices import Change, Slices
@@ -55,6 +57,7 @@ def fit(
     config: dict,
     title: str = "training",
     listeners: Sequence[Listener] = (),
+    bar: Callable[..., Any] = tqdm,
 ) -> pd.DataFrame:
     """Train until recipe.epochs are done, continuing from folder/model.pt where an earlier call was interrupted.
 
@@ -75,6 +78,7 @@ def fit(
             are kept; a model.pt with another one is refused.
         title: name on the progress bar.
         listeners: who hears of every epoch, as :func:`kdrecon.teaching.live.curve` does.
+        bar: makes the progress bar, as tqdm does.
 
     Returns:
         the history: a row an epoch with the learning rate, the mean of each loss term, the validation L1 over all
@@ -99,7 +103,7 @@ def fit(
             objective.prepare(first, (train.batch(indices, training.change) for indices in order))
             write_json(folder / "gradient_norms.json", gradient_norms(objective, first))
         training.keep_targets()
-        with Log(folder, title, recipe.epochs, len(train), training.history, listeners) as log:
+        with Log(folder, title, recipe.epochs, len(train), training.history, listeners, bar) as log:
             log.progress(training.next)
             while len(training.history) < recipe.epochs:
                 try:

@@ -5,6 +5,7 @@
 (40, 4)
 """
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "bf16")
 LAYOUTS = ("channels_last", "contiguous")
+JOBS = "KDRECON_JOBS"  # environment variable: the trainings side by side where nothing else is said
+AT_ONCE = 5  # trainings by default at the most, as many as the course distils with one call
 
 
 @dataclass(frozen=True)
@@ -97,3 +100,35 @@ def resolve_layout(layout: str, precision: str, device: "torch.device") -> str:
     if layout != "auto":
         return layout
     return "contiguous" if (precision, device.type) == ("fp32", "cpu") else "channels_last"
+
+
+def check_jobs(jobs: int | str, name: str) -> int:
+    """The number of trainings side by side that a text or a number says, or InputError."""
+    try:
+        if (count := int(jobs)) < 1:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"{name} = {shown(jobs)}: expected how many trainings run side by side, 1 or more") from None
+    return count
+
+
+def resolve_jobs(jobs: int | None, device: "torch.device") -> tuple[int, int]:
+    """How many trainings run side by side on the device, and with how many threads each.
+
+    On a GPU it is one. On a processor it is what is said here, else in the environment variable KDRECON_JOBS, else the number
+    of cores, at most 5; each has threads = max(1, cores // jobs), also where it happens to train alone, so that no network
+    depends on which others were finished before. Cores are the threads that PyTorch takes, OMP_NUM_THREADS where it is set.
+
+    Raises:
+        InputError: a number below 1, or none.
+    """
+    import torch
+
+    cores = torch.get_num_threads()
+    if device.type != "cpu":
+        return 1, cores
+    if jobs is None and (said := os.environ.get(JOBS)):
+        count = check_jobs(said, JOBS)
+    else:
+        count = min(cores, AT_ONCE) if jobs is None else check_jobs(jobs, "jobs")
+    return count, max(1, cores // count)
