@@ -320,13 +320,10 @@ checks.cascade(my_cascade)
 # validation slices are reconstructed, and the epoch with the lowest validation L1 is kept.
 #
 # In quick mode this takes about a minute. `ready=False` says: train here, even though trained networks ship with the
-# repository.
+# repository. Neither needs the other, so they train side by side where there are cores for both.
 
 # %%
-teacher = lab.teacher(ready=False)
-
-# %%
-student = lab.student(ready=False)
+teacher, student = lab.networks([lab.experiment("teacher"), lab.experiment("student")], ready=False)
 
 # %%
 plots.validation_curves({"teacher": teacher.history, "student": student.history})

@@ -486,10 +486,12 @@ start[["w", "gradient ratio"]].map("{:.2g}".format)
 # ## Distil
 #
 # Now we train one student for each method in `methods`: same random start, same order of slices, same
-# number of epochs as the plain student. Only the second loss term differs.
+# number of epochs as the plain student. Only the second loss term differs. None needs another one: as many
+# train at the same time as the computer has cores.
 
 # %%
-distilled = {f"Std-KD {results.method_name(key)}": lab.distilled(key) for key in methods}
+names = [f"Std-KD {results.method_name(key)}" for key in methods]
+distilled = dict(zip(names, lab.networks([lab.distillation(key) for key in methods])))
 
 # %%
 curves = {"student": student.history}

@@ -183,9 +183,9 @@ pd.DataFrame(cells).T.map("{:.4f}".format)
 # paper's figures.
 
 # %%
-friendly_students = {
-    f"SFT-KD {results.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
-}
+names = [f"SFT-KD {results.method_name(key)}" for key in methods]
+wanted = [lab.distillation(key, teacher="sft") for key in methods]
+friendly_students = dict(zip(names, lab.networks(wanted)))
 
 # %%
 import matplotlib.pyplot as plt
@@ -205,7 +205,9 @@ plt.show()
 # The Std-KD students come from 03, or are trained now.
 
 # %%
-standard_students = {f"Std-KD {results.method_name(key)}": lab.distilled(key) for key in methods}
+names = [f"Std-KD {results.method_name(key)}" for key in methods]
+wanted = [lab.distillation(key) for key in methods]
+standard_students = dict(zip(names, lab.networks(wanted)))
 
 # %%
 networks = {"zero-filled": lab.zero_filled(), "teacher": teacher, "SFT teacher": friendly}
@@ -303,11 +305,9 @@ checks.effects(my_effects)
 # **Before you run it:** suppose that only the start helps. Which two cells are good then?
 
 # %%
-cells = {
-    (teacher, start): lab.distilled(method, teacher=teacher, init=start, ready=False)
-    for teacher in ("standard", "sft")
-    for start in ("random", "sft")
-}
+pairs = [(teacher, start) for teacher in ("standard", "sft") for start in ("random", "sft")]
+wanted = [lab.distillation(method, teacher=teacher, init=start) for teacher, start in pairs]
+cells = dict(zip(pairs, lab.networks(wanted, ready=False)))
 
 # %%
 psnr = {cell: results.evaluate(lab, network).psnr.mean() for cell, network in cells.items()}

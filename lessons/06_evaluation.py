@@ -43,16 +43,16 @@
 # %%
 from kdrecon import results
 
-networks = {
-    "zero-filled": lab.zero_filled(),
-    "teacher": lab.teacher(),
-    "student": lab.student(),
-    "SFT teacher": lab.sft_teacher(),
+wanted = {
+    "teacher": lab.experiment("teacher"),
+    "student": lab.experiment("student"),
+    "SFT teacher": lab.experiment("sft_teacher"),
 }
-networks |= {f"Std-KD {results.method_name(key)}": lab.distilled(key) for key in methods}
-networks |= {
-    f"SFT-KD {results.method_name(key)}": lab.distilled(key, teacher="sft") for key in methods
-}
+for kind, teacher in {"Std-KD": "standard", "SFT-KD": "sft"}.items():
+    for key in methods:
+        wanted[f"{kind} {results.method_name(key)}"] = lab.distillation(key, teacher)
+networks = dict(zip(wanted, lab.networks(wanted.values())))
+networks = {"zero-filled": lab.zero_filled(), **networks}
 
 # %%
 run_folder = lab.parameters.run_folder
@@ -435,11 +435,9 @@ widgets.reconstruction_browser(target, reconstructions)
 # that was.
 
 # %%
-cells = {
-    (teacher, start): lab.distilled(methods[0], teacher=teacher, init=start, ready=False)
-    for teacher in ("standard", "sft")
-    for start in ("random", "sft")
-}
+pairs = [(teacher, start) for teacher in ("standard", "sft") for start in ("random", "sft")]
+wanted = [lab.distillation(methods[0], teacher=teacher, init=start) for teacher, start in pairs]
+cells = dict(zip(pairs, lab.networks(wanted, ready=False)))
 control = lab.control(cells["sft", "sft"])
 
 # %%
