@@ -87,6 +87,19 @@ def test_side_by_side_the_networks_are_those_of_one_after_the_other(tmp_path, on
     assert printed.count("loaded from this run") == 3 and "trained" not in printed
 
 
+def test_a_network_that_trains_alone_has_no_more_threads_than_beside_others(tmp_path):
+    seen, before = [], torch.get_num_threads()
+
+    @contextlib.contextmanager
+    def listener(title):
+        yield lambda rows: seen.append(torch.get_num_threads())
+
+    lab = laboratory(tmp_path, listeners=[listener])
+    lab.threads = before + 1
+    lab.student()
+    assert seen == [before + 1] * 2 and torch.get_num_threads() == before
+
+
 class Answers:
     """What a training process would send; its requests end with the answer to the first job."""
 
