@@ -12,6 +12,10 @@ class InputError(ValueError):
     """What the user gave cannot be used."""
 
 
+class Busy(InputError):
+    """Another process is at work where this one has to be: once it has ended, the same call goes on."""
+
+
 def shown(value: object) -> str:
     """A value as a message quotes it: in Python's spelling, shortened where it is long."""
     try:

@@ -10,7 +10,7 @@ from kdrecon.app import cli
 
 HEAVY = (
     "torch", "tensorboard", "matplotlib", "pandas", "scipy", "skimage", "papermill", "IPython", "nbformat", "h5py", "pydicom",
-    "nibabel", "onnx", "onnxruntime",
+    "nibabel", "onnx", "onnxruntime", "snakemake",
 )  # fmt: skip
 COMMANDS = [
     (module, *named)
@@ -74,6 +74,7 @@ MISSPELT = {
     ("run", "--params", "nowhere.yaml"): "nowhere.yaml does not exist: expected a parameter file",
     ("train", "--network", "pupil"): "network 'pupil' is unknown",
     ("train", "--network", "student", "--seed", "-1"): "seed = -1: expected an integer of at least 0",
+    ("study", "nowhere.yaml"): "nowhere.yaml does not exist: expected a matrix file",
     ("report", "runs/quick", "--against", "student"): "--against 'student': expected name=value",
     ("export", "D3C5_student", "--out", "a.onnx", "--precision", "int4"): "'int4': expected one of fp32, fp16",
     ("export", "D3C5_student", "--out", "best_model.pt"): "--out best_model.pt: expected a file that ends in .onnx",

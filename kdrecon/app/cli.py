@@ -1,4 +1,4 @@
-"""The command line: kdrecon run, train, report, import-released, score, export, info.
+"""The command line: kdrecon run, train, study, report, import-released, score, export, info.
 
 >>> from typer.testing import CliRunner
 >>> from kdrecon.app.cli import app
@@ -7,21 +7,26 @@
 """
 
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from kdrecon.app import console
 from kdrecon.choices import PRECISIONS
-from kdrecon.errors import InputError, shown
+from kdrecon.errors import Busy, InputError, shown
 from kdrecon.runs.shipped import find_network
 from kdrecon.storage.places import notebooks, quick_parameters, runs
 from kdrecon.training.recipe import check_jobs
 
 if TYPE_CHECKING:
     from kdrecon.runs.parameters import Parameters
+
+PAUSE = 5.0  # seconds between two looks at a folder in which another process is at work
+T = TypeVar("T")
 
 app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
 NETWORK = typer.Argument(
@@ -75,8 +80,12 @@ def train(
     assignments: Annotated[
         list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="overrides the file")
     ] = None,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="then score it: metrics.csv and results/")] = False,
 ) -> None:
-    """Train one network of a run, after what it needs, on all cores, and say where it lies; what is finished is found."""
+    """Train one network of a run, after what it needs, on all cores, and say where it lies; what is finished is found.
+
+    Where another process trains the same network, or one that it needs, this one waits for it.
+    """
     from kdrecon.runs.experiment import check_name
 
     check_name(network)
@@ -84,11 +93,37 @@ def train(
     parameters = parameters.inside(out)
     from kdrecon.runs.laboratory import Laboratory
 
+    lab = Laboratory(**asdict(parameters), jobs=1)
     try:
-        trained = Laboratory(**asdict(parameters), jobs=1).named(network, ready=False)
+        trained = _waiting(lambda: lab.named(network, ready=False))
     except FloatingPointError as error:
         raise InputError(str(error)) from None
+    if evaluate:
+        from kdrecon.results import evaluation
+
+        _waiting(lambda: evaluation.evaluate(lab, trained))
     print(f"{trained.experiment.title}, seed {trained.experiment.seed}: {trained.folder}")
+
+
+@app.command()
+def study(
+    matrix: Annotated[Path, typer.Argument(help="matrix file, such as study/quick.yaml")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the study; runs/study-NAME of the file by default")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="of study/profiles: local or slurm; or a folder")] = "local",
+    jobs: Annotated[int | None, typer.Option(min=1, help="trainings side by side")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="plan, start nothing")] = False,
+    status: Annotated[bool, typer.Option("--status", help="say how far it is, start nothing")] = False,
+) -> None:
+    """Train and score every network of a matrix through Snakemake, here or on a cluster; then write the tables."""
+    from kdrecon.app import study
+
+    out = (out or runs() / f"study-{matrix.stem}").resolve()
+    if status:
+        study.status(matrix, out)
+    elif not study.run(matrix, out, profile, jobs, dry_run):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -254,6 +289,18 @@ def _check_suffix(out: Path, suffix: str, example: str) -> None:
     """Refuse a file of another kind, which would be overwritten."""
     if not out.name.lower().endswith(suffix):
         raise InputError(f"--out {out}: expected a file that ends in {suffix}, such as {example}")
+
+
+def _waiting(call: Callable[[], T]) -> T:
+    """What the call returns, once no other process is at work where it has to be."""
+    told = ""
+    while True:
+        try:
+            return call()
+        except Busy as error:
+            if str(error) != told:
+                print(told := str(error), flush=True)
+            time.sleep(PAUSE)
 
 
 def _assigned(option: str, assignments: list[str]) -> dict[str, str]:

@@ -56,12 +56,14 @@ def kinds() -> dict[str, tuple[str, str, str]]:
 
 
 def check_name(name: str) -> None:
-    """Raise InputError for a name that is neither that of a kind of training nor that of a control."""
+    """Raise InputError for a name that is neither that of a kind of training nor of a control, nor of a baseline."""
     known, controlled = kinds(), name.removeprefix(CONTROL)
+    if name in BASELINES:
+        return
     if controlled not in known or name != controlled and not known[controlled][2]:
         raise InputError(
-            f"network {shown(name)} is unknown: expected one of {', '.join(known)}; or, of one that is distilled, its "
-            f"control, such as {CONTROL}sftkd-at"
+            f"network {shown(name)} is unknown: expected one of {', '.join((*known, *BASELINES))}; or, of one that is "
+            f"distilled, its control, such as {CONTROL}sftkd-at"
         )
 
 

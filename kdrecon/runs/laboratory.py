@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from kdrecon.choices import BASELINES
 from kdrecon.data.slices import Slices
 from kdrecon.data.slices import memory_limit as default_memory_limit
 from kdrecon.data.splits import Split, load_split
@@ -155,16 +156,18 @@ class Laboratory:
         return Experiment.of(self.parameters, resolution_of(self.mask.shape), role, teacher, method, init)
 
     def named(self, name: str, ready: bool | None = None) -> Network:
-        """The network of that name: teacher, student, sft, kd-METHOD, sftkd-METHOD, or the control of a distilled one.
+        """The network of that name: teacher, student, sft, kd-METHOD, sftkd-METHOD; a control; a baseline.
 
         Args:
-            name: of :func:`kdrecon.runs.experiment.kinds`, or "control-" and one of a distilled student.
+            name: of :func:`kdrecon.runs.experiment.kinds`, "control-" and one of a distilled student, or "zero_filled".
             ready: as in :meth:`teacher`; what the network needs is ready where the parameters say so.
 
         Raises:
             InputError: there is no network of that name.
         """
         check_name(name)
+        if name in BASELINES:
+            return self.zero_filled()
         if name.startswith(CONTROL):
             return self.control(self.named(name.removeprefix(CONTROL)))
         role, teacher, method = kinds()[name]

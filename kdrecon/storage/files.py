@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from kdrecon.errors import InputError, first_line
+from kdrecon.errors import Busy, InputError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,13 +103,14 @@ def alone_in(folder: Path, patience: float = 0.0) -> Iterator[None]:
         patience: seconds to wait for another process to leave it.
 
     Raises:
-        InputError: another process is at work there, or the folder cannot be written.
+        Busy: another process is at work there.
+        InputError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = acquired(folder / ".lock", patience)
     except Timeout as error:
-        raise InputError(
+        raise Busy(
             f"another process is at work in {folder}: expected to be alone there; wait for it{left_over(error)}, or choose "
             "another folder"
         ) from None

@@ -78,6 +78,11 @@ def notebooks() -> Path:
     return checkout() / "notebooks"
 
 
+def study_engine() -> Path:
+    """The folder of the Snakefile and its profiles, in a :func:`checkout`."""
+    return checkout() / "study"
+
+
 def quick_parameters() -> Path:
     """The parameter file of the quick mode, in a :func:`checkout`."""
     return checkout() / "params" / "quick.yaml"

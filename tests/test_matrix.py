@@ -1,0 +1,168 @@
+"""The matrix of a study: which networks a file asks for, and which files are refused."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from kdrecon.errors import InputError
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.matrix import AXES, Job, read_matrix
+from kdrecon.runs.parameters import Parameters, read_parameters
+from kdrecon.runs.switches import Switches
+from kdrecon.storage.places import project_root
+
+STUDIES = {"tiny": 11, "quick": 49, "paper": 284, "course": 94}  # networks, a zero-filled baseline a place among them
+
+
+def matrix(folder: Path, text: str):
+    path = folder / "matrix.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_matrix(path)
+
+
+def jobs(folder: Path, text: str) -> list[Job]:
+    return list(matrix(folder, f"resolution: 48\n{text}").jobs())
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_of_the_repository_has_each_network_once_and_after_what_it_needs(name):
+    found = list(read_matrix(project_root() / "study" / f"{name}.yaml").jobs())
+    folders = [job.experiment.folder(Path()) for job in found]
+    assert len(folders) == len(set(folders)) == STUDIES[name]
+    for number, job in enumerate(found):
+        assert {needed.experiment.folder(Path()) for needed in job.needs} <= set(folders[:number])
+
+
+def test_table_1_of_the_paper_is_280_trainings():
+    found = [job for job in read_matrix(project_root() / "study" / "paper.yaml").jobs() if job.network != "zero_filled"]
+    places = {(job.experiment.dataset, job.experiment.acceleration, job.experiment.seed) for job in found}
+    assert len(found) == 280 and len(places) == 20 and all(job.experiment.epochs in (150, 300) for job in found)
+
+
+NETWORKS = ("zero_filled", "teacher", "student", "sft", "kd-at", "sftkd-fitnets", "control-kd-at", "control-sftkd-at")
+
+
+@pytest.mark.parametrize(
+    "switches", [{}, {"student_init": "sft"}, {"schedule": "two_stage", "student_network": "D2C5"}], ids=str
+)
+def test_a_job_is_the_network_that_a_laboratory_trains_under_its_name(tmp_path, monkeypatch, switches):
+    """The laboratory trains nothing here: what it would train is kept."""
+    p = Parameters(resolution=48, epochs=3, ready=False, run_root=str(tmp_path), switches=switches)
+    lab, trained = Laboratory(**asdict(p)), []
+    monkeypatch.setattr(lab, "network", lambda experiment, ready=None: trained.append(experiment) or experiment)
+    monkeypatch.setattr(lab, "student_steps", lambda e: steps(lab, e))
+    for name in NETWORKS:
+        job, made = Job.of(p, 48, name), lab.named(name)
+        assert job.experiment == made if name != "zero_filled" else made.experiment
+        for needed in job.needs[:1] if name.startswith("control") else ():
+            assert needed.experiment == trained[-2]
+        assert job.network.startswith("control") or tuple(j.experiment for j in job.needs) == job.experiment.needs()
+
+
+def steps(lab: Laboratory, experiment) -> int:
+    """What the records of finished trainings say of the steps behind a student."""
+    start = experiment.needs()[-1].epochs if experiment.init == "sft" else 0
+    return (start + len(experiment.stages) * experiment.epochs) * -(-len(lab.train) // experiment.batch_size)
+
+
+def test_the_call_of_a_job_gives_its_parameters_again(tmp_path):
+    text = "epochs: [3]\nlr: 1.0e-5\ndevice: cpu\nseed: 2\nalpha: 1.0e-5\npreset: kd_mri\nnetworks: [kd-fitnets]"
+    job = jobs(tmp_path, text)[-1]
+    assigned = [text for text in job.arguments if "=" in text]
+    assert job.arguments[:2] == ["--network", "kd-fitnets"]
+    again = read_parameters(project_root() / "params" / "tiny.yaml", assigned)
+    assert replace(again, switches={}) == replace(job.parameters, switches={}) and again.methods == ["fitnets"]
+    assert again.chosen == job.parameters.chosen and again.chosen.alpha == 1e-5
+
+
+def test_a_row_stands_in_for_what_is_said_above_it_and_equal_networks_are_one(tmp_path):
+    text = """
+epochs: 2
+networks: student
+rows:
+  - seed: [0, 1]
+  - {seed: [1, 1, 2], epochs: 2}
+  - {methods: at, teacher: sft}
+  - {methods: at, student_init: random}
+exclude:
+  - {network: student, seed: [0, 2]}
+"""
+    found = [(job.network, job.experiment.seed, job.experiment.init) for job in jobs(tmp_path, text)]
+    assert found == [
+        ("zero_filled", 0, "random"), ("student", 1, "random"), ("sft", 0, "random"), ("sftkd-at", 0, "sft"),
+        ("teacher", 0, "random"), ("kd-at", 0, "random"), ("sftkd-at", 0, "random"),
+    ]  # fmt: skip
+
+
+def test_a_network_that_another_one_needs_cannot_be_excluded(tmp_path):
+    names = [job.network for job in jobs(tmp_path, "networks: [teacher, kd-at]\nexclude: [{network: teacher}]")]
+    assert names == ["zero_filled", "teacher", "kd-at"]
+
+
+def test_every_parameter_and_every_switch_is_an_axis():
+    own = {"methods", "ready", "run_root", "switches"}
+    assert set(asdict(Parameters())) - own | set(asdict(Switches())) | {"networks", "methods", "teacher"} == set(AXES)
+
+
+def test_a_stored_size_is_looked_up_and_one_of_a_data_set_to_come_has_to_be_said(tmp_path):
+    (stored,) = matrix(tmp_path, "resolution: 0\nnetworks: [student]\nexclude: [{network: zero_filled}]").jobs()
+    assert stored.experiment.resolution == 240
+    text = f"dataset: mine\ndata_root: {tmp_path}\nnetworks: student\nprepare: {{mine: [nifti, scans]}}\n"
+    assert len(list(matrix(tmp_path, text).jobs())) == 2
+    with pytest.raises(InputError, match="resolution 0 of mine, which is not prepared yet: expected its size"):
+        list(matrix(tmp_path, text + "resolution: 0").jobs())
+
+
+def test_a_gpu_may_be_elsewhere(tmp_path):
+    """Studies are planned on machines without one."""
+    assert {job.parameters.device for job in jobs(tmp_path, "device: cuda\nnetworks: kd-at")} == {"cuda"}
+
+
+REFUSED = {
+    "networks: [student]\nepoch: 3": "matrix.yaml: unknown name 'epoch': expected one of dataset",
+    "networks: [student]\nrows: [{epoch: 3}]": "matrix.yaml: unknown name 'epoch'",
+    "networks: [student]\nexclude: [{networks: student}]": "matrix.yaml: unknown name 'networks': expected one of dataset",
+    "networks: [student]\nexclude: [{network: teacher}]": "exclude {'network': ['teacher']} fits no network",
+    "networks: [student]\nswitches: {fidelity: hermitian}": "unknown name 'switches'",
+    "networks: [student]\nrun_root: runs": "unknown name 'run_root'",
+    "networks: [student]\nseed: []": "seed = []: expected at least one value",
+    "networks: [student]\nseed: [0, one]": "seed = 'one': expected an integer",
+    "networks: [student]\nseed: [-1]": "seed = -1: expected an integer of at least 0",
+    "networks: [student]\ndataset: [sample, smaple]": "data set 'smaple' is not in",
+    "networks: [student]\nfidelity: [real, complex]": "switch fidelity = 'complex': expected one of real, hermitian",
+    "networks: [student]\nmask_type: radial": "switch mask_type = 'radial'",
+    "networks: [student]\npreset: [paper, mine]": "preset 'mine' is unknown",
+    "networks: [pupil]": "network 'pupil' is unknown: expected one of teacher, student",
+    "networks: [[student]]": "networks = [['student']]: expected a list of names",
+    "methods: [attention]": "method 'attention' is unknown",
+    "methods: [at]\nteacher: [old]": "teacher 'old' is unknown: expected one of standard, sft",
+    "methods: [sp]\nbatch_size: 1": "batch_size = 1 with method 'sp'",
+    "seed: [0, 1]": "without networks and methods: expected one of them",
+    "networks: [student]\nseed: 0\nepochs: [0]": "epochs = 0",
+    "networks: [student]\nrows: {seed: 1}\nseed: [0": "is not valid YAML",
+    "[student]": "the file holds ['student']: expected names and values",
+    "networks: [student]\nrows: [student]": "rows holds 'student': expected names and values",
+    "networks: [student]\nprepare: [acdc]": "prepare = ['acdc']: expected names and values",
+    "networks: [student]\nprepare: {mine: acdc}": "prepare mine = 'acdc': expected a list of names",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_a_mistyped_matrix_is_refused_in_one_line(tmp_path, text):
+    with pytest.raises(InputError) as caught:
+        list(matrix(tmp_path, text).jobs())
+    assert REFUSED[text] in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_matrix_that_nobody_meant_is_refused_at_once(tmp_path):
+    seeds = ", ".join(map(str, range(1000)))
+    with pytest.raises(InputError, match="asks for 1000000 networks: expected at most 100000"):
+        list(matrix(tmp_path, f"networks: student\nseed: [{seeds}]\nepochs: [{seeds[2:]}, 1000]").jobs())
+
+
+def test_no_file_is_no_matrix(tmp_path):
+    with pytest.raises(
+        InputError, match="nowhere.yaml does not exist: expected a matrix file such as study/quick.yaml"
+    ):
+        read_matrix(tmp_path / "nowhere.yaml")
