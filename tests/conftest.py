@@ -4,7 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from studies import SETTINGS
 
+from kdrecon.runs.laboratory import Laboratory
 from kdrecon.storage.places import project_root
 
 TINY = project_root() / "params" / "tiny.yaml"
@@ -21,3 +24,15 @@ def tiny_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """All notebooks through the command line, with the smallest parameters: the folder and what was printed."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     return out, kdrecon("run", "--params", TINY, "--out", out)
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory) -> Path:
+    """The networks of a small study by a laboratory, as a notebook trains them, in one thread as in a study."""
+    out, threads = tmp_path_factory.mktemp("alone"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        Laboratory(**SETTINGS, ready=False, run_root=str(out)).named("kd-at")
+    finally:
+        torch.set_num_threads(threads)
+    return out

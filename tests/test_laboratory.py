@@ -281,7 +281,9 @@ def test_a_network_is_built_of_its_experiment_and_what_that_needs():
     assert torch.equal(torch.get_rng_state(), random)
 
 
-@pytest.mark.parametrize("name", ["", "at", "kd", "control-zero_filled", "control-teacher", "control-control-kd-at"])
+@pytest.mark.parametrize(
+    "name", ["", "at", "kd", "control", "control-zero_filled", "control-teacher", "control-control-kd-at"]
+)
 def test_a_name_that_no_network_has(lab, name):
     with pytest.raises(
         InputError, match="is unknown: expected one of teacher, student, sft, kd-at, .*control-sftkd-at$"

@@ -3,62 +3,24 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-import time
 from importlib import util
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from studies import MATRIX, start, wait_for, weights
 from typer.testing import CliRunner
 
 from kdrecon.app import cli, study
 from kdrecon.errors import InputError
-from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.matrix import read_matrix
-from kdrecon.storage.checkpoints import read_checkpoint
 from kdrecon.storage.files import alone_in
 from kdrecon.storage.places import project_root
 
-SETTINGS = {"resolution": 32, "epochs": 3, "batch_size": 16, "device": "cpu"}
-MATRIX = "\n".join([*(f"{name}: {value}" for name, value in SETTINGS.items()), "networks: [kd-at]"])
 needs_snakemake = pytest.mark.skipif(
     not util.find_spec("snakemake") or os.name == "nt", reason="needs Snakemake and a POSIX shell"
 )
-
-
-def start(matrix: Path, out: Path, *options: str) -> subprocess.Popen:
-    """A study in a process group of its own."""
-    command = [sys.executable, "-m", "kdrecon", "study", str(matrix), "--out", str(out), *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)
-
-
-def wait_for(out: Path, pattern: str, process: subprocess.Popen) -> None:
-    """Until such a file is there; an error where the study ends without it."""
-    while not any(out.glob(pattern)):
-        assert process.poll() is None, f"ended without {pattern}"
-        time.sleep(0.01)
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    """Of every trained network in a folder, as one vector, by its folder's name."""
-    found = {path.parent.name: read_checkpoint(path)["model"] for path in out.glob("experiments/*/*/*/best_model.pt")}
-    return {name: torch.cat([tensor.flatten() for tensor in state.values()]) for name, state in found.items()}
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> Path:
-    """The same networks by a laboratory, as a notebook trains them, in one thread as in a study."""
-    out, threads = tmp_path_factory.mktemp("alone"), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        Laboratory(**SETTINGS, ready=False, run_root=str(out)).named("kd-at")
-    finally:
-        torch.set_num_threads(threads)
-    return out
 
 
 @pytest.fixture(scope="module")
