@@ -45,3 +45,14 @@ def combine(slices: Iterable[torch.Tensor], voxel: tuple[float, ...], raw: bool)
 def fit(coils: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Crop or zero-pad images (C, H, W) about their middle: takes the oversampling of the readout away."""
     return torch.from_numpy(np.ascontiguousarray(centred(coils.numpy(), size)))
+
+
+def domain_of(coils: np.ndarray) -> str:
+    """Whether a slice (C, H, W) is k-space, "centred" or "unshifted", or an "image": by where its energy is."""
+    size = np.abs(coils)
+    energy = ((size / max(size.max(), np.finfo(np.float32).tiny)) ** 2).sum(0)
+    for domain, spectrum in (("centred", energy), ("unshifted", np.fft.fftshift(energy))):
+        rows, columns = (slice(n // 2 - n // 16, n // 2 + n // 16 + 1) for n in energy.shape)
+        if spectrum[rows, columns].sum() > 0.5 * energy.sum():
+            return domain
+    return "image"

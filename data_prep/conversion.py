@@ -18,7 +18,7 @@ import numpy as np
 
 from data_prep import steps
 from data_prep.options import Options
-from data_prep.source import Scan, Source, Volume
+from data_prep.source import GO_ON, Scan, Source, Volume
 from data_prep.workplace import cannot_write
 from kdrecon.data.volumes import write_volume
 from kdrecon.errors import InputError, first_line
@@ -97,7 +97,7 @@ def _read(conversion: Conversion) -> Volume:
     except Exception as error:  # whatever a library raises on a damaged file
         raise InputError(
             f"{conversion.where} cannot be read ({type(error).__name__}: {first_line(error)}): expected an intact file; get "
-            "it again, or go on without it: --skip-bad"
+            f"it again{GO_ON}"
         ) from error
 
 

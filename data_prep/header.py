@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from data_prep.source import extension, kind_of_file, optional_import
+from data_prep.source import GO_ON, extension, kind_of_file, optional_import
 from kdrecon.errors import InputError, first_line
 
 MR, MR_SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.2"
@@ -111,7 +111,7 @@ class Header:
 
     def fault(self, what: str, expected: str) -> InputError:
         """An error about what this header says."""
-        return InputError(f"{self.path} {what}: expected {expected}; correct it, or go on without it: --skip-bad")
+        return InputError(f"{self.path} {what}: expected {expected}; correct it{GO_ON}")
 
     def frames(self) -> list["Header"]:
         """The header for each image in the file.
@@ -207,9 +207,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def unreadable(path: Path, reason: str, expected: str = "an intact file") -> InputError:
     """What to say of a damaged file."""
-    return InputError(
-        f"{path} cannot be read ({reason}): expected {expected}; get it again, or go on without it: --skip-bad"
-    )
+    return InputError(f"{path} cannot be read ({reason}): expected {expected}; get it again{GO_ON}")
 
 
 def _looks_like_dicom(start: bytes) -> bool:

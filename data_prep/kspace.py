@@ -64,7 +64,7 @@ class Calgary(Source):
     def read(self, scan: Scan) -> Volume:
         import torch
 
-        from data_prep.coils import coil_images, combine
+        from data_prep.coils import coil_images, combine, domain_of
 
         (path,) = scan.files
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -74,7 +74,7 @@ class Calgary(Source):
                 f"{path} holds {stored.dtype} {stored.shape}: expected complex (S, H, W), or real and imaginary parts in "
                 "turn, (S, H, W, 2 x channels)"
             )
-        domain = self._domain(self._coils(stored[len(stored) // 2]))
+        domain = domain_of(self._coils(stored[len(stored) // 2]))
         coils = (self._coils(one) for one in stored)
         if domain == "image":
             return combine(map(torch.from_numpy, coils), (), raw=False)
@@ -86,16 +86,6 @@ class Calgary(Source):
         """A stored slice as (C, H, W), complex64."""
         coils = one[None] if one.ndim == 2 else np.moveaxis(one[..., ::2] + 1j * one[..., 1::2], 2, 0)
         return np.array(coils, np.complex64)
-
-    @staticmethod
-    def _domain(coils: np.ndarray) -> str:
-        """Whether a slice (C, H, W) is k-space with DC at [0, 0] or in the middle, or an image: by where its energy is."""
-        energy = (np.abs(coils) ** 2).sum(0)
-        for domain, spectrum in (("centred", energy), ("unshifted", np.fft.fftshift(energy))):
-            rows, columns = (slice(n // 2 - n // 16, n // 2 + n // 16 + 1) for n in energy.shape)
-            if spectrum[rows, columns].sum() > 0.5 * energy.sum():
-                return domain
-        return "image"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 ((150, 150), (240, 240))
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +14,107 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import psutil
 import typer
 
 from data_prep.source import Passed, Scan, Source, Volume, extension, find, subject_of
 from kdrecon.errors import InputError, shown
 from kdrecon.storage.files import natural
 
+HEADROOM = 2**24  # bytes before the values of a scan: header and extensions
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the stored axes of a NIfTI scan become upright slices.
+
+    Attributes:
+        axes: of what is stored, those through the slices, down and across; time, if there is any, is the fourth.
+        flipped: those that run the other way.
+    """
+
+    axes: tuple[int, int, int]
+    flipped: tuple[int, ...]
+
+    @classmethod
+    def of(cls, affine: np.ndarray, plane: str) -> "Cut":
+        """The cut along an anatomical plane, or "acquired"; a ValueError where the affine matrix names no directions."""
+        import nibabel
+
+        axes = nibabel.io_orientation(affine)  # of each stored axis: anatomical axis (R, A, S), and its sign
+        if np.isnan(axes).any():
+            raise ValueError("no directions")
+        anatomy, signs = axes[:, 0].astype(int), axes[:, 1]
+        through = 2 if plane == "acquired" else int(np.flatnonzero(anatomy == PLANES[plane])[0])
+        across, down = sorted((axis for axis in range(3) if axis != through), key=lambda axis: anatomy[axis])
+        wanted = {down: -1, across: -1, through: 1}  # 1 is to the right, to anterior, upwards
+        return cls((through, down, across), tuple(axis for axis in range(3) if signs[axis] != wanted[axis]))
+
+    def slices(self, stored: np.ndarray) -> np.ndarray:
+        """Slices (S, H, W) of what is stored, (X, Y, Z) or (X, Y, Z, time): of each position all times in a row."""
+        through, down, across = self.axes
+        data = np.flip(stored.reshape(*stored.shape[:3], -1), self.flipped).transpose(through, 3, down, across)
+        return data.reshape(-1, *data.shape[2:])
+
+    def stored(self, slices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The inverse of :meth:`slices`, for the shape that is stored."""
+        through, down, across = self.axes
+        data = slices.reshape(shape[through], -1, shape[down], shape[across])
+        back = data.transpose(*(int(axis) for axis in np.argsort((through, 3, down, across))))
+        return np.flip(back, self.flipped).reshape(shape)
+
+
+def open_nifti(path: Path, plane: str = "acquired") -> tuple[Any, Cut]:
+    """A NIfTI scan, whose values nibabel has not read yet, and how it is cut.
+
+    Raises:
+        InputError: not three- or four-dimensional, complex or colour data, an unknown plane, a scan that needs more than
+            half of the memory, or a compressed file that holds more than its header says.
+    """
+    import nibabel
+
+    if plane != "acquired" and plane not in PLANES:
+        raise InputError(f"plane {shown(plane)}: expected acquired, {', '.join(PLANES)}")
+    _check_content(path)
+    image: Any = nibabel.load(path)
+    if image.ndim not in (3, 4) or image.get_data_dtype().kind not in "iuf":
+        raise InputError(
+            f"{path} is {image.ndim}-dimensional {image.get_data_dtype()} {image.shape}: expected numbers in three "
+            "dimensions, or four with time; leave the file out"
+        )
+    try:
+        return image, Cut.of(image.affine, plane)
+    except ValueError:
+        raise InputError(
+            f"{path} has an affine matrix that names no directions: expected one; repair the header"
+        ) from None
+
+
+def _check_content(path: Path) -> None:
+    """Refuse a header that asks for more memory than there is, and a compressed file that is longer than its header says."""
+    from nibabel import Nifti1Header, Nifti2Header, openers
+
+    with openers.ImageOpener(str(path)) as stream:
+        start = stream.read(Nifti2Header.sizeof_hdr)
+        kinds = (kind for kind in (Nifti1Header, Nifti2Header) if kind.may_contain_header(start))
+        if (kind := next(kinds, None)) is None:
+            return
+        header = kind(start[: kind.sizeof_hdr], check=False)
+        size = math.prod(header.get_data_shape()) * max(header.get_data_dtype().itemsize, 4)
+        if size > psutil.virtual_memory().total // 2:
+            raise InputError(
+                f"{path} says that it is of shape {header.get_data_shape()}, {size / 2**30:.3g} GiB: expected at most half "
+                "of this machine's memory; cut it, or get the file again"
+            )
+        left = size + HEADROOM - len(start) if extension(path) == ".nii.gz" else 0
+        while left > 0 and (piece := stream.read(2**20)):
+            left -= len(piece)
+            if left < 0:
+                raise InputError(
+                    f"{path} holds more than {size + HEADROOM} bytes, its header says {size}: expected what the header says; "
+                    "get the file again"
+                )
 
 
 def read_nifti(path: Path, plane: str = "acquired") -> Volume:
@@ -31,33 +126,16 @@ def read_nifti(path: Path, plane: str = "acquired") -> Volume:
     interpolated. Of a four-dimensional scan all time points of the first slice come first, then those of the second.
 
     Raises:
-        InputError: not three- or four-dimensional, complex or colour data, or an unknown plane.
+        InputError: see :func:`open_nifti`.
     """
     import nibabel
 
-    if plane != "acquired" and plane not in PLANES:
-        raise InputError(f"plane {shown(plane)}: expected acquired, {', '.join(PLANES)}")
-    image: Any = nibabel.load(path)
-    if image.ndim not in (3, 4) or image.get_data_dtype().kind not in "iuf":
-        raise InputError(
-            f"{path} is {image.ndim}-dimensional {image.get_data_dtype()} {image.shape}: expected numbers in three "
-            "dimensions, or four with time; leave the file out"
-        )
-    data = np.asanyarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], -1)
-    axes = nibabel.io_orientation(image.affine)  # of each stored axis: anatomical axis (R, A, S), and its sign
-    if np.isnan(axes).any():
-        raise InputError(f"{path} has an affine matrix that names no directions: expected one; repair the header")
-    anatomy, signs = axes[:, 0].astype(int), axes[:, 1]
-    through = 2 if plane == "acquired" else int(np.flatnonzero(anatomy == PLANES[plane])[0])
-    in_plane = [axis for axis in range(3) if axis != through]
-    across, down = sorted(in_plane, key=lambda axis: anatomy[axis])
-    for axis, wanted in ((down, -1), (across, -1), (through, 1)):  # 1 is to the right, to anterior, upwards
-        if signs[axis] != wanted:
-            data = np.flip(data, axis)
-    data = data.transpose(through, 3, down, across)
+    image, cut = open_nifti(path, plane)
+    images = cut.slices(np.asanyarray(image.dataobj, dtype=np.float32))
     sizes = [float(size) for size in nibabel.affines.voxel_sizes(image.affine)]
+    through, down, across = cut.axes
     voxel = (sizes[down], sizes[across], sizes[through])
-    return Volume(data.reshape(-1, *data.shape[2:]), voxel, frames=data.shape[1])
+    return Volume(images, voxel, frames=image.shape[3] if image.ndim == 4 else 1)
 
 
 @dataclass(frozen=True)

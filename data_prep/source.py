@@ -24,6 +24,7 @@ from kdrecon.errors import InputError, first_line, shown
 from kdrecon.storage.files import natural
 from kdrecon.storage.records import normal
 
+GO_ON = ", or go on without it: --skip-bad"  # ends what a preparation says of a damaged file
 POINTERS = {b"/annex/objects/": "datalad get", b"version https://git-lfs.": "git lfs pull"}
 
 

@@ -38,7 +38,9 @@ from data_prep.options import Options
 from kdrecon import data, results, runs
 from kdrecon.app import cli
 from kdrecon.choices import SPLITS
+from kdrecon.deploy import export, open_deployed
 from kdrecon.errors import InputError
+from kdrecon.physics.sampling import line_mask, undersample
 from kdrecon.results.report import write_results
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import open_network, weights_hash
@@ -435,6 +437,27 @@ def raw(root: Path) -> None:
         trees.raw_scan(root / f"{number}.h5", trees.picture(1, (16, 12), seed=number), patient=f"p{number}")
 
 
+def measured(root: Path) -> None:
+    """Measured k-space, a NIfTI scan, and an exported network to reconstruct them with."""
+    images = trees.picture(2, (24, 20)).astype(np.float32)
+    mask = line_mask((24, 20), "4x")
+    with h5py.File(root / "kspace.h5", "w") as file:
+        file["kspace"], file["mask"] = undersample(torch.from_numpy(images), mask)[1].numpy(), mask.numpy()
+    trees.nifti(root / "scan.nii.gz", images)
+    export(open_deployed("D3C5_student"), root / "student.onnx")
+
+
+def exported(inside: Path, out: Path) -> object:
+    network = open_deployed(str(inside / "student.onnx"), threads=1)
+    mask = network.data.mask_for((24, 20))
+    x_u, y = undersample(torch.ones(1, 1, 24, 20), mask)
+    return float(network.reconstruct(x_u, y, mask).sum())
+
+
+def reconstructed(scan: str, out: str) -> Callable[[Path, Path], object]:
+    return run_command(cli.main, "reconstruct", "D3C5_student", f"IN/{scan}", "--out", f"OUT/{out}", "--fully-sampled")
+
+
 def prepare(source: str, *options) -> Callable[[Path, Path], object]:
     fixed = (source, "IN", "--out", "OUT", "--name", "own", "--jobs", "1", "--skip-bad", "--keep-names")
     return run_command(data_prep.__main__.main, *fixed, *options)
@@ -478,6 +501,11 @@ KINDS = (
     Kind("fastMRI", trees.fastmri, ("**/*.h5",), (hdf5, *BYTES), prepare("fastmri")),
     Kind("Calgary", trees.calgary, ("**/*.npy",), BYTES, prepare("calgary")),
     Kind("ACDC", acdc, ("**/Info.cfg", "**/*frame0?.nii.gz"), BYTES, prepare("acdc", "--size", "keep")),
+    Kind("exported networks", measured, ("student.onnx",), BYTES, exported, guarded=True),
+    Kind("measured k-space", measured, ("kspace.h5",), (hdf5, hdf5, *BYTES), reconstructed("kspace.h5", "a.h5")),
+    Kind(
+        "NIfTI to a network", measured, ("scan.nii.gz",), (nifti_header, *BYTES), reconstructed("scan.nii.gz", "a.nii")
+    ),
     Kind("PNG frames", trees.sunnybrook_png, ("**/*.png",), BYTES, prepare("sunnybrook")),
 )
 FAULTS = ("traceback", "long message", "hang", "killed", "memory", "silently wrong", "outside", "left over")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from kdrecon.app.cli import app
 from kdrecon.choices import FIDELITIES, PRECISIONS
 from kdrecon.deploy import Deployed, build_graph, export, open_deployed, read_exported
-from kdrecon.deploy.export import metadata
+from kdrecon.deploy.export import metadata, say
 from kdrecon.deploy.exported import Exported
 from kdrecon.deploy.training_data import TrainingData
 from kdrecon.errors import InputError
@@ -57,7 +57,7 @@ def started(network: DCCNN, form: str, fidelity: str, half: bool = False) -> Exp
     onnx.checker.check_model(model, full_check=True)
     experiment = replace(STUDENT, resolution="31x26", switches=Switches(fidelity=fidelity))
     data = TrainingData(experiment, MASKS[form])
-    helper.set_model_props(model, metadata(Deployed(Path("net.pt"), network, data), network, "fp32"))
+    say(model, metadata(Deployed(Path("net.pt"), network, data), network, "fp32"))
     return Exported(model, threads=1)
 
 
@@ -160,6 +160,14 @@ def test_other_metadata_is_refused(case, student):
         TrainingData.from_metadata(said | changed)
 
 
+def anew(model) -> bytes:
+    """The file of a model that was changed on purpose, with the right fingerprint."""
+    if all(weight.data_location != weight.EXTERNAL for weight in model.graph.initializer) and model.metadata_props:
+        said = {entry.key: entry.value for entry in model.metadata_props if entry.key != "digest"}
+        say(model, said)
+    return model.SerializeToString()
+
+
 def with_node(kind: str, **attributes):
     def change(model):
         model.graph.node.insert(0, helper.make_node(kind, ["x_u"], ["y"], **attributes))
@@ -222,7 +230,7 @@ def test_another_graph_is_refused_before_it_runs(case, exported, tmp_path):
     change, message = HOSTILE[case]
     model = onnx.load(exported)
     change(model)
-    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "x.onnx").write_bytes(anew(model))
     with pytest.raises(InputError, match=message) as error:
         read_exported(tmp_path / "x.onnx")
     assert "x.onnx" in one_line(error)
@@ -236,10 +244,18 @@ def test_a_cut_file_is_refused(cut, exported, tmp_path):
     one_line(error)
 
 
+def test_one_bit_of_a_weight_is_found(exported, tmp_path):
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(InputError, match="x.onnx is damaged: expected the weights and metadata that were exported"):
+        read_exported(tmp_path / "x.onnx")
+
+
 def test_a_network_that_gives_nan_is_refused_when_it_runs(exported, tmp_path, student):
     model = onnx.load(exported)
     nan(model)
-    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "x.onnx").write_bytes(anew(model))
     with pytest.raises(InputError, match="x.onnx gives no image .NaN"):
         open_deployed(str(tmp_path / "x.onnx")).reconstruct(*measured(student.data.mask))
 

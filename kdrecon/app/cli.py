@@ -1,4 +1,4 @@
-"""The command line: kdrecon run, train, study, report, import-released, score, export, info.
+"""The command line: kdrecon run, train, study, report, import-released, score, reconstruct, export, info.
 
 >>> from typer.testing import CliRunner
 >>> from kdrecon.app.cli import app
@@ -199,6 +199,29 @@ def score(
     figures = table.drop(columns=["volume", "slice", "subject"], errors="ignore")
     print(f"{len(table)} {unit}s of {table.subject.nunique()} subject(s); the range is each {unit}'s target maximum")
     print(figures.agg(["mean", "std"]).T.to_string(float_format="{:.5g}".format))
+
+
+@app.command()
+def reconstruct(
+    network: Annotated[str, NETWORK],
+    scan: Annotated[
+        Path, typer.Argument(help="NIfTI file, folder of a DICOM series, volume file, or measured k-space (.h5)")
+    ],
+    out: Annotated[Path, typer.Option(help="file to write, of the scan's kind; for DICOM a new folder")],
+    plane: Annotated[str, typer.Option(help="of a NIfTI scan: acquired, axial, coronal or sagittal slices")] = "",
+    match: Annotated[str, typer.Option(help="of DICOM: regular expression for the series description")] = "",
+    full: Annotated[
+        bool, typer.Option("--fully-sampled", help="images are fully sampled, even where they look otherwise")
+    ] = False,
+) -> None:
+    """Run a network on a scan: its own file in the same geometry, and a picture. Not for clinical use."""
+    find_network(network)
+    from kdrecon.app.scans.scan import check_out
+
+    check_out(scan, out)
+    from kdrecon.app.reconstruct import reconstruct_scan
+
+    reconstruct_scan(network, scan, out, {"plane": plane, "match": match}, full)
 
 
 @app.command()

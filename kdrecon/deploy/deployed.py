@@ -21,7 +21,6 @@ from kdrecon.runs.shipped import find_network
 from kdrecon.storage.places import SHIPPED
 
 USE = "for research and teaching, not for clinical use"
-BATCH = 4  # slices that are reconstructed at once
 
 
 @dataclass(frozen=True)
@@ -44,30 +43,23 @@ class Deployed:
         return self.data.experiment.title
 
     @property
-    def description(self) -> str:
-        """One line for files that it writes."""
-        e = self.data.experiment
-        return f"kdrecon {self.title}, trained on {e.dataset} {e.acceleration}; {USE}"
-
-    @property
     def licence(self) -> str:
         """That of the weights, where it is known."""
         return "MIT" if self.path.parent == SHIPPED else "not stated"
 
     @torch.no_grad()
     def reconstruct(self, x_u: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        """The images (S, 1, H, W) of a scan, a few slices at a time.
+        """The images (B, 1, H, W) of a batch.
 
         Args:
-            x_u: zero-filled images (S, 1, H, W), float32, scaled by the volume's maximum.
-            y: k-space (S, 1, H, W), complex64, in the same scale.
+            x_u: zero-filled images (B, 1, H, W), float32, scaled by the volume's maximum.
+            y: k-space (B, 1, H, W), complex64, in the same scale.
             mask: (H, W), bool.
 
         Raises:
             InputError: the network gives NaN, or is exported for masks of another form.
         """
-        pieces = zip(x_u.split(BATCH), y.split(BATCH))
-        images = torch.cat([self.network(x_piece, y_piece, mask) for x_piece, y_piece in pieces])
+        images = self.network(x_u, y, mask)
         if not images.isfinite().all():
             raise InputError(f"{self.path} gives NaN or infinite values: expected images; train the network anew")
         return images

@@ -26,7 +26,7 @@ from kdrecon.choices import PRECISIONS
 from kdrecon.data.slices import Slices
 from kdrecon.data.splits import Split, load_split
 from kdrecon.deploy.deployed import USE, Deployed
-from kdrecon.deploy.exported import FORMAT, Exported, optional_import
+from kdrecon.deploy.exported import FORMAT, Exported, digest, optional_import
 from kdrecon.deploy.graph import build_graph, feeds
 from kdrecon.deploy.training_data import FORMS, TrainingData
 from kdrecon.errors import InputError
@@ -86,8 +86,7 @@ def export(deployed: Deployed, out: Path, precision: str = "fp32") -> Parity:
     model = build_graph(network, FORMS[line_axis(data.mask)], half=precision == "fp16")
     if precision == "int8":
         model = quantised(model, data)
-    entries = metadata(deployed, network, precision)
-    onnx.helper.set_model_props(model, entries)
+    say(model, metadata(deployed, network, precision))
     onnx.checker.check_model(model, full_check=True)
     found = parity(network, Exported(model, threads=torch.get_num_threads()), data, model.ByteSize())
     if not found.error <= PRECISIONS[precision]:
@@ -98,6 +97,13 @@ def export(deployed: Deployed, out: Path, precision: str = "fp32") -> Parity:
     with replacing(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return found
+
+
+def say(model: "ModelProto", entries: dict[str, str]) -> None:
+    """Put metadata into a model, with the fingerprint of all."""
+    helper = optional_import("onnx").helper
+    helper.set_model_props(model, entries)
+    helper.set_model_props(model, entries | {"digest": digest(model)})
 
 
 def metadata(deployed: Deployed, network: DCCNN, precision: str) -> dict[str, str]:

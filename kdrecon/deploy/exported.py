@@ -8,6 +8,7 @@ Traceback (most recent call last):
 kdrecon.errors.InputError: student.onnx does not exist: expected a network that kdrecon export wrote; check the path
 """
 
+import hashlib
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,10 @@ class Exported:
         self.where, self.said = where, {entry.key: entry.value for entry in model.metadata_props}
         if self.said.get("kdrecon_format") != FORMAT:
             raise InputError(f"{where} is no network that kdrecon export wrote: expected one; export it anew")
+        if self.said.get("digest") != digest(model):
+            raise InputError(
+                f"{where} is damaged: expected the weights and metadata that were exported; export it anew"
+            )
         self.data = TrainingData.from_metadata(self.said)
         self.form = FORMS[line_axis(self.data.mask)]
         self.fidelity = DataFidelity(self.data.experiment.switches.fidelity)
@@ -136,6 +141,22 @@ def read_exported(path: Path, threads: int = 0) -> Exported:
             f"{path} cannot be read ({first_line(error)}): expected a network that kdrecon export wrote, intact; "
             "export it anew"
         ) from None
+
+
+def digest(model: "ModelProto") -> str:
+    """Fingerprint of the operators, weights and other metadata of a model."""
+    from onnx import numpy_helper
+
+    found = hashlib.sha256()
+    for node in model.graph.node:
+        values = sorted((a.name, a.i, a.f, a.s, list(a.ints)) for a in node.attribute)
+        found.update(repr((node.op_type, list(node.input), list(node.output), values)).encode())
+    for weight in model.graph.initializer:
+        array = numpy_helper.to_array(weight)
+        found.update(repr((weight.name, array.shape, array.dtype.str)).encode() + array.tobytes())
+    said = sorted((entry.key, entry.value) for entry in model.metadata_props if entry.key != "digest")
+    found.update(repr(said).encode())
+    return found.hexdigest()
 
 
 def _strange(model: "ModelProto") -> Iterator[str]:
