@@ -90,7 +90,7 @@ plt.show()
 # |---|---|
 # | [01](./01_kspace_undersampling.ipynb) | k-space, masks, aliasing: what is lost when lines are left out |
 # | [02](./02_dccnn.ipynb) | DC-CNN and data fidelity; teacher and student trained alone |
-# | [03](./03_standard_kd.ipynb) | standard distillation with five methods |
+# | [03](./03_standard_kd.ipynb) | standard distillation: five methods by hand, two of them trained |
 # | [04](./04_sft_joint_training.ipynb) | a teacher trained together with student branches |
 # | [05](./05_sft_kd.ipynb) | distillation from that teacher |
 # | [06](./06_evaluation.ipynb) | who is better, by how much, and is it shown? |

@@ -479,15 +479,17 @@ start[["w", "gradient ratio"]].map("{:.2g}".format)
 # data set, or a teacher of few epochs, the ratio is another one, as you can see. Every training writes these norms to
 # `gradient_norms.json` in its experiment folder.
 #
-# The library has nine more methods: eight compare maps (`list(METHODS)` names them, `print(METHODS["rkd"].__doc__)` explains
-# one), and `ikd` mixes the cascades of both networks instead. The parameter `methods` takes any.
+# The library has twelve more methods: FSP, SP and CC from above, eight others that compare maps (`list(METHODS)` names them,
+# `print(METHODS["rkd"].__doc__)` explains one), and `ikd`, which mixes the cascades of both networks instead. The parameter
+# `methods` takes any.
 
 # %% [markdown]
 # ## Distil
 #
 # Now we train one student for each method in `methods`: same random start, same order of slices, same
-# number of epochs as the plain student. Only the second loss term differs. None needs another one: as many
-# train at the same time as the computer has cores.
+# number of epochs as the plain student. Only the second loss term differs. None needs another one, so they
+# train at the same time. The teacher is frozen and the slices stay the same, so what a method compares of it is
+# computed once, before the first step, and kept.
 
 # %%
 names = [f"Std-KD {results.method_name(key)}" for key in methods]
@@ -584,8 +586,8 @@ widgets.attention_viewer(teacher.model, students, unseen)
 #   table.
 # - If a distilled student is below the plain one, say so. In the paper's Table 1, the PSNR of Std-KD is below that
 #   of the plain student in 5 of 20 cells [`gayathri2023`].
-# - Distillation costs time: each step also runs the teacher. A plain student could have used that time for
-#   more epochs.
+# - Distillation costs time: the teacher must be trained first, and be asked about every slice. A plain student could have
+#   used that time for more epochs.
 #
 # Change `seed` in the parameters cell and run the notebook again: which of your conclusions survive?
 

@@ -469,8 +469,8 @@ pd.DataFrame(table).T.rename_axis(["teacher", "start", "network"])
 #
 # Look at the best epochs before you conclude. If the control's best epoch is an early one, its later steps brought
 # nothing, and its distance to the plain student is not due to them: on the slices of one person more training soon stops
-# helping. And what is counted are steps, not their cost: a step of SFT or distillation also runs the teacher, so in
-# seconds the control is the cheaper one. One seed, few epochs: the table shows how to ask, not what the answer is.
+# helping. And what is counted are steps, not their cost: a step of SFT also runs the teacher and four branch
+# blocks, and a distillation begins with a trained teacher, so in seconds the control is the cheaper one. One seed, few epochs: the table shows how to ask, not what the answer is.
 #
 # ## What does it cost?
 #

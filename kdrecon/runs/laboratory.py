@@ -135,7 +135,7 @@ class Laboratory:
 
         They are those of its own training, in all stages of it, and, where it started from them, of the SFT training that
         made its blocks. Counted are steps, not their cost: a step of SFT runs the teacher and four branch blocks as well,
-        a step of distillation the teacher's forward pass. S1, which the SFT training does not touch, has seen fewer.
+        and a distillation the teacher at least once on every slice. S1, which no SFT training touches, has seen fewer.
         """
         return require_record(network.folder).steps or 0
 
