@@ -244,7 +244,7 @@ def test_a_folder_of_another_configuration_is_refused(lab):
 
 def test_a_student_of_a_ready_teacher_says_so_however_it_is_asked_for(tmp_path, monkeypatch):
     lab = Laboratory(resolution=120, epochs=1, run_root=str(tmp_path), device="cpu")
-    monkeypatch.setattr(lab, "_train", lambda experiments: {e: e for e in experiments})
+    monkeypatch.setattr(lab, "_train", lambda experiments, shares: {e: e for e in experiments})
     for trained in (lab.distilled("at"), lab.named("kd-at"), lab.network(lab.experiment("student", "standard", "at"))):
         assert trained.teacher_origin == "ready"
 

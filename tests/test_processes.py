@@ -25,6 +25,7 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, weights_hash
 from kdrecon.runs.parameters import read_parameters
 from kdrecon.training import processes
+from kdrecon.training.processes import trained
 from kdrecon.training.recipe import AT_ONCE, JOBS, resolve_jobs
 
 CPU = torch.device("cpu")
@@ -35,8 +36,9 @@ SMALL = {
 
 
 def laboratory(run_root, jobs=2, **options) -> Laboratory:
-    """A laboratory whose slices no other process could read from the parameters."""
+    """A laboratory whose slices no other process could read from the parameters, and whose trainings have a thread each."""
     lab = Laboratory(run_root=str(run_root), jobs=jobs, **(SMALL | options))
+    lab.cores = 1
     lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
     return lab
 
@@ -87,17 +89,22 @@ def test_side_by_side_the_networks_are_those_of_one_after_the_other(tmp_path, on
     assert printed.count("loaded from this run") == 3 and "trained" not in printed
 
 
-def test_a_network_that_trains_alone_has_no_more_threads_than_beside_others(tmp_path):
-    seen, before = [], torch.get_num_threads()
+def test_the_share_of_the_cores_follows_from_what_is_asked_for_at_once(tmp_path, monkeypatch):
+    shares = []
 
-    @contextlib.contextmanager
-    def listener(title):
-        yield lambda rows: seen.append(torch.get_num_threads())
+    def counted(jobs, data, processes, count, listeners):
+        shares.append((processes, count))
+        return trained(jobs, data, 1, 1, listeners)
 
-    lab = laboratory(tmp_path, listeners=[listener])
-    lab.threads = before + 1
+    monkeypatch.setattr("kdrecon.runs.laboratory.trained", counted)
+    lab = laboratory(tmp_path, epochs=1)
+    lab.cores = 6
     lab.student()
-    assert seen == [before + 1] * 2 and torch.get_num_threads() == before
+    lab.networks([*two(lab), lab.distillation("at")])
+    assert shares == [(1, 6), (1, 3), (1, 6)]  # alone; beside one that is there; alone after these
+    shares.clear()
+    lab.networks([lab.distillation(method) for method in ("at", "fsp", "sp")])
+    assert shares == [(2, 3)]
 
 
 class Answers:
@@ -319,16 +326,16 @@ def test_without_company_no_process_is_started(jobs, tmp_path, no_process):
 @pytest.mark.parametrize(
     ("cores", "jobs", "said", "device", "expected"),
     [
-        (2, None, "", "cpu", (2, 1)),
-        (1, None, "", "cpu", (1, 1)),
-        (16, None, "", "cpu", (AT_ONCE, 3)),
-        (8, 3, "2", "cpu", (3, 2)),
-        (8, None, "2", "cpu", (2, 4)),
-        (2, 4, "", "cpu", (4, 1)),
-        (8, 4, "2", "cuda", (1, 8)),
+        (2, None, "", "cpu", 2),
+        (1, None, "", "cpu", 1),
+        (16, None, "", "cpu", AT_ONCE),
+        (8, 3, "2", "cpu", 3),
+        (8, None, "2", "cpu", 2),
+        (2, 4, "", "cpu", 4),
+        (8, 4, "2", "cuda", 1),
     ],
 )
-def test_how_many_trainings_and_with_how_many_threads(cores, jobs, said, device, expected, monkeypatch):
+def test_how_many_trainings(cores, jobs, said, device, expected, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     monkeypatch.setenv(JOBS, said)
     assert resolve_jobs(jobs, torch.device(device)) == expected

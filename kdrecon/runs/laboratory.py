@@ -54,7 +54,7 @@ class Laboratory:
         memory_limit: bytes that a split may take up in memory before it is streamed from its files instead; by default
             a quarter of what there is, over the processes that hold it.
         listeners: who hears of every epoch of a training, as :func:`kdrecon.teaching.live.curve` does.
-        jobs: trainings side by side, and with that the threads of each, see :func:`kdrecon.training.recipe.resolve_jobs`.
+        jobs: trainings side by side at the most, see :func:`kdrecon.training.recipe.resolve_jobs`.
         **parameters: see :class:`kdrecon.runs.parameters.Parameters`.
 
     Raises:
@@ -67,7 +67,7 @@ class Laboratory:
     ) -> None:  # fmt: skip
         self.parameters = p = Parameters.from_mapping(parameters)
         self.device, self.switches = p.torch_device, p.chosen
-        self.jobs, self.threads = resolve_jobs(jobs, self.device)
+        self.jobs, self.cores = resolve_jobs(jobs, self.device), torch.get_num_threads()
         holders = self.jobs + (self.jobs > 1)
         self.memory_limit = default_memory_limit(self.device) // holders if memory_limit is None else memory_limit
         self.listeners = listeners
@@ -188,7 +188,9 @@ class Laboratory:
     def networks(self, experiments: Iterable[Experiment], ready: bool | None = None) -> list[Network]:
         """The networks of several experiments, in their order, each as :meth:`network` gives it.
 
-        Those that must be trained here train side by side, as many as the laboratory has jobs, after what they need.
+        Those that must be trained here train side by side, as many as the laboratory has jobs, after what they need. They
+        share the cores by how many are asked for at once, whether or not some are there already: else the rounding of a
+        network would depend on which others were finished before it.
 
         Args:
             experiments, ready: as in :meth:`network`.
@@ -209,7 +211,7 @@ class Laboratory:
     def _together(self, wanted: dict[Experiment, bool | None]) -> dict[Experiment, Network]:
         """Networks whose teachers are there, found or trained; a value says whether a ready one will do."""
         found = {e: self._find(e, ready) for e, ready in wanted.items()}
-        trained = self._train([e for e, network in found.items() if network is None])
+        trained = self._train([e for e, network in found.items() if network is None], min(self.jobs, len(wanted)))
         return trained | {e: network for e, network in found.items() if network}
 
     def _find(self, experiment: Experiment, ready: bool | None) -> Network | None:
@@ -262,8 +264,8 @@ class Laboratory:
             write_record(replace(record, origin="ready"), folder)
         return self._load(experiment, folder, "ready network")
 
-    def _train(self, experiments: list[Experiment]) -> dict[Experiment, Network]:
-        """Train networks whose teachers are there, after what else they need, side by side where there are several."""
+    def _train(self, experiments: list[Experiment], side_by_side: int) -> dict[Experiment, Network]:
+        """Train networks whose teachers are there, after what else they need, on so many shares of the cores."""
         if not experiments:
             return {}
         needed = self._together(dict.fromkeys(need for e in experiments for need in e.needs()))
@@ -280,9 +282,9 @@ class Laboratory:
                 recipe = replace(self.parameters.recipe, epochs=e.epochs)
                 yield Job(objectives, recipe, folder, record.config, e.title)
 
-        data, processes = (self.train, self.validation), min(self.jobs, len(experiments))
-        networks = {}
-        with contextlib.closing(trained(jobs(), data, processes, self.threads, self.listeners)) as ended:
+        data, processes = (self.train, self.validation), min(side_by_side, len(experiments))
+        threads, networks = max(1, self.cores // side_by_side), {}
+        with contextlib.closing(trained(jobs(), data, processes, threads, self.listeners)) as ended:
             for job, histories in ended:
                 experiment, record, started = begun[job.folder]
                 self._finish(experiment, record, histories, job.folder, time.perf_counter() - started)

@@ -112,23 +112,19 @@ def check_jobs(jobs: int | str, name: str) -> int:
     return count
 
 
-def resolve_jobs(jobs: int | None, device: "torch.device") -> tuple[int, int]:
-    """How many trainings run side by side on the device, and with how many threads each.
+def resolve_jobs(jobs: int | None, device: "torch.device") -> int:
+    """How many trainings run side by side on the device at the most.
 
     On a GPU it is one. On a processor it is what is said here, else in the environment variable KDRECON_JOBS, else the number
-    of cores, at most 5; each has threads = max(1, cores // jobs), also where it happens to train alone, so that no network
-    depends on which others were finished before. Cores are the threads that PyTorch takes, OMP_NUM_THREADS where it is set.
+    of cores, at most 5. Cores are the threads that PyTorch takes, OMP_NUM_THREADS where it is set.
 
     Raises:
         InputError: a number below 1, or none.
     """
     import torch
 
-    cores = torch.get_num_threads()
     if device.type != "cpu":
-        return 1, cores
+        return 1
     if jobs is None and (said := os.environ.get(JOBS)):
-        count = check_jobs(said, JOBS)
-    else:
-        count = min(cores, AT_ONCE) if jobs is None else check_jobs(jobs, "jobs")
-    return count, max(1, cores // count)
+        return check_jobs(said, JOBS)
+    return min(torch.get_num_threads(), AT_ONCE) if jobs is None else check_jobs(jobs, "jobs")
