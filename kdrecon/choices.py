@@ -6,6 +6,7 @@
 """
 
 AUGMENTATIONS = ("none", "flips")  # of kdrecon.training.augmentation
+LR_SCHEDULES = ("steps", "one_cycle")  # of kdrecon.training.recipe.Recipe
 SPLITS = ("train", "validation", "test")  # of a data set
 FIDELITIES = ("real", "hermitian")  # of kdrecon.physics.fidelity.DataFidelity
 MASK_TYPES = ("line", "gaussian")  # of kdrecon.physics.sampling.mask_for

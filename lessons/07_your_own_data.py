@@ -214,7 +214,7 @@ from kdrecon.teaching import live
 
 lab = Laboratory(
     dataset="own", acceleration=acceleration, resolution=min(resolution, 240),
-    epochs=epochs, batch_size=batch_size, lr=lr, augment=augment, methods=methods, seed=seed,
+    epochs=epochs, batch_size=batch_size, lr=lr, lr_schedule=lr_schedule, augment=augment, methods=methods, seed=seed,
     device=device, data_root=str(place / "datasets"), run_root=str(place), ready=ready,
     precision=precision, preset=preset, switches=switches, listeners=[live.curve],
 )  # fmt: skip

@@ -191,10 +191,10 @@ def test_steps_that_no_record_tells_are_not_guessed(tmp_path):
 
 
 def test_unequal_recipes_are_told(tmp_path):
-    write_network(tmp_path, **{"epochs": 60, "lr": 3e-3, "augment": "flips"})
+    write_network(tmp_path, **{"epochs": 60, "lr": 3e-3, "augment": "flips", "lr_schedule": "one_cycle"})
     write_network(tmp_path, **STD_AT)
     table = comparisons.comparisons(tmp_path, "student")
-    told = "Std-KD AT: epochs 12 against 60, lr 0.001 against 0.003, augment none against flips"
+    told = "Std-KD AT: epochs 12 against 60, lr 0.001 against 0.003, lr_schedule steps against one_cycle, augment none"
     assert table.note.str.startswith(told).all()
     write_network(tmp_path)
     assert (

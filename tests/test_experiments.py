@@ -42,6 +42,7 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("dataset", "aux.1", "dataset 'aux.1': expected a plain name"),
         ("dataset", "h" * 300, "dataset 'hhhh"),
         ("ready", "yes", "ready = 'yes': expected true or false"),
+        ("lr_schedule", "cosine", "lr_schedule 'cosine': expected 'steps' or 'one_cycle'"),
         ("augment", "turns", "augment 'turns': expected 'none' or 'flips'"),
         ("augment", None, "augment = None: expected text"),
         ("augment", True, "augment = True: expected text"),
@@ -174,7 +175,7 @@ def test_two_different_experiments_never_share_a_folder():
     other = {
         "dataset": "mrbrain", "acceleration": "5x", "resolution": 120, "epochs": 3, "batch_size": 2, "lr": 1e-4, "seed": 1,
         "architecture": "D3C5", "role": "student", "method": "at", "init": "sft", "teacher_origin": "ready",
-        "precision": "fp32", "augment": "flips",
+        "precision": "fp32", "augment": "flips", "lr_schedule": "one_cycle",
     }  # fmt: skip
     switches = {
         "teacher_network": "D4C5", "student_network": "D2C5", "fidelity": "hermitian", "residual": True,

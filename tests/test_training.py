@@ -1,4 +1,6 @@
+import contextlib
 import copy
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,6 +227,26 @@ def test_a_training_keeps_the_layout_it_began_with(tmp_path):
     assert torch.load(tmp_path / "model.pt", weights_only=True)["config"]["layout"] == "channels_last"
     with pytest.raises(InputError, match=r"another configuration \(layout: 'channels_last' -> 'contiguous'\)"):
         fit_in(tmp_path, objective("at"), slices(), replace(RECIPE, layout="contiguous"))
+
+
+def test_one_cycle_goes_up_and_then_down_to_nearly_nothing_and_resumes(tmp_path):
+    recipe, rates = replace(RECIPE, epochs=10, lr_schedule="one_cycle"), []
+    whole = objective("supervised")
+    history = fit_in(tmp_path / "whole", whole, slices(), recipe)
+    assert history.lr.argmax() == 2 and history.lr.max() == pytest.approx(1e-3, rel=0.02) and history.lr.iloc[-1] < 1e-8
+    cut = objective("supervised")
+
+    @contextlib.contextmanager
+    def listener(title):
+        yield lambda rows: rates.append(len(rows)) or (len(rates) == 4 and signal.raise_signal(signal.SIGINT))
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(cut, slices(), slices(), recipe, tmp_path / "cut", {"a": 1}, listeners=[listener])
+    resumed = objective("supervised")
+    fit_in(tmp_path / "cut", resumed, slices(), recipe)
+    assert rates == [1, 2, 3, 4] and torch.equal(weights(resumed.network), weights(whole.network))
+    with pytest.raises(InputError, match=r"another configuration \(lr_schedule: 'one_cycle' -> 'steps'\)"):
+        fit_in(tmp_path / "cut", resumed, slices(), replace(recipe, lr_schedule="steps"))
 
 
 def test_an_unknown_precision(tmp_path):

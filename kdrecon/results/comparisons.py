@@ -22,6 +22,7 @@ from kdrecon.results.references import AGAINST, Configuration, Kind, closest, co
 from kdrecon.results.statistics import judged, mean_over_subjects, pair, spread_over_seeds
 from kdrecon.storage.files import write_table
 
+RECIPE = ("epochs", "batch_size", "lr", "lr_schedule", "augment")
 COLUMNS = (
     *PLACE, "against", "network", "reference", "metric", "seeds", "subjects", "n", "mean", "reference_mean",
     "difference", "low", "high", "about", "seed_sd", "p", "p_holm", "verdict", "below_student", "gap_teacher",
@@ -126,7 +127,7 @@ def _standing(network: Configuration, networks: list[Configuration], metric: str
 
 def _other_recipe(network: Configuration, reference: Configuration, kind: Kind) -> str:
     """What of the recipe differs, though it does not define the comparison; "" where nothing does."""
-    names = [name for name in ("epochs", "batch_size", "lr", "augment") if not (kind == "control" and name == "epochs")]
+    names = [name for name in RECIPE if not (kind == "control" and name == "epochs")]
     values = [(name, getattr(network.experiment, name), getattr(reference.experiment, name)) for name in names]
     differing = [f"{name} {ours} against {theirs}" for name, ours, theirs in values if ours != theirs]
     return f"{network.name}: {', '.join(differing)}" if differing else ""

@@ -102,6 +102,7 @@ def _figures() -> Iterator[Figure]:
             batch_size=recipe.batch_size,
             lr=LEARNING_RATES[paper],
             augment=recipe.augment,
+            lr_schedule=recipe.lr_schedule,
             preset=PRESET_OF[paper],
             switches={name: block[name] for name in ("teacher_network", "student_network") if name in block},
         )
@@ -128,6 +129,6 @@ def _status(paper: Row, own: Row) -> str:
     departures = []
     if own["resolution"] != paper["resolution"]:
         departures.append(f"{own['resolution']} pixels, not {paper['resolution']}")
-    recipe = () if own["model"] in BASELINES else ("epochs", "batch_size", "lr", "augment")
+    recipe = () if own["model"] in BASELINES else ("epochs", "batch_size", "lr", "lr_schedule", "augment")
     departures += [f"{name} {own[name]}, not {paper[name]}" for name in recipe if own[name] != paper[name]]
     return f"attempted: {', '.join(departures)}" if departures else "reproduced"

@@ -81,7 +81,7 @@ class Experiment:
         teacher_origin: "" where the teacher was trained in this run, "ready" where it came with the repository.
         precision: that was asked for; what "auto" came to on the machine stands beside it in config.json.
         switches: those that make a difference to this network.
-        augment: how its training slices change from epoch to epoch, see :class:`kdrecon.training.recipe.Recipe`.
+        augment, lr_schedule: see :class:`kdrecon.training.recipe.Recipe`.
     """
 
     dataset: str
@@ -100,6 +100,7 @@ class Experiment:
     precision: str = "auto"
     switches: Switches = Switches()
     augment: str = "none"
+    lr_schedule: str = "steps"
 
     @classmethod
     def of(
@@ -109,7 +110,7 @@ class Experiment:
         s = p.chosen
         networks = {"teacher": s.teacher_network, "sft_teacher": s.teacher_network}
         architecture = role if role in BASELINES else networks.get(role, s.student_network)
-        names = ("dataset", "acceleration", "epochs", "batch_size", "lr", "seed", "precision", "augment")
+        names = ("dataset", "acceleration", "epochs", "batch_size", "lr", "seed", "precision", "augment", "lr_schedule")
         return cls(
             **{name: getattr(p, name) for name in names}, resolution=resolution, architecture=architecture, role=role,
             teacher=teacher, method=method, init=init, switches=s.acting_on(role, teacher, init),
@@ -185,7 +186,10 @@ class Experiment:
         """
         paper = {
             "resolution": usual_resolution(self.dataset),
-            **{name: getattr(Recipe(), name) for name in ("epochs", "batch_size", "lr", "precision", "augment")},
+            **{
+                name: getattr(Recipe(), name)
+                for name in ("epochs", "batch_size", "lr", "precision", "augment", "lr_schedule")
+            },
             "init": matched_start(self.teacher),
             "teacher_origin": "",
         }

@@ -250,7 +250,7 @@ class Laboratory:
         name = f"{wanted.architecture}_{wanted.kind}"
         if not (record := read_record(SHIPPED, f"{name}.json")):
             return None
-        free = ("epochs", "batch_size", "lr", "seed", "teacher_origin", "precision", "augment")
+        free = ("epochs", "batch_size", "lr", "seed", "teacher_origin", "precision", "augment", "lr_schedule")
         experiment = record.experiment
         found = experiment.config() | record.config
         if any(found.get(key) != value for key, value in self._config(wanted).items() if key not in free):

@@ -18,7 +18,7 @@ from kdrecon.errors import InputError, shown
 from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import plain_name, project_root, runs
 from kdrecon.storage.records import read_text, read_yaml
-from kdrecon.training.recipe import Recipe, check_augment, check_precision
+from kdrecon.training.recipe import Recipe, check_choices, check_precision
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,9 @@ class Parameters:
     epochs: int = said(12, "epochs of each training; the paper takes 150")
     batch_size: int = said(3, "slices a step")
     lr: float = said(3e-3, "initial learning rate of Adam")
+    lr_schedule: str = said(
+        "steps", '"steps": divided by 10 three times, as in the papers; or "one_cycle": up, then down'
+    )
     augment: str = said("none", '"none" or "flips": training slices are flipped and transposed at random')
     methods: list[str] = said(["at", "fitnets"], "distillation methods")
     seed: int = said(0, "of weights, order of slices and augmentation")
@@ -88,7 +91,7 @@ class Parameters:
             raise InputError(f"lr = {self.lr}: expected a number between 0 and 1, such as 1.0e-3")
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"device {shown(self.device)}: expected 'auto', 'cpu' or 'cuda'")
-        check_augment(self.augment)
+        check_choices(self.augment, self.lr_schedule)
         check_precision(self.precision)
         plain_name("dataset", self.dataset, "sample")
         plain_name("acceleration", self.acceleration, "4x")
@@ -157,7 +160,8 @@ class Parameters:
     @property
     def recipe(self) -> Recipe:
         """How each network is trained."""
-        return Recipe(self.epochs, self.batch_size, self.lr, self.seed, self.precision, augment=self.augment)
+        names = ("epochs", "batch_size", "lr", "seed", "precision", "augment", "lr_schedule")
+        return Recipe(**{name: getattr(self, name) for name in names})
 
 
 def read_parameters(path: Path, assignments: Sequence[str] = ()) -> Parameters:

@@ -39,7 +39,7 @@ from kdrecon.tasks import Batch
 from kdrecon.training.augmentation import Flips
 from kdrecon.training.logs import Listener, Log
 from kdrecon.training.objectives import Distillation, Objective
-from kdrecon.training.recipe import LAYOUTS, PRECISIONS, Recipe, check_augment, resolve_layout, resolve_precision
+from kdrecon.training.recipe import LAYOUTS, PRECISIONS, Recipe, check_choices, resolve_layout, resolve_precision
 from kdrecon.training.targets import Targets, keep, target_limit
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -137,16 +137,21 @@ class Training:
     def __init__(self, objective: Objective, train: Slices, recipe: Recipe, folder: Path, config: dict):
         self.objective, self.train, self.recipe, self.folder = objective, train, recipe, folder
         self.device = train.device
-        check_augment(recipe.augment)
+        check_choices(recipe.augment, recipe.lr_schedule)
         self.precision = resolve_precision(recipe.precision, self.device)
         layout = resolve_layout(recipe.layout, self.precision, self.device)
-        made = {"precision": self.precision, "layout": layout, "augment": recipe.augment}
+        made = {
+            "precision": self.precision,
+            "layout": layout,
+            "augment": recipe.augment,
+            "lr_schedule": recipe.lr_schedule,
+        }
         self.config = config | made | {"device": self.device.type}
         self.targets: Targets | None = None
         self._begun = ""  # KEPT or ASKED, where an earlier call began
         trained = [p for p in objective.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, fused=True)
-        self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimiser, recipe.lr_step, gamma=0.1)
+        self.scheduler = recipe.scheduler(self.optimiser, len(train))
         self.history: list[dict] = []
         self.best: dict = {}
         self._unchecked: list[tuple[Tensor, Tensor]] = []
@@ -187,6 +192,8 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
         self.optimiser.step()
+        if self.recipe.lr_schedule == "one_cycle":
+            self.scheduler.step()
         for name, term in {**loss.terms, "total": loss.total}.items():
             self.sums[name] = self.sums.get(name, 0.0) + term.detach().double() * (len(indices) / len(self.order))
         self.next += len(indices)
@@ -197,7 +204,8 @@ class Training:
         epoch, means = len(self.history) + 1, {name: float(value) for name, value in self.sums.items()}
         lr, l1 = self.scheduler.get_last_lr()[0], figures["validation_l1"]
         self.history.append({"epoch": epoch, "lr": lr, **means, **figures, "seconds": self.seconds})
-        self.scheduler.step()
+        if self.recipe.lr_schedule == "steps":
+            self.scheduler.step()
         if l1 < self.best.get("validation_l1", math.inf):
             weights = {name: value.clone() for name, value in self.objective.network.state_dict().items()}
             self.best = {"model": weights, "epoch": epoch, "validation_l1": l1, "config": self.config}
@@ -253,7 +261,7 @@ class Training:
             InputError: it was made by another configuration.
         """
         here, before = self.config["device"], begun.get("device", "")
-        begun = {"augment": Recipe.augment} | begun  # what version 0.2 did not know
+        begun = {name: getattr(Recipe, name) for name in ("augment", "lr_schedule")} | begun  # unknown to version 0.2
         if self.recipe.precision == "auto" and begun.get("precision") in PRECISIONS:
             self.config["precision"] = begun["precision"]
         if self.recipe.layout == "auto" and begun.get("layout") in LAYOUTS:
@@ -285,6 +293,10 @@ class Training:
         row = {"epoch": 1, "lr": 0.0, "validation_l1": 0.0, "seconds": 0.0}
         try:
             form["optimiser"]["state"] = {i: moments[i] for i in state["optimiser"]["state"]}  # those with a gradient
+            begun = state["config"].get("lr_schedule", Recipe.lr_schedule)
+            if begun != self.recipe.lr_schedule:  # refused by that name, later
+                form["scheduler"] = state["scheduler"]
+                form["optimiser"]["param_groups"] = state["optimiser"]["param_groups"]
             form["history"] = [dict.fromkeys(found, 0.0) | row for found in state["history"]]
             form["best"] = best if state["history"] else {}
             form["sums"] = {name: torch.tensor(0.0, dtype=torch.float64) for name in state["sums"]}

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kdrecon.choices import AUGMENTATIONS
+from kdrecon.choices import AUGMENTATIONS, LR_SCHEDULES
 from kdrecon.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Recipe:
     Attributes:
         precision: of the convolutions, see :func:`resolve_precision`.
         layout: of feature maps in memory, see :func:`resolve_layout`; results agree up to rounding.
+        lr_schedule: "steps" as above, or "one_cycle": up from lr / 25 to lr in the first 30 per cent of the steps, then
+            down to nearly nothing, along cosines (Smith & Topin 2018), which makes more of few epochs.
         augment: how a training slice changes from epoch to epoch, "none" (the papers) or "flips"
             (:class:`kdrecon.training.augmentation.Flips`).
     """
@@ -42,11 +44,23 @@ class Recipe:
     precision: str = "auto"
     layout: str = "auto"
     augment: str = "none"
+    lr_schedule: str = "steps"
 
     @property
     def lr_step(self) -> int:
         """Epochs after which the learning rate is divided by 10."""
         return max(1, round(40 * self.epochs / 150))
+
+    def scheduler(self, optimiser: "torch.optim.Optimizer", slices: int) -> "torch.optim.lr_scheduler.LRScheduler":
+        """The course of the learning rate over the epochs, or with one_cycle over the steps, of so many slices."""
+        from torch.optim.lr_scheduler import OneCycleLR, StepLR
+
+        if self.lr_schedule == "steps":
+            return StepLR(optimiser, self.lr_step, gamma=0.1)
+        steps = self.epochs * -(-slices // self.batch_size)
+        return OneCycleLR(
+            optimiser, self.lr, steps + 1, cycle_momentum=False
+        )  # one more is asked for, after the last step
 
     @property
     def augmented(self) -> bool:
@@ -54,10 +68,12 @@ class Recipe:
         return self.augment != "none"
 
 
-def check_augment(augment: str) -> None:
-    """Raise InputError for an augmentation that there is not."""
-    if augment not in AUGMENTATIONS:
-        raise InputError(f"augment {shown(augment)}: expected {' or '.join(map(repr, AUGMENTATIONS))}")
+def check_choices(augment: str, lr_schedule: str) -> None:
+    """Raise InputError for an augmentation or a schedule of the learning rate that there is not."""
+    chosen = {"augment": (augment, AUGMENTATIONS), "lr_schedule": (lr_schedule, LR_SCHEDULES)}
+    for name, (value, known) in chosen.items():
+        if value not in known:
+            raise InputError(f"{name} {shown(value)}: expected {' or '.join(map(repr, known))}")
 
 
 def check_precision(precision: str) -> None:
