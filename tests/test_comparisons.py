@@ -11,7 +11,7 @@ from test_statistics import people
 from kdrecon import results
 from kdrecon.app import cli
 from kdrecon.errors import InputError
-from kdrecon.results import comparisons
+from kdrecon.results import archive, comparisons
 from kdrecon.results.references import configurations
 from kdrecon.results.report import write_results
 from kdrecon.results.statistics import holm
@@ -356,3 +356,16 @@ def test_no_table_holds_a_formula(text, tmp_path):
 def test_a_table_shows_the_bytes_of_a_name_that_is_not_utf8(tmp_path):
     write_table(pd.DataFrame({"subject": ["L\udce4ufe"]}), tmp_path / "table.csv")
     assert pd.read_csv(tmp_path / "table.csv").subject.tolist() == [r"L\udce4ufe"]
+
+
+def test_a_network_is_read_once_for_all_tables_and_anew_when_its_figures_change(tmp_path, monkeypatch):
+    write_run(tmp_path, seeds=(0,), networks={"student": {}})
+    folder, read = write_network(tmp_path, 0.4, **STD_AT), []
+    real = archive.read_metrics
+    monkeypatch.setattr(archive, "read_metrics", lambda folder: read.append(folder) or real(folder))
+    write_results(tmp_path)
+    assert len(read) == len(set(read)) == 3
+    before = results.summary(tmp_path).psnr.iloc[-1]
+    table = pd.read_csv(folder / "metrics.csv")
+    write_table(table.assign(psnr=table.psnr + 1), folder / "metrics.csv")
+    assert results.summary(tmp_path).psnr.iloc[-1] == pytest.approx(before + 1) and len(read) == 4

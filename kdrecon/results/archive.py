@@ -10,7 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import h5py
@@ -25,6 +25,9 @@ from kdrecon.runs.record import REMEDY, Evaluation, Record, read_record, require
 from kdrecon.storage import hdf5
 from kdrecon.storage.files import replacing, visible
 from kdrecon.storage.records import read_table
+
+LARGEST = 20_000  # networks that are kept in memory once they are read
+Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +90,31 @@ def grouped(networks: Iterable[EvaluatedNetwork], per_seed: bool = False) -> lis
 
 def _networks(run_root: Path) -> Iterator[EvaluatedNetwork | InputError]:
     for folder in sorted(Path(run_root).glob("experiments/*/acc_*/*/")):
-        try:
-            record = require_record(folder) if os.path.exists(folder / "best_model.pt") else read_record(folder)
-            if record and record.evaluation:
-                yield EvaluatedNetwork(folder, record, record.evaluation, read_metrics(folder))
-        except InputError as error:
-            yield error
+        stamps = tuple(_stamp(folder / name) for name in ("config.json", "metrics.csv"))
+        if found := _network(folder.absolute(), os.path.exists(folder / "best_model.pt"), stamps):
+            yield found
+
+
+@lru_cache(LARGEST)
+def _network(folder: Path, trained: bool, stamps: tuple[Stamp, ...]) -> EvaluatedNetwork | InputError | None:
+    """The network of a folder, read once as long as its files stay as they are: the tables of a run all ask for it."""
+    try:
+        record = require_record(folder) if trained else read_record(folder)
+        return (
+            EvaluatedNetwork(folder, record, record.evaluation, read_metrics(folder))
+            if record and record.evaluation
+            else None
+        )
+    except InputError as error:
+        return error
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def read_metrics(folder: Path) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, SSIM
 from kdrecon.results.names import PLACE
 from kdrecon.results.references import AGAINST, Configuration, Kind, closest, configurations, find_reference
-from kdrecon.results.statistics import judged, mean_over_subjects, pair, spread_over_seeds
+from kdrecon.results.statistics import judged, pair, spread_over_seeds
 from kdrecon.storage.files import write_table
 
 RECIPE = ("epochs", "batch_size", "lr", "lr_schedule", "augment")
@@ -116,7 +116,7 @@ def _standing(network: Configuration, networks: list[Configuration], metric: str
     plain = find_reference(network, networks, "student")
     standing = {
         "metric": metric,
-        "mean": np.mean([mean_over_subjects(table, metric) for table in network.scores.values()]),
+        "mean": np.mean(list(network.scores.means(metric).values())),
         "below_student": METRICS[metric].gain(_gap(network, plain, metric)) < 0,
     }
     for role in ("teacher", "sft_teacher"):
@@ -135,6 +135,10 @@ def _other_recipe(network: Configuration, reference: Configuration, kind: Kind) 
 
 def _gap(network: Configuration, other: Configuration | None, metric: str) -> float:
     """Mean over subjects minus the other's, over the seeds that both have; NaN without the other or a common seed."""
-    seeds = sorted(network.scores.keys() & other.scores.keys()) if other else ()
-    means = [[mean_over_subjects(c.scores[seed], metric) for seed in seeds] for c in (network, other) if c and seeds]
-    return float(np.mean(means[0]) - np.mean(means[1])) if means else np.nan
+    if not other:
+        return np.nan
+    ours, theirs = network.scores.means(metric), other.scores.means(metric)
+    seeds = sorted(ours.keys() & theirs.keys())
+    return (
+        float(np.mean([ours[seed] for seed in seeds]) - np.mean([theirs[seed] for seed in seeds])) if seeds else np.nan
+    )

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import pandas as pd
-
 from kdrecon.choices import BASELINES
 from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped
 from kdrecon.results.names import Identity, network_name
+from kdrecon.results.statistics import Scores
 from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.switches import matched_start
 
@@ -39,22 +38,22 @@ class Configuration:
         """What its networks have in common."""
         return self.networks[0].identity
 
-    @property
+    @cached_property
     def experiment(self) -> Experiment:
         """What was trained, with the seed of the first one."""
         return self.identity.experiment
 
     @cached_property
-    def scores(self) -> dict[int, pd.DataFrame]:
+    def scores(self) -> Scores:
         """The slice-wise table of each seed."""
-        return {network.seed: network.scores for network in self.networks}
+        return Scores({network.seed: network.scores for network in self.networks})
 
     @property
     def steps(self) -> int:
         """Optimiser steps behind the weights, those of the start included; 0 where no record tells."""
         return max(network.record.steps or 0 for network in self.networks)
 
-    @property
+    @cached_property
     def trained_alone(self) -> bool:
         """Whether it is a student without any teacher: the plain student or a control."""
         return self.experiment.role in ("student", "control") and not self.experiment.method

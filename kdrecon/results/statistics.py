@@ -12,6 +12,7 @@ counted: neither slices nor the networks of a single seed are taken for many.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from kdrecon.metrics import METRICS
 
 LEAST_SUBJECTS = 6
 LEVEL = 0.05
+OTHER_SLICES = "network and reference were not evaluated on the same slices: expected one split of one data set"
 
 
 class Spread(NamedTuple):
@@ -84,12 +86,44 @@ def subject_means(values: ArrayLike, subject: ArrayLike) -> pd.Series:
             f"{(~np.isfinite(scores)).sum()} of {len(scores)} values are NaN or infinite: expected finite metrics; "
             "is a reconstruction equal to its target?"
         )
-    return pd.Series(scores).groupby(people).mean()
+    names, person = np.unique(people, return_inverse=True)
+    return pd.Series(np.bincount(person, scores) / np.bincount(person), index=names)
 
 
-def mean_over_subjects(table: pd.DataFrame, metric: str) -> float:
-    """Mean over subjects of :func:`subject_means` of a metric, from a table with a row a slice."""
-    return float(subject_means(table[metric], table.subject).mean())
+class Scores(dict[int, pd.DataFrame]):
+    """The tables of a network by seed, a row a slice; what comparisons need of them is computed once."""
+
+    def __init__(self, tables: Mapping[int, pd.DataFrame]) -> None:
+        super().__init__(tables)
+        self._people: dict[str, pd.DataFrame] = {}
+        self._means: dict[str, dict[int, float]] = {}
+
+    @cached_property
+    def slices(self) -> pd.MultiIndex:
+        """The slices that the tables are of, by volume, slice and subject.
+
+        Raises:
+            InputError: the seeds were not evaluated on the same ones.
+        """
+        first, *others = (
+            pd.MultiIndex.from_frame(table[["volume", "slice", "subject"]]).sort_values() for table in self.values()
+        )
+        if not all(first.equals(other) for other in others):
+            raise InputError(OTHER_SLICES)
+        return first
+
+    def people(self, metric: str) -> pd.DataFrame:
+        """:func:`subject_means` of a metric: a row a subject, a column a seed."""
+        if metric not in self._people:
+            means = {seed: subject_means(table[metric], table.subject) for seed, table in self.items()}
+            self._people[metric] = pd.DataFrame(means)
+        return self._people[metric]
+
+    def means(self, metric: str) -> dict[int, float]:
+        """Mean over subjects of :func:`subject_means` of a metric, by seed."""
+        if metric not in self._means:
+            self._means[metric] = dict(zip(self, self.people(metric).mean().tolist()))
+        return self._means[metric]
 
 
 def seed_spread(means: Sequence[Sequence[float]]) -> Spread:
@@ -183,7 +217,7 @@ def compare(
     """
     if reference not in scores:
         raise InputError(f"reference {reference!r} is unknown: expected one of {', '.join(scores)}")
-    by_seed = {name: {0: table} if isinstance(table, pd.DataFrame) else table for name, table in scores.items()}
+    by_seed = {name: Scores({0: table} if isinstance(table, pd.DataFrame) else table) for name, table in scores.items()}
     spread = spread_over_seeds(by_seed.values(), metric)
     rows = {
         name: pair(tables, by_seed[reference], metric, spread)._asdict()
@@ -193,20 +227,18 @@ def compare(
     return judged(pd.DataFrame.from_dict(rows, orient="index"), metric)
 
 
-def spread_over_seeds(networks: Iterable[Mapping[int, pd.DataFrame]], metric: str) -> Spread:
-    """:func:`seed_spread` of a metric, each network given as its slice-wise tables by seed.
+def spread_over_seeds(networks: Iterable[Scores], metric: str) -> Spread:
+    """:func:`seed_spread` of a metric over the networks.
 
     Raises:
         InputError: the metric is unknown.
     """
     if metric not in METRICS:
         raise InputError(f"metric {metric!r} is unknown: expected one of {', '.join(METRICS)}")
-    return seed_spread([[mean_over_subjects(table, metric) for table in tables.values()] for tables in networks])
+    return seed_spread([list(scores.means(metric).values()) for scores in networks])
 
 
-def pair(
-    network: Mapping[int, pd.DataFrame], reference: Mapping[int, pd.DataFrame], metric: str, spread: Spread
-) -> Paired:
+def pair(network: Scores, reference: Scores, metric: str, spread: Spread) -> Paired:
     """One comparison: slice by slice, for the seeds that both networks were trained with, averaged over these seeds.
 
     Raises:
@@ -215,26 +247,17 @@ def pair(
     seeds = sorted(network.keys() & reference.keys())
     if not seeds:
         raise InputError(
-            f"seeds {sorted(network)} and {sorted(reference)} of the reference: expected a common one; train both with it"
+            f"seeds {sorted(network)} and {sorted(reference)} of the reference: expected a common one; "
+            "train both with it"
         )
-    key = ["volume", "slice", "subject"]
-    ours, theirs = (
-        [tables[seed].set_index(key)[metric].sort_index() for seed in seeds] for tables in (network, reference)
-    )
-    if any(not table.index.equals(ours[0].index) for table in ours + theirs):
-        raise InputError(
-            "network and reference were not evaluated on the same slices: expected one split of one data set"
-        )
-    subject = ours[0].index.get_level_values("subject")
-    of_network, of_reference = (
-        pd.DataFrame({seed: subject_means(table, subject) for seed, table in zip(seeds, tables)})
-        for tables in (ours, theirs)
-    )
+    if not network.slices.equals(reference.slices):
+        raise InputError(OTHER_SLICES)
+    of_network, of_reference = (scores.people(metric)[seeds] for scores in (network, reference))
     differences = of_network - of_reference  # a row a subject, a column a seed
     return Paired(
         seeds=len(seeds),
         subjects=len(differences),
-        n=len(subject),
+        n=len(network.slices),
         mean=float(of_network.to_numpy().mean()),
         reference_mean=float(of_reference.to_numpy().mean()),
         seed_sd=float(differences.mean().std(ddof=1)) if len(seeds) > 1 else np.nan,
