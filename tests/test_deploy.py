@@ -1,5 +1,6 @@
 """A network as an ONNX file: the graph, parity with PyTorch, what it says of itself, and files that are none."""
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from typer.testing import CliRunner
 
 from kdrecon.app.cli import app
 from kdrecon.choices import FIDELITIES, PRECISIONS
-from kdrecon.deploy import Deployed, build_graph, export, open_deployed, read_exported
-from kdrecon.deploy.export import metadata, say
+from kdrecon.deploy import Deployed, bench, build_graph, export, open_deployed, read_exported
+from kdrecon.deploy.benchmark import peak
 from kdrecon.deploy.exported import Exported
+from kdrecon.deploy.exporting import metadata, say
 from kdrecon.deploy.training_data import TrainingData
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN, dc_cnn
@@ -278,3 +280,25 @@ def test_the_command_exports(tmp_path):
     done = CliRunner().invoke(app, ["export", "D3C5_student", "--out", str(tmp_path / "a.onnx"), "--precision", "fp16"])
     assert done.exit_code == 0 and "largest difference from PyTorch on the sample" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_networks_are_timed_side_by_side(exported):
+    table = bench(["D3C5_student", str(exported)], batches=(1, 2), threads=(1,), repeats=2, memory=False)
+    pairs = list(zip(table.network, table.engine, table.batch))
+    engines = ["PyTorch", "ONNX Runtime"] + ["OpenVINO"] * bool(importlib.util.find_spec("openvino"))
+    assert pairs == [
+        ("D3C5 student", engine, batch) for batch in (1, 2) for engine in [*engines, *engines[1:]]
+    ]  # fmt: skip
+    assert (table["from"] <= table["ms a slice"]).all() and (table["ms a slice"] <= table["to"]).all()
+    torch.testing.assert_close((table["ms a slice"] * table["slices a second"]).tolist(), [1000.0] * len(table))
+    assert table.ratio[0] == 1
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own():
+    small, large = (peak("D3C5_student", "ONNX Runtime", batch, (120, 120)) for batch in (1, 16))
+    assert 0 < small < large  # sixteen slices have sixteen times as large maps
+
+
+def test_the_command_times():
+    done = CliRunner().invoke(app, ["bench", "D3C5_student", "--repeats", "1", "--no-memory"])
+    assert done.exit_code == 0 and "ONNX Runtime" in done.stdout and "ratio" in done.stdout

@@ -1,4 +1,4 @@
-"""The command line: kdrecon run, train, study, report, import-released, score, reconstruct, export, info.
+"""The command line: kdrecon run, train, study, report, import-released, score, reconstruct, export, bench, info.
 
 >>> from typer.testing import CliRunner
 >>> from kdrecon.app.cli import app
@@ -225,6 +225,22 @@ def reconstruct(
 
 
 @app.command()
+def bench(
+    networks: Annotated[list[str], NETWORK],
+    repeats: Annotated[int, typer.Option(min=1, help="of each call")] = 15,
+    memory: Annotated[bool, typer.Option(help="measure peak memory, too, in processes of its own")] = True,
+) -> None:
+    """Time networks side by side in PyTorch, ONNX Runtime and, where it is installed, OpenVINO."""
+    for network in networks:
+        find_network(network)
+    from kdrecon.deploy.benchmark import bench
+
+    table = bench(networks, repeats=repeats, memory=memory)
+    print("ms a slice: median and quartiles; ratio: to the first row of equal threads and batch")
+    print(table.to_string(index=False, float_format="{:.2f}".format))
+
+
+@app.command()
 def export(
     network: Annotated[str, NETWORK],
     out: Annotated[Path, typer.Option(help="ONNX file to write, such as student.onnx")],
@@ -236,7 +252,7 @@ def export(
     _check_suffix(out, ".onnx", "student.onnx")
     find_network(network)
     from kdrecon.deploy.deployed import open_deployed
-    from kdrecon.deploy.export import export
+    from kdrecon.deploy.exporting import export
 
     deployed = open_deployed(network)
     found = export(deployed, out, precision)

@@ -54,6 +54,7 @@ class Exported:
         form: what its masks sample, a key of :data:`kdrecon.deploy.graph.INPUTS`.
         data: what it was trained on.
         said: all metadata.
+        model: as it was read.
     """
 
     def __init__(self, model: "ModelProto", threads: int = 0, where: str = "this network") -> None:
@@ -67,7 +68,8 @@ class Exported:
         Raises:
             InputError: ONNX Runtime is not installed or refuses it, or the metadata is not that of an export.
         """
-        self.where, self.said = where, {entry.key: entry.value for entry in model.metadata_props}
+        self.where, self.model = where, model
+        self.said = {entry.key: entry.value for entry in model.metadata_props}
         if self.said.get("kdrecon_format") != FORMAT:
             raise InputError(f"{where} is no network that kdrecon export wrote: expected one; export it anew")
         if self.said.get("digest") != digest(model):

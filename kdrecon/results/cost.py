@@ -12,9 +12,8 @@
 """
 
 import copy
-import statistics
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdrecon.models.dccnn import count_parameters
+from kdrecon.results.timing import timed
 from kdrecon.tasks import Task
 from kdrecon.training.recipe import resolve_precision
 
@@ -79,8 +79,8 @@ def _measured(model: nn.Module, inputs: tuple[Tensor, ...], precision: str, repe
     """Memory of a call, and its speed."""
     with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=precision == "bf16"):
         memory = _mebibytes(model, inputs)
-        times = [_seconds(model, inputs) for _ in range(repeats)]
-    speed = len(inputs[0]) / statistics.median(times)
+        times = timed({"call": partial(_finished, model, inputs)}, repeats)
+    speed = len(inputs[0]) / times["call"].median
     return {"memory (MiB)": memory, "ms per slice": 1000 / speed, "slices per second": speed}
 
 
@@ -97,9 +97,8 @@ def _mebibytes(model: nn.Module, inputs: tuple[Tensor, ...]) -> float:
     return (weights + max(maps)) / 2**20
 
 
-def _seconds(model: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    began = time.perf_counter()
+def _finished(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """A call that has ended when it returns, also on a GPU."""
     model(*inputs)
     if inputs[0].is_cuda:
         torch.cuda.synchronize()
-    return time.perf_counter() - began

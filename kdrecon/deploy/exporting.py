@@ -3,7 +3,7 @@
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
 >>> from kdrecon.deploy.deployed import open_deployed
->>> from kdrecon.deploy.export import export
+>>> from kdrecon.deploy.exporting import export
 >>> with TemporaryDirectory() as folder:
 ...     export(open_deployed("D3C5_student"), Path(folder) / "student.onnx").error < 1e-4
 True
@@ -83,10 +83,7 @@ def export(deployed: Deployed, out: Path, precision: str = "fp32") -> Parity:
     network, data = deployed.network, deployed.data
     if not isinstance(network, DCCNN):
         raise InputError(f"{deployed.path} is exported already: expected a network in PyTorch; name its best_model.pt")
-    model = build_graph(network, FORMS[line_axis(data.mask)], half=precision == "fp16")
-    if precision == "int8":
-        model = quantised(model, data)
-    say(model, metadata(deployed, network, precision))
+    model = in_memory(network, deployed, precision)
     onnx.checker.check_model(model, full_check=True)
     found = parity(network, Exported(model, threads=torch.get_num_threads()), data, model.ByteSize())
     if not found.error <= PRECISIONS[precision]:
@@ -97,6 +94,15 @@ def export(deployed: Deployed, out: Path, precision: str = "fp32") -> Parity:
     with replacing(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return found
+
+
+def in_memory(network: DCCNN, deployed: Deployed, precision: str = "fp32") -> "ModelProto":
+    """The model of a network with its metadata, as :func:`export` writes it."""
+    model = build_graph(network, FORMS[line_axis(deployed.data.mask)], half=precision == "fp16")
+    if precision == "int8":
+        model = quantised(model, deployed.data)
+    say(model, metadata(deployed, network, precision))
+    return model
 
 
 def say(model: "ModelProto", entries: dict[str, str]) -> None:
