@@ -25,6 +25,7 @@ from kdrecon.metrics import METRICS
 
 LEAST_SUBJECTS = 6
 LEVEL = 0.05
+SLICE = ("volume", "slice", "subject")  # columns that say which slice a row is of
 OTHER_SLICES = "network and reference were not evaluated on the same slices: expected one split of one data set"
 
 
@@ -105,12 +106,12 @@ class Scores(dict[int, pd.DataFrame]):
         Raises:
             InputError: the seeds were not evaluated on the same ones.
         """
-        first, *others = (
-            pd.MultiIndex.from_frame(table[["volume", "slice", "subject"]]).sort_values() for table in self.values()
-        )
-        if not all(first.equals(other) for other in others):
-            raise InputError(OTHER_SLICES)
-        return first
+        first, *others = (table[list(SLICE)] for table in self.values())
+        index = pd.MultiIndex.from_frame(first).sort_values()
+        for other in others:
+            if not (other.equals(first) or pd.MultiIndex.from_frame(other).sort_values().equals(index)):
+                raise InputError(OTHER_SLICES)
+        return index
 
     def people(self, metric: str) -> pd.DataFrame:
         """:func:`subject_means` of a metric: a row a subject, a column a seed."""
