@@ -7,7 +7,8 @@
 """
 
 import importlib.util
-import multiprocessing
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def bench(
 
     Returns:
         a row a network, engine, number of threads and batch: median and quartiles of ms a slice, slices a second, peak memory
-        in MiB on top of the loaded libraries, ratio of the median to that of the first row with equal threads and batch.
+        in MiB on top of libraries and weights, ratio of the median to that of the first row with equal threads and batch.
 
     Raises:
         InputError: a network cannot be read.
@@ -120,9 +121,10 @@ def _openvino(content: bytes, threads: int, inputs: Callable[[], dict[str, np.nd
 
 
 def peak(name: str, engine: str, batch: int, shape: tuple[int, int]) -> float:
-    """MiB that a process takes at most while it loads a network and runs it on one thread, beside its libraries."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (name, engine, batch, shape))
+    """MiB that a process takes at most to run an opened network on one thread, on top of what it had then."""
+    code = f"from kdrecon.deploy.benchmark import _peak; print(_peak(*{(name, engine, batch, shape)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
+    return float(done.stdout.split()[-1])
 
 
 def _peak(name: str, engine: str, batch: int, shape: tuple[int, int]) -> float:
@@ -135,10 +137,11 @@ def _peak(name: str, engine: str, batch: int, shape: tuple[int, int]) -> float:
             seen.append(process.memory_info().rss)
 
     torch.set_num_threads(1)
+    deployed = open_deployed(name)  # which looks at the training data, too
     before = process.memory_info().rss
     watcher = threading.Thread(target=watch)
     watcher.start()
-    call = prepared(open_deployed(name), engine, 1, batch, shape)
+    call = prepared(deployed, engine, 1, batch, shape)
     for _ in range(2):
         call()
     done.set()
