@@ -319,11 +319,14 @@ checks.cascade(my_cascade)
 # after 40, 80 and 120 of 150 epochs; a shorter run does so at the same fractions. After every epoch the
 # validation slices are reconstructed, and the epoch with the lowest validation L1 is kept.
 #
-# In quick mode this takes about a minute. `ready=False` says: train here, even though trained networks ship with the
-# repository. Neither needs the other, so they train side by side where there are cores for both.
+# In quick mode this takes one to two minutes. `ready=False` says: train here, even though trained networks ship with the
+# repository.
 
 # %%
-teacher, student = lab.networks([lab.experiment("teacher"), lab.experiment("student")], ready=False)
+teacher = lab.teacher(ready=False)
+
+# %%
+student = lab.student(ready=False)
 
 # %%
 plots.validation_curves({"teacher": teacher.history, "student": student.history})
