@@ -206,7 +206,8 @@ pd.DataFrame({"attribute of the file": kept})
 #
 # ## Train a student on it
 #
-# From here on everything is as in the other notebooks: the name of the data set and the folder it lies in.
+# From here on everything is as in the other notebooks: the name of the data set and the folder it lies in. Half as many
+# epochs will do to see that it runs.
 
 # %%
 from kdrecon.runs import Laboratory
@@ -214,7 +215,7 @@ from kdrecon.teaching import live
 
 lab = Laboratory(
     dataset="own", acceleration=acceleration, resolution=min(resolution, 240),
-    epochs=epochs, batch_size=batch_size, lr=lr, lr_schedule=lr_schedule, augment=augment, methods=methods, seed=seed,
+    epochs=(epochs + 1) // 2, batch_size=batch_size, lr=lr, lr_schedule=lr_schedule, augment=augment, methods=methods, seed=seed,
     device=device, data_root=str(place / "datasets"), run_root=str(place), ready=ready,
     precision=precision, preset=preset, switches=switches, listeners=[live.curve],
 )  # fmt: skip
