@@ -14,7 +14,7 @@ beyond what it held before the first.
 At the end two trainings of each kind run one after the other with all threads, and side by side with half of them each.
 
 Ratios are those of this machine: they depend on how much faster its bf16 units are than its fp32 units. What a processor
-without AVX-512 does is seen with ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 and --precision fp32.
+without AVX-512 does is seen with ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2, where auto is fp32.
 
 Tried with it and left out. In bf16, on a CPU with avx512_bf16: torch.compile of the blocks (0.93 to 0.98 times the speed,
 18 s to compile), ReLU in place (1.00), and the first and last convolution of a block as matrix products (1.02 to 1.13).

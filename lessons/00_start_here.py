@@ -184,7 +184,7 @@ checks.shared_subjects(my_shared_subjects)
 # The same eight notebooks are the full run as well. On the command line
 #
 # ```
-# kdrecon run --params params/quick.yaml     # all notebooks without a click, under ten minutes
+# kdrecon run --params params/quick.yaml     # all notebooks without a click, about ten minutes
 # kdrecon run --params params/paper.yaml     # the paper's recipe; bring a GPU
 # ```
 #

@@ -26,7 +26,7 @@
 #
 # **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb).
 #
-# **Minutes:** about one in quick mode on two cores, most of it training; with the paper's recipe some hours, on a GPU
+# **Minutes:** about 2 in quick mode on two cores, most of it training; with the paper's recipe some hours, on a GPU
 # far less.
 #
 # [previous: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb) ·

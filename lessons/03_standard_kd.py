@@ -28,7 +28,7 @@
 # **Before you start:** you know the DC-CNN and its data-fidelity layers from
 # [02 · DC-CNN](./02_dccnn.ipynb). PyTorch basics are enough.
 #
-# **Minutes:** about 3 in quick mode on two cores; with the paper's recipe (150 epochs, full resolution)
+# **Minutes:** about 2 in quick mode on two cores; with the paper's recipe (150 epochs, full resolution)
 # some hours, on a GPU far less.
 #
 # [previous: 02 · DC-CNN](./02_dccnn.ipynb) ·

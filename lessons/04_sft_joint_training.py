@@ -27,7 +27,7 @@
 # **Before you start:** [02 · DC-CNN](./02_dccnn.ipynb) for cascades and data fidelity,
 # [03 · Standard knowledge distillation](./03_standard_kd.ipynb) for what distillation is.
 #
-# **Minutes:** about 1 in quick mode on two cores; with the paper's recipe some hours, on a GPU far less.
+# **Minutes:** about 2 in quick mode on two cores; with the paper's recipe some hours, on a GPU far less.
 #
 # [previous: 03 · Standard knowledge distillation](./03_standard_kd.ipynb) ·
 # [next: 05 · SFT-KD](./05_sft_kd.ipynb)

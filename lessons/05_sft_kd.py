@@ -28,7 +28,7 @@
 # [04 · Student-friendly joint training](./04_sft_joint_training.ipynb). What they trained is loaded here;
 # what is missing is trained now.
 #
-# **Minutes:** about 3 in quick mode on two cores, after 03 and 04; alone about 6. With the paper's recipe
+# **Minutes:** about 2 in quick mode on two cores, after 03 and 04; alone about 6. With the paper's recipe
 # some hours, on a GPU far less.
 #
 # [previous: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb) ·

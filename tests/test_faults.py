@@ -205,6 +205,7 @@ def test_a_training_goes_on_without_tensorboard(fault, tmp_path, monkeypatch, ca
 
 def with_bf16(monkeypatch, native: bool):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
 def test_a_training_in_bf16_is_continued_in_bf16_where_it_is_not_native(tmp_path, monkeypatch, capsys):

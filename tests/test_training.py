@@ -25,7 +25,7 @@ from kdrecon.teaching import live
 from kdrecon.training import loop
 from kdrecon.training.loop import fit
 from kdrecon.training.objectives import Supervised
-from kdrecon.training.recipe import Recipe, resolve_layout
+from kdrecon.training.recipe import Recipe, resolve_layout, resolve_precision
 
 KINDS = ["supervised", "sft", "at", "fitnets", "cc", "fsp", "sp", "drawing"]
 RUNS = [*((kind, "none") for kind in KINDS), ("supervised", "flips"), ("sp", "flips")]
@@ -247,6 +247,15 @@ def test_one_cycle_goes_up_and_then_down_to_nearly_nothing_and_resumes(tmp_path)
     assert rates == [1, 2, 3, 4] and torch.equal(weights(resumed.network), weights(whole.network))
     with pytest.raises(InputError, match=r"another configuration \(lr_schedule: 'one_cycle' -> 'steps'\)"):
         fit_in(tmp_path / "cut", resumed, slices(), replace(recipe, lr_schedule="steps"))
+
+
+@pytest.mark.parametrize(
+    ("most", "precision"), [("", "bf16"), ("AVX512_CORE_AMX", "bf16"), ("avx2", "fp32"), ("AVX512_CORE_VNNI", "fp32")]
+)
+def test_bf16_is_native_where_the_convolutions_may_use_it(most, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
+    assert resolve_precision("auto", torch.device("cpu")) == precision
 
 
 def test_an_unknown_precision(tmp_path):

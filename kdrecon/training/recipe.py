@@ -85,8 +85,8 @@ def check_precision(precision: str) -> None:
 def resolve_precision(precision: str, device: "torch.device") -> str:
     """The precision, "fp32" or "bf16": "auto" takes bf16 where the hardware multiplies bf16 matrices natively.
 
-    Only the convolutions of the training steps run in bf16; weights, data fidelity, losses and every evaluation stay
-    in fp32.
+    ONEDNN_MAX_CPU_ISA=AVX2 makes a processor one that does not. Only the convolutions of the training steps run in bf16;
+    weights, data fidelity, losses and every evaluation stay in fp32.
 
     Raises:
         InputError: precision is not "auto", "fp32" or "bf16".
@@ -98,8 +98,10 @@ def resolve_precision(precision: str, device: "torch.device") -> str:
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    units = torch.cpu.get_capabilities()
-    return "bf16" if device.type == "cpu" and (units.get("avx512_bf16") or units.get("amx_bf16")) else "fp32"
+    units, most = torch.cpu.get_capabilities(), os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    native = units.get("avx512_bf16") or units.get("amx_bf16")
+    taken = not most or any(name in most for name in ("BF16", "FP16", "AMX", "AVX10", "DEFAULT", "ALL"))
+    return "bf16" if device.type == "cpu" and native and taken else "fp32"
 
 
 def resolve_layout(layout: str, precision: str, device: "torch.device") -> str:
