@@ -118,8 +118,13 @@ def released_loss(kind: str, device: torch.device) -> tuple[nn.Module, Callable]
     def distilled(x, x_u, y, mask):
         _, theirs = frozen(x_u, y, mask)  # with its graph
         x_s, ours = pupil(x_u, y, mask)
-        sides = ([tuple(c) if len(c) > 1 else c[0] for c in select(method.taps, maps)] for maps in (ours, theirs))
-        return F.l1_loss(x_s, x) + method.weight * method(*sides)
+        students, teachers = (
+            [tuple(c) if len(c) > 1 else c[0] for c in select(method.taps, m)] for m in (ours, theirs)
+        )
+        targets = [
+            method.target(t, k) for k, t in enumerate(teachers)
+        ]  # not detached: the backward pass goes there, too
+        return F.l1_loss(x_s, x) + method.weight * method.towards(students, targets)
 
     return nn.ModuleList([pupil, method]), distilled
 
