@@ -212,7 +212,7 @@ WRONG = {
         ({"epoch": 30, "methods": ["at"]}, "unknown parameter 'epoch'"),
         ({"epochs": "30", "methods": ["at"]}, "expected an integer"),
         ({"epochs": 30}, "expected attention transfer alone"),
-        ({"methods": ["at"]}, "train for 14 epochs"),
+        ({"methods": ["at"]}, "train for 10 epochs"),
     ],
     "shared_subjects": [
         (lambda a, b: bool(set(a) & set(b)), "True or False"),
