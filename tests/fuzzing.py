@@ -71,6 +71,7 @@ class Kind:
         mutations: what may happen to one of them.
         use: reads the tree (first argument) and writes below the second; what it returns is the result.
         guarded: whether a changed result is a fault, because the file carries a check of its content.
+        computes: whether it runs a network: then the process that forks must never have computed with several threads.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Kind:
     mutations: tuple[Mutation, ...]
     use: Callable[[Path, Path], object]
     guarded: bool = False
+    computes: bool = False
 
 
 # what may happen to the bytes of any file
@@ -501,10 +503,22 @@ KINDS = (
     Kind("fastMRI", trees.fastmri, ("**/*.h5",), (hdf5, *BYTES), prepare("fastmri")),
     Kind("Calgary", trees.calgary, ("**/*.npy",), BYTES, prepare("calgary")),
     Kind("ACDC", acdc, ("**/Info.cfg", "**/*frame0?.nii.gz"), BYTES, prepare("acdc", "--size", "keep")),
-    Kind("exported networks", measured, ("student.onnx",), BYTES, exported, guarded=True),
-    Kind("measured k-space", measured, ("kspace.h5",), (hdf5, hdf5, *BYTES), reconstructed("kspace.h5", "a.h5")),
+    Kind("exported networks", measured, ("student.onnx",), BYTES, exported, guarded=True, computes=True),
     Kind(
-        "NIfTI to a network", measured, ("scan.nii.gz",), (nifti_header, *BYTES), reconstructed("scan.nii.gz", "a.nii")
+        "measured k-space",
+        measured,
+        ("kspace.h5",),
+        (hdf5, hdf5, *BYTES),
+        reconstructed("kspace.h5", "a.h5"),
+        computes=True,
+    ),
+    Kind(
+        "NIfTI to a network",
+        measured,
+        ("scan.nii.gz",),
+        (nifti_header, *BYTES),
+        reconstructed("scan.nii.gz", "a.nii"),
+        computes=True,
     ),
     Kind("PNG frames", trees.sunnybrook_png, ("**/*.png",), BYTES, prepare("sunnybrook")),
 )
