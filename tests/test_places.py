@@ -144,7 +144,7 @@ def home(tmp_path, monkeypatch):
 def test_the_command_line_expands_the_home_folder(named, home, monkeypatch):
     shutil.copy(TINY, home / "tiny.yaml")
     runs = []
-    monkeypatch.setattr(batch, "run", lambda parameters, out, notebooks: runs.append((parameters.data_root, out)))
+    monkeypatch.setattr(batch, "run", lambda parameters, out, *_: runs.append((parameters.data_root, out)))
     monkeypatch.setattr("sys.argv", ["kdrecon", "run", *named, "-p", "data_root=~/data"])
     with pytest.raises(SystemExit) as caught:
         cli.main()
