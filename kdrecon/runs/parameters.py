@@ -50,9 +50,7 @@ class Parameters:
     epochs: int = said(10, "epochs of each training; the paper takes 150")
     batch_size: int = said(3, "slices a step")
     lr: float = said(3e-3, "initial learning rate of Adam")
-    lr_schedule: str = said(
-        "steps", '"steps": divided by 10 three times, as in the papers; or "one_cycle": up, then down'
-    )
+    lr_schedule: str = said("steps", '"steps": divided by 10 three times, as in the papers; or "one_cycle"')
     augment: str = said("none", '"none" or "flips": training slices are flipped and transposed at random')
     methods: list[str] = said(["at", "fitnets"], "distillation methods")
     seed: int = said(0, "of weights, order of slices and augmentation")
