@@ -215,9 +215,10 @@ from kdrecon.teaching import live
 
 lab = Laboratory(
     dataset="own", acceleration=acceleration, resolution=min(resolution, 240),
-    epochs=(epochs + 1) // 2, batch_size=batch_size, lr=lr, lr_schedule=lr_schedule, augment=augment,
-    methods=methods, seed=seed, device=device, data_root=str(place / "datasets"), run_root=str(place),
-    ready=ready, precision=precision, preset=preset, switches=switches, listeners=[live.curve],
+    epochs=(epochs + 1) // 2, batch_size=batch_size, lr=lr, lr_schedule=lr_schedule,
+    augment=augment, methods=methods, seed=seed, device=device, data_root=str(place / "datasets"),
+    run_root=str(place), ready=ready, precision=precision, preset=preset,
+    switches=switches, listeners=[live.curve],
 )  # fmt: skip
 student = lab.student()
 

@@ -13,11 +13,11 @@ from kdrecon.data import load_split
 from kdrecon.distillation import FORMS, RELEASED
 from kdrecon.models.dccnn import count_parameters, dc_cnn
 from kdrecon.physics.fourier import fft2
-from kdrecon.runs import laboratory
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import weights_hash
 from kdrecon.runs.record import read_record
 from kdrecon.runs.switches import PRESETS, Switches
+from kdrecon.training import processes
 from kdrecon.training.loop import gradient_norms
 from kdrecon.training.objectives import distil
 
@@ -152,7 +152,7 @@ def test_schedule(make):
 def test_the_second_stage_goes_on_from_the_last_weights_of_the_first(make, monkeypatch):
     lab, before, after = make(schedule="two_stage"), {}, {}
     lab.teacher()
-    fit = laboratory.fit
+    fit = processes.fit
 
     def watched(objective, *arguments):
         before[objective.stage] = weights_hash(objective.network)
@@ -160,7 +160,7 @@ def test_the_second_stage_goes_on_from_the_last_weights_of_the_first(make, monke
         after[objective.stage] = weights_hash(objective.network)
         return history
 
-    monkeypatch.setattr(laboratory, "fit", watched)
+    monkeypatch.setattr(processes, "fit", watched)
     lab.distilled("fsp")
     assert list(after) == ["features", "reconstruction"]
     assert before["reconstruction"] == after["features"] != before["features"]
