@@ -10,8 +10,7 @@ import importlib.util
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from kdrecon.models.dccnn import DCCNN
 from kdrecon.physics.fidelity import DataFidelity
 from kdrecon.physics.sampling import undersample
 from kdrecon.results.timing import timed
+from kdrecon.training import processes
 
 ENGINES = {"PyTorch": "torch", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}  # and what has to be installed
 PAUSE = 5e-4  # seconds between two looks at the memory
@@ -66,7 +66,7 @@ def bench(
         for batch in batches
     }
     for count in threads or sorted({1, all_threads}):
-        with torch_threads(count):
+        with processes.threads(count):
             for batch in batches:
                 calls = {
                     (name, each.title, engine): prepared(each, engine, count, batch, shape)
@@ -148,13 +148,3 @@ def _peak(name: str, engine: str, batch: int, shape: tuple[int, int]) -> float:
     watcher.join()
     return (max([*seen, process.memory_info().rss]) - before) / 2**20
 
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """PyTorch with so many threads, then with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
