@@ -147,4 +147,3 @@ def _peak(name: str, engine: str, batch: int, shape: tuple[int, int]) -> float:
     done.set()
     watcher.join()
     return (max([*seen, process.memory_info().rss]) - before) / 2**20
-
