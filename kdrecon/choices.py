@@ -13,4 +13,4 @@ MASK_TYPES = ("line", "gaussian")  # of kdrecon.physics.sampling.mask_for
 IMITATIONS = ("paper", "released")  # of kdrecon.models.sft.sft_loss
 SFT_TERMS = ("all", "without_student", "without_imitation")  # likewise
 BASELINES = {"zero_filled": "zero-filled"}  # of kdrecon.tasks: name in records, where no network is, and in tables
-PRECISIONS = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.25}  # of an exported network: how far a pixel may be from PyTorch's
+TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.25}  # of exports, by precision: of a pixel against PyTorch

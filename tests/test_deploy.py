@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from kdrecon.app.cli import app
-from kdrecon.choices import FIDELITIES, PRECISIONS
+from kdrecon.choices import FIDELITIES, TOLERANCES
 from kdrecon.deploy import Deployed, bench, build_graph, export, open_deployed, read_exported
 from kdrecon.deploy.benchmark import peak
 from kdrecon.deploy.exported import Exported
@@ -98,10 +98,10 @@ def test_a_block_without_a_graph_is_named():
         build_graph(DCCNN("mine", [Wavelets()], DataFidelity()), "rows")
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", TOLERANCES)
 def test_an_export_is_held_to_pytorch_and_tells_what_it_is(precision, student, tmp_path):
     found = export(student, tmp_path / "a.onnx", precision)
-    assert 0 < found.error <= PRECISIONS[precision]
+    assert 0 < found.error <= TOLERANCES[precision]
     assert abs(found.loss) < {"fp32": 0.001, "fp16": 0.01, "int8": 0.5}[precision]
     assert found.bytes == (tmp_path / "a.onnx").stat().st_size < 250_000
     again = read_exported(tmp_path / "a.onnx")
@@ -114,7 +114,7 @@ def test_an_export_is_held_to_pytorch_and_tells_what_it_is(precision, student, t
 
 
 def test_an_export_that_differs_too_much_is_not_written(student, tmp_path, monkeypatch):
-    monkeypatch.setitem(PRECISIONS, "fp16", 1e-9)
+    monkeypatch.setitem(TOLERANCES, "fp16", 1e-9)
     with pytest.raises(InputError, match="fp16 of D3C5 student differs from PyTorch by up to .*nothing was written"):
         export(student, tmp_path / "a.onnx", "fp16")
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from kdrecon.app import console
-from kdrecon.choices import PRECISIONS
+from kdrecon.choices import TOLERANCES
 from kdrecon.errors import Busy, InputError, shown
 from kdrecon.runs.shipped import find_network
 from kdrecon.storage.places import notebooks, quick_parameters, runs
@@ -244,11 +244,11 @@ def bench(
 def export(
     network: Annotated[str, NETWORK],
     out: Annotated[Path, typer.Option(help="ONNX file to write, such as student.onnx")],
-    precision: Annotated[str, typer.Option(help=f"of its convolutions: {', '.join(PRECISIONS)}")] = "fp32",
+    precision: Annotated[str, typer.Option(help=f"of its convolutions: {', '.join(TOLERANCES)}")] = "fp32",
 ) -> None:
     """Write a network as an ONNX file that needs no PyTorch, after it is proven equal on the embedded sample."""
-    if precision not in PRECISIONS:
-        raise InputError(f"--precision {shown(precision)}: expected one of {', '.join(PRECISIONS)}")
+    if precision not in TOLERANCES:
+        raise InputError(f"--precision {shown(precision)}: expected one of {', '.join(TOLERANCES)}")
     _check_suffix(out, ".onnx", "student.onnx")
     find_network(network)
     from kdrecon.deploy.deployed import open_deployed
@@ -258,7 +258,7 @@ def export(
     found = export(deployed, out, precision)
     print(f"{deployed.title}, {precision}: {out}, {found.bytes / 1000:.0f} kB, licence {deployed.licence}")
     print(
-        f"largest difference from PyTorch on the sample: {found.error:.2g} (at most {PRECISIONS[precision]:g} is let pass)"
+        f"largest difference from PyTorch on the sample: {found.error:.2g} (at most {TOLERANCES[precision]:g} is let pass)"
     )
     print(f"PSNR on the sample: {found.psnr[1]:.3f} dB, PyTorch {found.psnr[0]:.3f} dB, loss {found.loss:z.3f} dB")
 

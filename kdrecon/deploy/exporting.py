@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from kdrecon import __version__
-from kdrecon.choices import PRECISIONS
+from kdrecon.choices import TOLERANCES
 from kdrecon.data.slices import Slices
 from kdrecon.data.splits import Split, load_split
 from kdrecon.deploy.deployed import USE, Deployed
@@ -72,11 +72,11 @@ def export(deployed: Deployed, out: Path, precision: str = "fp32") -> Parity:
     Args:
         deployed: a network in PyTorch.
         out: the file.
-        precision: a key of :data:`kdrecon.choices.PRECISIONS`: of the convolutions; data fidelity stays in fp32.
+        precision: a key of :data:`kdrecon.choices.TOLERANCES`: of the convolutions; data fidelity stays in fp32.
 
     Raises:
         InputError: it is exported already, has a block without a graph, or differs from PyTorch by more than
-            :data:`kdrecon.choices.PRECISIONS` allows; nothing is written then. Or onnx or onnxruntime is not installed.
+            :data:`kdrecon.choices.TOLERANCES` allows; nothing is written then. Or onnx or onnxruntime is not installed.
     """
     onnx = optional_import("onnx")
     optional_import("onnxruntime")
@@ -86,10 +86,10 @@ def export(deployed: Deployed, out: Path, precision: str = "fp32") -> Parity:
     model = in_memory(network, deployed, precision)
     onnx.checker.check_model(model, full_check=True)
     found = parity(network, Exported(model, threads=torch.get_num_threads()), data, model.ByteSize())
-    if not found.error <= PRECISIONS[precision]:
+    if not found.error <= TOLERANCES[precision]:
         raise InputError(
             f"{precision} of {deployed.title} differs from PyTorch by up to {found.error:.2g}: expected at most "
-            f"{PRECISIONS[precision]:g}; nothing was written, choose a higher precision"
+            f"{TOLERANCES[precision]:g}; nothing was written, choose a higher precision"
         )
     with replacing(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
