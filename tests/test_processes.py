@@ -247,6 +247,27 @@ def test_a_failure_of_one_is_told_as_if_it_were_alone_and_the_others_are_kept(tm
     assert hashes(map(lab.network, two(lab))) == one_by_one[:2]
 
 
+ENDLESS = 100_000  # epochs: a training that is not stopped outlasts the test
+
+
+def test_ctrl_c_stops_trainings_that_have_hardly_begun(tmp_path):
+    with at_the_first_epoch(lambda: signal.raise_signal(signal.SIGINT)) as listener:
+        lab = laboratory(tmp_path, epochs=ENDLESS, listeners=[listener])
+        with pytest.raises(KeyboardInterrupt):
+            lab.networks(two(lab))
+    assert not psutil.Process().children() and list(tmp_path.glob("experiments/*/*/*/model.pt"))
+
+
+def test_a_failure_of_one_stops_the_others(tmp_path):
+    lab = laboratory(tmp_path, epochs=ENDLESS)
+    folder = lab.experiment("teacher").folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "model.pt").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="^no checkpoint in"):
+        lab.networks(two(lab))
+    assert not psutil.Process().children()
+
+
 def test_a_training_process_that_is_killed_is_named(tmp_path):
     def kill():
         for process in psutil.Process().children():
@@ -263,7 +284,7 @@ def test_a_training_process_that_is_killed_is_named(tmp_path):
 KILLED = """
 import contextlib, os, signal, sys
 import psutil
-from test_processes import laboratory, two
+from test_processes import ENDLESS, laboratory, two
 
 
 @contextlib.contextmanager
@@ -275,7 +296,7 @@ def listener(title):
     yield hear
 
 
-lab = laboratory(sys.argv[1], epochs=100_000, listeners=[listener])
+lab = laboratory(sys.argv[1], epochs=ENDLESS, listeners=[listener])
 lab.networks(two(lab))
 """
 
