@@ -90,6 +90,8 @@ def convert(conversion: Conversion) -> dict:
 
 
 def _read(conversion: Conversion) -> Volume:
+    if odd := next((path for path in conversion.scan.files if path.exists() and not path.is_file()), None):
+        raise InputError(f"{odd} is a folder, pipe, socket or device: expected a file; get it again{GO_ON}")
     try:
         return conversion.source.read(conversion.scan)
     except InputError:

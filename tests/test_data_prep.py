@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import matplotlib.image
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -547,6 +548,25 @@ def test_what_was_seen_and_passed_over_is_said(case, tmp_path, capsys):
     trees.nifti(tmp_path / "in" / ".git" / "annex" / "objects" / "key.nii.gz", trees.picture(2, (8, 8)))
     assert prepare(Nifti(tmp_path / "in"), tmp_path / "out", ONE) == ([], [])
     assert re.search(f"^passed over: {PASSED_OVER[case]}$", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("kind", ["frame that Info.cfg names", "image beside a header"])
+def test_a_pipe_in_place_of_a_file_that_another_one_names_is_not_waited_for(kind, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    if kind == "image beside a header":
+        for name in ("a.hdr", "b.hdr"):
+            nibabel.save(nibabel.Nifti1Pair(trees.picture(2, (24, 20)), np.eye(4)), folder / name)
+        source, split, path = Nifti(folder), "1,1,0", folder / "b.img"
+    else:
+        trees.acdc(folder, 1, 1, size=(32, 24))
+        source, split = ACDC(folder), "official"
+        path = next(path for path in folder.rglob("*_frame*.nii.gz") if "_gt" not in path.name)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=rf"{path.name} is a folder, pipe, socket or device: expected a file"):
+        prepare(source, tmp_path / "out", Options(jobs=1, split=split))
 
 
 def test_the_unusable_files_are_counted_where_nothing_is_left(tmp_path):

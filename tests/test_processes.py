@@ -47,6 +47,11 @@ def two(lab: Laboratory) -> list:
     return [lab.experiment("teacher"), lab.experiment("student")]
 
 
+def trainings() -> list[psutil.Process]:
+    """The processes that this one has started to train in, and no other child of it."""
+    return [child for child in psutil.Process().children() if processes.START in child.cmdline()]
+
+
 def hashes(networks) -> list[tuple[str, str]]:
     return [(network.experiment.title, weights_hash(network.model)) for network in networks]
 
@@ -82,7 +87,7 @@ def test_side_by_side_the_networks_are_those_of_one_after_the_other(tmp_path, on
     lines = [line.partition(":")[0] for line in printed.splitlines() if ": trained" in line]
     assert set(lines[:2]) == {"D3C2 teacher", "D2C2 student"} and lines[2:] == ["D2C2 kd-at"]
     assert heard == dict.fromkeys(lines, [1, 2])
-    assert not psutil.Process().children()
+    assert not trainings()
     lab = laboratory(tmp_path, jobs=1)
     assert hashes(lab.networks([*two(lab), *wanted])) == [*one_by_one[:2], *one_by_one[1:]]
     printed = capsys.readouterr().out
@@ -226,7 +231,7 @@ def test_ctrl_c_ends_all_and_the_same_call_continues(tmp_path, one_by_one):
         before = signal.getsignal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             lab.networks(two(lab))
-        assert signal.getsignal(signal.SIGINT) == before and not psutil.Process().children()
+        assert signal.getsignal(signal.SIGINT) == before and not trainings()
     assert list(tmp_path.glob("experiments/*/*/*/model.pt"))
     lab = laboratory(tmp_path)
     assert hashes(map(lab.network, two(lab))) == one_by_one[:2]
@@ -240,7 +245,7 @@ def test_a_failure_of_one_is_told_as_if_it_were_alone_and_the_others_are_kept(tm
         (folder / name).write_bytes(b"damaged")
     with pytest.raises(InputError, match=f"^no checkpoint in {folder} can be read: delete the folder to train anew$"):
         lab.networks(two(lab))
-    assert not psutil.Process().children()
+    assert not trainings()
     for name in ("model.pt", "model.previous.pt"):
         (folder / name).unlink()
     lab = laboratory(tmp_path)
@@ -255,7 +260,7 @@ def test_ctrl_c_stops_trainings_that_have_hardly_begun(tmp_path):
         lab = laboratory(tmp_path, epochs=ENDLESS, listeners=[listener])
         with pytest.raises(KeyboardInterrupt):
             lab.networks(two(lab))
-    assert not psutil.Process().children() and list(tmp_path.glob("experiments/*/*/*/model.pt"))
+    assert not trainings() and list(tmp_path.glob("experiments/*/*/*/model.pt"))
 
 
 def test_a_failure_of_one_stops_the_others(tmp_path):
@@ -265,12 +270,12 @@ def test_a_failure_of_one_stops_the_others(tmp_path):
     (folder / "model.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match="^no checkpoint in"):
         lab.networks(two(lab))
-    assert not psutil.Process().children()
+    assert not trainings()
 
 
 def test_a_training_process_that_is_killed_is_named(tmp_path):
     def kill():
-        for process in psutil.Process().children():
+        for process in trainings():
             process.kill()
 
     with at_the_first_epoch(kill) as listener:
@@ -283,14 +288,13 @@ def test_a_training_process_that_is_killed_is_named(tmp_path):
 
 KILLED = """
 import contextlib, os, signal, sys
-import psutil
-from test_processes import ENDLESS, laboratory, two
+from test_processes import ENDLESS, laboratory, trainings, two
 
 
 @contextlib.contextmanager
 def listener(title):
     def hear(history):
-        print(*(process.pid for process in psutil.Process().children()), flush=True)
+        print(*(process.pid for process in trainings()), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
     yield hear

@@ -35,8 +35,10 @@ def killed(tmp_path_factory) -> tuple[Path, Path]:
     first.wait()
     second = start(matrix, folder / "out")
     wait_for(folder, "out/experiments/*/*/*kd-at*/model.pt", second)
+    family = psutil.Process(second.pid).children(recursive=True)
     os.killpg(second.pid, signal.SIGKILL)
     second.wait()
+    psutil.wait_procs(family)  # what a dying process holds is free when it is gone
     return matrix, folder / "out"
 
 
