@@ -11,6 +11,7 @@ from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.switches import PRESETS, Switches
 from kdrecon.runs.versions import environment
 from kdrecon.storage.places import project_root
+from kdrecon.training.recipe import UNKNOWN_BEFORE, Recipe
 
 TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
 
@@ -96,10 +97,12 @@ def test_switches_on_top_of_a_preset():
 
 def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():
     everything = Switches(
-        "D4C5", "D2C5", "hermitian", True, "gaussian", "released", "without_student", "random", "released", "two_stage", 0.5
+        "D4C5", "D2C5", "hermitian", True, "gaussian", "released", "without_student", "random", "released", "two_stage", 0.5,
+        3.0, 9, 12,
     )  # fmt: skip
-    base = {"fidelity": "hermitian", "residual": True, "mask_type": "gaussian"}
-    distillation = base | {"teacher_network": "D4C5", "kd_form": "released", "schedule": "two_stage", "alpha": 0.5}
+    base = {"fidelity": "hermitian", "residual": True, "mask_type": "gaussian", "train_slices": 12}
+    above = {"teacher_network": "D4C5", "teacher_epochs": 9}
+    distillation = base | above | {"kd_form": "released", "schedule": "two_stage", "alpha": 0.5, "weight_factor": 3.0}
     sft = {"imitation": "released", "sft_terms": "without_student"}
     for network, expected in {
         ("zero_filled",): {"mask_type": "gaussian"},
@@ -110,6 +113,8 @@ def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():
         ("student", "standard", "random"): distillation,
         ("student", "standard", "sft"): distillation | sft,
         ("student", "sft", "random"): distillation | sft,
+        ("student", "", "sft"): base | above | sft,
+        ("student", "standard", "sft_trained"): distillation | sft,
     }.items():
         assert everything.acting_on(*network).changed() == expected
 
@@ -117,10 +122,8 @@ def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():
 def test_methods_that_a_variant_does_not_have():
     with pytest.raises(InputError, match="method 'ikd' has no released form"):
         Parameters.from_mapping({"methods": ["at", "ikd"], "switches": {"kd_form": "released"}})
-    for switches in ({"schedule": "two_stage"}, {"alpha": 0.5}):
-        with pytest.raises(
-            InputError, match="method 'ikd' has a single loss term: expected schedule 'joint' and alpha 0"
-        ):
+    for switches in ({"schedule": "two_stage"}, {"alpha": 0.5}, {"weight_factor": 3.0}):
+        with pytest.raises(InputError, match=f"method 'ikd' has a single loss term: .* found {switches}"):
             Parameters.from_mapping({"methods": ["ikd"], "switches": switches})
 
 
@@ -180,7 +183,7 @@ def test_two_different_experiments_never_share_a_folder():
     switches = {
         "teacher_network": "D4C5", "student_network": "D2C5", "fidelity": "hermitian", "residual": True,
         "mask_type": "gaussian", "imitation": "released", "sft_terms": "without_student", "schedule": "two_stage",
-        "alpha": 0.1, "kd_form": "released",
+        "alpha": 0.1, "kd_form": "released", "weight_factor": 3.0, "teacher_epochs": 9, "train_slices": 12,
     }  # fmt: skip
     assert switches.keys() == asdict(Switches()).keys() - {"student_init"}  # which is the field init
     experiments = [TEACHER, *(replace(TEACHER, **{k: v}) for k, v in other.items())]
@@ -204,6 +207,11 @@ def test_two_different_experiments_never_share_a_folder():
 def test_no_record_leads_out_of_its_run(value):
     with pytest.raises(InputError, match="experiment folder '.*: expected a plain name|(seed|epochs) = |network name "):
         Experiment.from_config(TEACHER.config() | value).folder(Path("run"))
+
+
+def test_what_older_versions_did_not_know_is_off():
+    off = asdict(Switches()) | asdict(Recipe())
+    assert {name: off[name] for name in UNKNOWN_BEFORE} == UNKNOWN_BEFORE
 
 
 def test_augmentation_stands_in_the_folder_name_where_it_is_on_and_an_older_record_had_none():

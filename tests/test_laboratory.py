@@ -265,8 +265,8 @@ def test_one_network_is_trained_by_name_after_what_it_needs(tmp_path, capsys):
 
 def test_every_kind_of_training_is_what_its_name_says(lab):
     assert {f"{kind}-{method}" for kind in ("kd", "sftkd") for method in method_keys()} < kinds().keys()
-    for name, (role, teacher, method) in kinds().items():
-        assert lab.experiment(role, teacher, method).kind == name
+    for name in kinds():
+        assert Experiment.named(lab.parameters, 32, name).kind == name
 
 
 def test_a_network_is_built_of_its_experiment_and_what_that_needs():
@@ -286,7 +286,7 @@ def test_a_network_is_built_of_its_experiment_and_what_that_needs():
 )
 def test_a_name_that_no_network_has(lab, name):
     with pytest.raises(
-        InputError, match="is unknown: expected one of teacher, student, sft, kd-at, .*control-sftkd-at$"
+        InputError, match="is unknown: expected one of teacher, student, sft, sft-student, kd-at, .*control-sftkd-at$"
     ):
         lab.named(name)
 

@@ -66,7 +66,10 @@ def test_a_mistyped_parameter_is_refused_before_a_numerical_package_is_loaded(as
 def test_a_name_that_no_network_has_is_refused_as_fast():
     done, loaded = started("kdrecon", "train", "--network", "magic")
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
-    assert "network 'magic' is unknown: expected one of teacher, student, sft, kd-at" in done.stderr and not loaded
+    assert (
+        "network 'magic' is unknown: expected one of teacher, student, sft, sft-student, kd-at" in done.stderr
+        and not loaded
+    )
 
 
 MISSPELT = {

@@ -352,6 +352,14 @@ def test_a_training_of_a_version_without_augmentation_goes_on(tmp_path):
         fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, augment="flips"))
 
 
+def test_a_training_that_does_not_know_a_switch_of_later_goes_on_with_its_default(tmp_path):
+    train = lambda **config: loop.fit(objective("supervised"), slices(), slices(), RECIPE, tmp_path, config)  # noqa: E731
+    train()
+    assert len(train(train_slices=0)) == 2
+    with pytest.raises(InputError, match=r"another configuration \(train_slices: 0 -> 12\)"):
+        train(train_slices=12)
+
+
 def test_an_unknown_augmentation(tmp_path):
     with pytest.raises(InputError, match="augment 'turns': expected 'none' or 'flips'"):
         fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, augment="turns"))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from kdrecon import results
 from kdrecon.data import load_split
 from kdrecon.distillation import FORMS, RELEASED
+from kdrecon.errors import InputError
 from kdrecon.models.dccnn import count_parameters, dc_cnn
 from kdrecon.physics.fourier import fft2
 from kdrecon.runs.laboratory import Laboratory
@@ -117,6 +118,46 @@ def test_student_init(make):
             start = objective_of(lab, network.experiment).network.blocks[1]
             source = lab.sft_teacher().student if network.experiment.init == "sft" else lab.new_student()
             assert all(torch.equal(a, b) for a, b in zip(start.parameters(), source.blocks[1].parameters()))
+
+
+def test_a_student_that_was_trained_from_the_sft_blocks(make):
+    """What the released scripts call studentSFTN: its first weights are those of the SFT blocks, S1 fresh; it is a start."""
+    lab = make(student_init="sft_trained")
+    between = lab.named("sft-student")
+    start = objective_of(lab, between.experiment).network.blocks
+    for number, source in enumerate((lab.new_student(), *[lab.sft_teacher().student] * 4)):
+        for ours, theirs in zip(start[number].parameters(), source.blocks[number].parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+    for teacher in ("standard", "sft"):
+        network = lab.distilled("at", teacher)
+        assert network.experiment.needs()[-1] == between.experiment
+        assert weights_hash(objective_of(lab, network.experiment).network) == weights_hash(between.model)
+        assert lab.student_steps(network) == 3 * lab.student_steps(lab.student())
+
+
+def test_the_weight_of_a_distillation_is_multiplied(make):
+    once, thrice = (untrained(make(weight_factor=factor), "student", "standard", "at") for factor in (1, 3))
+    ours, theirs = (o(batch(make())).terms for o in (once, thrice))
+    torch.testing.assert_close(theirs["distillation"], 3 * ours["distillation"])
+    assert torch.equal(ours["reconstruction"], theirs["reconstruction"])
+    assert make(weight_factor=3).distilled("at").folder != make().distilled("at").folder
+
+
+def test_teachers_may_train_longer_than_their_students(make):
+    lab = make(teacher_epochs=2)
+    student = lab.distilled("at", "sft")
+    above = (lab.teacher(), lab.sft_teacher())
+    assert [len(network.history) for network in (*above, student, lab.student())] == [2, 2, 1, 1]
+    assert student.experiment.needs() == (lab.experiment("sft_teacher"),) and above[0].experiment.epochs == 2
+    assert lab.student_steps(student) == 3 * lab.student_steps(lab.student())
+
+
+def test_fewer_training_slices(make):
+    few, many = make(train_slices=2), make()
+    assert len(few.train) == 2 and len(few.test) == len(many.test)
+    assert few.teacher().folder != many.teacher().folder and few.zero_filled().folder == many.zero_filled().folder
+    with pytest.raises(InputError, match="train_slices = 999: expected at most 48, the training slices of 'sample'"):
+        make(train_slices=999)
 
 
 def test_kd_form(make):

@@ -56,7 +56,8 @@ class Configuration:
     @cached_property
     def trained_alone(self) -> bool:
         """Whether it is a student without any teacher: the plain student or a control."""
-        return self.experiment.role in ("student", "control") and not self.experiment.method
+        e = self.experiment
+        return e.role in ("student", "control") and not e.method and e.init == "random"
 
 
 def configurations(run_root: Path) -> list[Configuration]:

@@ -23,8 +23,8 @@ from kdrecon.training.recipe import Recipe
 
 ROLES = (*BASELINES, "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
-INITS = ("random", "sft")
 DISTILLED = {"standard": "kd", "sft": "sftkd"}  # what the kind of a distilled student begins with, by its teacher
+SFT_STUDENT = "sft-student"  # a student that goes on alone from the blocks of the SFT training
 CONTROL = "control-"  # begins the name of the control of a distilled student, such as control-sftkd-at
 KEYS = {"architecture": "model"}  # what config.json calls a field, where that is not its name
 LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
@@ -50,8 +50,8 @@ def sides(resolution: int | str) -> tuple[int, int]:
 
 def kinds() -> dict[str, tuple[str, str, str]]:
     """Role, teacher and method of each kind of training, by its name."""
-    alone = {"teacher": ("teacher", "", ""), "student": ("student", "", ""), "sft": ("sft_teacher", "", "")}
-    keys = method_keys()
+    roles = {"teacher": "teacher", "student": "student", "sft": "sft_teacher", SFT_STUDENT: "student"}
+    alone, keys = {name: (role, "", "") for name, role in roles.items()}, method_keys()
     return alone | {f"{name}-{key}": ("student", kind, key) for kind, name in DISTILLED.items() for key in keys}
 
 
@@ -77,7 +77,8 @@ class Experiment:
         role: that of the baseline, "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
         teacher: for a distilled student "standard" or "sft", else "".
         method: key of the distillation method, else "".
-        init: first weights of the network: "random" or "sft" (the student blocks of the SFT training).
+        init: first weights of the network: "random", "sft" (the student blocks of the SFT training), or "sft_trained"
+            (a student that was trained alone from these).
         teacher_origin: "" where the teacher was trained in this run, "ready" where it came with the repository.
         precision: that was asked for; what "auto" came to on the machine stands beside it in config.json.
         switches: those that make a difference to this network.
@@ -111,10 +112,19 @@ class Experiment:
         networks = {"teacher": s.teacher_network, "sft_teacher": s.teacher_network}
         architecture = role if role in BASELINES else networks.get(role, s.student_network)
         names = ("dataset", "acceleration", "epochs", "batch_size", "lr", "seed", "precision", "augment", "lr_schedule")
+        own = {name: getattr(p, name) for name in names}
+        own["epochs"] = s.teacher_epochs or p.epochs if role in networks else p.epochs
         return cls(
-            **{name: getattr(p, name) for name in names}, resolution=resolution, architecture=architecture, role=role,
+            **own, resolution=resolution, architecture=architecture, role=role,
             teacher=teacher, method=method, init=init, switches=s.acting_on(role, teacher, init),
         )  # fmt: skip
+
+    @classmethod
+    def named(cls, p: Parameters, resolution: int | str, name: str) -> "Experiment":
+        """The network with a name of :func:`kinds` in a run with these parameters."""
+        role, teacher, method = kinds()[name]
+        init = p.chosen.start(teacher) if method else "sft" if name == SFT_STUDENT else "random"
+        return cls.of(p, resolution, role, teacher, method, init)
 
     @classmethod
     def from_config(cls, config: object) -> "Experiment":
@@ -145,16 +155,18 @@ class Experiment:
 
     @property
     def kind(self) -> str:
-        """Name of the kind of training: teacher, sft, student, kd-at, sftkd-at, ..."""
+        """Name of the kind of training: teacher, sft, student, sft-student, kd-at, sftkd-at, ..."""
         if self.method:
             return f"{DISTILLED.get(self.teacher, self.teacher)}-{self.method}"
-        return {"sft_teacher": "sft"}.get(self.role, self.role)
+        role = SFT_STUDENT if self.init == "sft" else self.role
+        return {"sft_teacher": "sft"}.get(role, role)
 
     @property
     def title(self) -> str:
         """Name for messages: architecture and kind of training, with the first weights where they are not the usual ones."""
         usual = self.init == matched_start(self.teacher)
-        start = "" if usual else f", {'SFT' if self.init == 'sft' else 'random'} start"
+        starts = {"sft": "SFT", "sft_trained": "trained SFT", "random": "random"}
+        start = "" if usual else f", {starts[self.init]} start"
         return f"{self.architecture} {self.kind}{start}"
 
     @property
@@ -166,15 +178,22 @@ class Experiment:
     def needs(self) -> tuple["Experiment", ...]:
         """What must be finished before this training can begin.
 
-        Of a distilled student that is its teacher; then the SFT training that its first weights come from, where that is
-        another one. A control needs none: the steps that it has to match are in its epochs.
+        Of a distilled student that is its teacher; then what its first weights come from, where that is another one: the
+        SFT training, or the student that was trained from its blocks. A control needs none: the steps that it has to match
+        are in its epochs.
         """
-        roles = ["teacher"] * (self.teacher == "standard") + ["sft_teacher"] * ("sft" in (self.teacher, self.init))
         switches = replace(self.switches, student_network=self.architecture)
-        alone = replace(
-            self, architecture=switches.teacher_network, teacher="", method="", init="random", teacher_origin=""
-        )
-        return tuple(replace(alone, role=role, switches=switches.acting_on(role)) for role in roles)
+        alone = replace(self, teacher="", method="", init="random", teacher_origin="")
+
+        def above(role: str) -> Experiment:
+            epochs, acting = switches.teacher_epochs or self.epochs, switches.acting_on(role)
+            return replace(alone, role=role, architecture=switches.teacher_network, epochs=epochs, switches=acting)
+
+        needed = [above("teacher")] * (self.teacher == "standard")
+        needed += [above("sft_teacher")] * (self.teacher == "sft" or self.init == "sft")
+        if self.init == "sft_trained":
+            needed.append(replace(alone, init="sft", switches=switches.acting_on("student", init="sft")))
+        return tuple(needed)
 
     def folder(self, run_root: Path) -> Path:
         """{run_root}/experiments/{dataset}/acc_{4x}/{architecture}_{kind}, then what differs from the paper, then seed.

@@ -27,10 +27,11 @@ from kdrecon.data.splits import Split, load_split
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
-from kdrecon.runs.experiment import CONTROL, INITS, TEACHERS, Experiment, check_name, kinds, resolution_of
+from kdrecon.runs.experiment import CONTROL, TEACHERS, Experiment, check_name, kinds, resolution_of
 from kdrecon.runs.networks import Network, build, open_network, read_log
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.record import Record, read_record, require_record, write_record
+from kdrecon.runs.switches import INITS
 from kdrecon.runs.versions import environment
 from kdrecon.storage.checkpoints import differences, read_checkpoint
 from kdrecon.storage.places import SHIPPED, project_root
@@ -108,8 +109,9 @@ class Laboratory:
         Args:
             method: one of :func:`kdrecon.distillation.method_keys`.
             teacher: "standard" (trained alone: Std-KD) or "sft" (SFT-KD).
-            init: "random" or "sft" (blocks S2 to S5 of the SFT training, S1 fresh); by default what the switch
-                student_init says, in the paper random for the standard teacher and sft for the SFT teacher.
+            init: "random", "sft" (blocks S2 to S5 of the SFT training, S1 fresh) or "sft_trained" (such a student after
+                a training alone); by default what the switch student_init says, in the paper random for the standard
+                teacher and sft for the SFT teacher.
             ready: as in :meth:`teacher`, of the student; what it learns from is ready where the parameters say so.
         """
         return self.network(self.distillation(method, teacher, init), ready)
@@ -170,8 +172,10 @@ class Laboratory:
             return self.zero_filled()
         if name.startswith(CONTROL):
             return self.control(self.named(name.removeprefix(CONTROL)))
-        role, teacher, method = kinds()[name]
-        return self.distilled(method, teacher, ready=ready) if method else self.network(self.experiment(role), ready)
+        _, teacher, method = kinds()[name]
+        if method:
+            return self.distilled(method, teacher, ready=ready)
+        return self.network(Experiment.named(self.parameters, resolution_of(self.mask.shape), name), ready)
 
     def network(self, experiment: Experiment, ready: bool | None = None) -> Network:
         """The network of an experiment: found in the run, ready where one fits, or trained, with what it needs before it.
@@ -236,13 +240,22 @@ class Laboratory:
         return Split(p.dataset, name, p.acceleration, p.resolution, data_root=root, mask_type=self.switches.mask_type)
 
     def _slices(self, name: str) -> Slices:
-        scored = name == self.evaluation_split
-        return load_split(self._split(name), limit=self.memory_limit, scored=scored).to(self.device)
+        scored, wanted = name == self.evaluation_split, self.switches.train_slices
+        slices = load_split(self._split(name), limit=self.memory_limit, scored=scored)
+        if name == "train" and wanted:
+            if wanted > len(slices):
+                raise InputError(
+                    f"switch train_slices = {wanted}: expected at most {len(slices)}, the training slices of "
+                    f"{self.parameters.dataset!r}; 0 takes all"
+                )
+            slices = slices.subset(wanted)
+        return slices.to(self.device)
 
     def _config(self, experiment: Experiment) -> dict:
         config = {**experiment.config(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}
         if experiment.method:
-            config["weight"] = traits_of(experiment.method, experiment.switches.kd_form).weight
+            own = traits_of(experiment.method, experiment.switches.kd_form).weight
+            config["weight"] = own * experiment.switches.weight_factor
         return config
 
     def _ready(self, wanted: Experiment) -> Network | None:
@@ -320,7 +333,10 @@ class Laboratory:
 
     def _objective(self, experiment: Experiment, networks: list[Network], stage: str | None = None) -> Objective:
         """The objective of an experiment with the networks that it needs, the teacher first, on the device."""
-        teacher, branches = (cast(DCCNN, networks[0].model), networks[-1].student) if networks else (None, None)
+        if not networks:
+            return build(experiment).to(self.device)
+        teacher, start = cast(DCCNN, networks[0].model), networks[-1]
+        branches = start.student or cast(DCCNN, start.model)
         return build(experiment, teacher, branches, stage).to(self.device)
 
     def _begun(self, experiment: Experiment, objective: Objective) -> Record:
@@ -343,7 +359,7 @@ class Laboratory:
 
     def _steps(self, experiment: Experiment) -> int:
         """The steps that lie behind the weights of an experiment once it is trained: see :meth:`student_steps`."""
-        start = self.student_steps(self.network(experiment.needs()[-1])) if experiment.init == "sft" else 0
+        start = self.student_steps(self.network(experiment.needs()[-1])) if experiment.init != "random" else 0
         return start + len(experiment.stages) * experiment.epochs * self._steps_an_epoch(experiment.batch_size)
 
     def _steps_an_epoch(self, batch_size: int) -> int:

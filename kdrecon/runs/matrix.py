@@ -58,9 +58,7 @@ class Job:
         p, name = parameters, network.removeprefix(CONTROL)
         if network in BASELINES:
             return cls(network, p, replace(Experiment.of(p, resolution, network), epochs=0), ())
-        role, teacher, method = kinds()[name]
-        init = p.chosen.start(teacher) if method else "random"
-        experiment = Experiment.of(p, resolution, role, teacher, method, init)
+        experiment = Experiment.named(p, resolution, name)
         if network != name:
             longer = replace(Experiment.of(p, resolution, "control"), epochs=epochs_behind(experiment))
             return cls(network, p, longer, (cls.of(p, resolution, name),))
@@ -86,8 +84,8 @@ class Job:
 
 
 def epochs_behind(experiment: Experiment) -> int:
-    """The epochs behind the weights of a distilled student: its stages, and the SFT training that its blocks come from."""
-    start = experiment.needs()[-1].epochs if experiment.init == "sft" else 0
+    """The epochs behind the weights of a network: its stages, and what lies behind the blocks that it started from."""
+    start = epochs_behind(experiment.needs()[-1]) if experiment.init != "random" else 0
     return start + len(experiment.stages) * experiment.epochs
 
 

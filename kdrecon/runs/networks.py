@@ -54,7 +54,8 @@ def build(
     Args:
         experiment: what to build; nothing is read, trained or written.
         teacher: of a distilled student the network that it learns from; see :meth:`Experiment.needs`.
-        branches: the student blocks of the SFT training, for one that starts from them.
+        branches: the student blocks of the SFT training, for one that starts from them; for one that starts from a
+            student which was trained from these, that student.
         stage: one of the experiment's stages; by default the last one.
 
     Raises:
@@ -68,12 +69,14 @@ def build(
         if e.role == "sft_teacher":
             sft = SFT(model, _dc_cnn(switches.student_network, switches))
             return StudentFriendly(sft, switches.imitation, switches.sft_terms)
-        if not e.method:
-            return Supervised(model)
         if e.init == "sft":
             start_from_sft(model, _given(branches))
-        stage = stage or e.stages[-1]
-        return distil(model, _given(teacher), e.method, kd_form=switches.kd_form, alpha=switches.alpha, stage=stage)
+        elif e.init == "sft_trained":
+            model.load_state_dict(_given(branches).state_dict())
+        if not e.method:
+            return Supervised(model)
+        chosen = {name: getattr(switches, name) for name in ("kd_form", "alpha", "weight_factor")}
+        return distil(model, _given(teacher), e.method, stage=stage or e.stages[-1], **chosen)
 
 
 def _given(network: DCCNN | None) -> DCCNN:

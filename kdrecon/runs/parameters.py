@@ -119,10 +119,11 @@ class Parameters:
                     f"batch_size = {self.batch_size} with method {key!r}: it compares the samples of a batch and "
                     f"needs at least {method.min_batch}; raise batch_size or drop the method"
                 )
-            if method.single_term and (chosen.schedule != "joint" or chosen.alpha):
+            single = {"schedule": "joint", "alpha": 0, "weight_factor": 1}
+            if method.single_term and (other := {n: v for n in single if (v := getattr(chosen, n)) != single[n]}):
                 raise InputError(
-                    f"method {key!r} has a single loss term: expected schedule 'joint' and alpha 0, found "
-                    f"{chosen.schedule!r} and {chosen.alpha}; drop the method or the switches"
+                    f"method {key!r} has a single loss term: expected {single}, found {other}; drop the method or the "
+                    "switches"
                 )
 
     def inside(self, out: Path) -> "Parameters":

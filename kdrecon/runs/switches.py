@@ -13,12 +13,13 @@ from kdrecon.distillation.registry import FORMS
 from kdrecon.errors import InputError, shown
 from kdrecon.models.architectures import network_shape
 
+INITS = ("random", "sft", "sft_trained")
 CHOICES: dict[str, tuple[str, ...]] = {
     "fidelity": FIDELITIES,
     "mask_type": MASK_TYPES,
     "imitation": IMITATIONS,
     "sft_terms": SFT_TERMS,
-    "student_init": ("matched", "random", "sft"),
+    "student_init": ("matched", *INITS),
     "kd_form": tuple(FORMS),
     "schedule": ("joint", "two_stage"),
 }
@@ -27,9 +28,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "as_released": {"imitation": "released", "kd_form": "released", "schedule": "two_stage"},
     "kd_mri": {"residual": True, "schedule": "two_stage", "alpha": 0.5},
 }
-EVERY_NETWORK = ("fidelity", "residual", "mask_type")
+RANGES: dict[str, tuple[float, float]] = {
+    "alpha": (0, 1),
+    "weight_factor": (0, 1e6),
+    "teacher_epochs": (0, 2**31),
+    "train_slices": (0, 2**31),
+}
+EVERY_NETWORK = ("fidelity", "residual", "mask_type", "train_slices")
 SFT_TRAINING = ("imitation", "sft_terms")
-DISTILLATION = ("teacher_network", "kd_form", "schedule", "alpha")
+DISTILLATION = ("teacher_network", "kd_form", "schedule", "alpha", "weight_factor", "teacher_epochs")
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,9 @@ class Switches:
         imitation: "paper" or "released", form of the third SFT term (:func:`kdrecon.models.sft.sft_loss`).
         sft_terms: "all", "without_student" or "without_imitation": which terms the SFT loss adds up.
         student_init: first weights of a distilled student: "random"; "sft", blocks S2 to SN of the SFT training;
-            "matched", the paper's choice: random below the standard teacher, sft below the SFT teacher. The released code
-            also has a stage between the two trainings, "studentSFTN", not built here: the student goes on from the SFT
-            blocks alone, with L1, for 150 epochs, and its distillation starts from the result.
+            "sft_trained", the stage that the scripts released with the paper name studentSFTN and the paper does not
+            mention: a student that went on from these blocks alone, with L1, for as many epochs as a training has;
+            "matched", the paper's choice: random below the standard teacher, sft below the SFT teacher.
         kd_form: "paper" or "released", form of the distillation losses (:func:`kdrecon.distillation.get_method`).
         schedule: "joint", all terms of a distillation together; "two_stage", w L_KD alone, then the other terms alone, each
             for as many epochs as a joint training has, with an optimiser and a learning-rate schedule of its own. The
@@ -56,6 +63,9 @@ class Switches:
             L_KD on the validation slices. Paper and scripts take 150 epochs a stage.
         alpha: weight of the imitation between the outputs of teacher and distilled student, 0 to 1
             (:class:`kdrecon.training.objectives.Distillation`). KD-MRI's alpha weighs the reconstruction: equal at 0.5.
+        weight_factor: multiplies the weight w that a method states of its loss term.
+        teacher_epochs: epochs of the teacher and the SFT training; 0: as many as every other training.
+        train_slices: how many of the training slices are used, evenly spaced; 0: all.
 
     "kd_mri" is KD-MRI's text. Its released code departs from it: Adam at 1e-3 with StepLR instead of 1e-4, the best epoch
     by MSE, attention normalised over the batch, alpha without use. kd_form "released", alpha 0 and lr 1e-3 come near.
@@ -74,6 +84,9 @@ class Switches:
     kd_form: str = "paper"
     schedule: str = "joint"
     alpha: float = 0.0
+    weight_factor: float = 1.0
+    teacher_epochs: int = 0
+    train_slices: int = 0
 
     @classmethod
     def of(cls, preset: str, changes: dict | None = None) -> "Switches":
@@ -106,7 +119,7 @@ class Switches:
         return cls(**{name: _value(name, value, known[name]) for name, value in values.items()})
 
     def start(self, teacher: str) -> str:
-        """First weights of a student that is distilled from this teacher, "random" or "sft": what student_init says."""
+        """First weights of a student that is distilled from this teacher, one of :data:`INITS`: what student_init says."""
         return matched_start(teacher) if self.student_init == "matched" else self.student_init
 
     def acting_on(self, role: str, teacher: str = "", init: str = "random") -> "Switches":
@@ -120,8 +133,9 @@ class Switches:
         names: tuple[str, ...] = ("mask_type",) if role in BASELINES else EVERY_NETWORK
         if role == "sft_teacher":
             names += ("student_network", *SFT_TRAINING)
-        if "sft" in (teacher, init):
+        if teacher == "sft" or init != "random":
             names += SFT_TRAINING
+            names += () if teacher else ("teacher_network", "teacher_epochs")
         if teacher:
             names += DISTILLATION
         return replace(Switches(), **{name: getattr(self, name) for name in names})
@@ -144,13 +158,15 @@ def _value(name: str, value: Any, default: Any) -> Any:
     elif isinstance(default, bool):
         if not isinstance(value, bool):
             raise InputError(f"switch {name} = {shown(value)}: expected true or false")
-    elif isinstance(default, float):
+    elif name in RANGES:
+        low, high = RANGES[name]
         try:
-            number = float(value)
+            number = type(default)(value)
         except (TypeError, ValueError, OverflowError):
             number = -1
-        if isinstance(value, bool) or not 0 <= number <= 1:
-            raise InputError(f"switch {name} = {shown(value)}: expected a number from 0 to 1")
+        if isinstance(value, bool) or not low <= number <= high or number != float(value):
+            kind = "an integer" if isinstance(default, int) else "a number"
+            raise InputError(f"switch {name} = {shown(value)}: expected {kind} from {low} to {high:g}")
         return number
     else:
         network_shape(value)

@@ -39,7 +39,15 @@ from kdrecon.tasks import Batch
 from kdrecon.training.augmentation import Flips
 from kdrecon.training.logs import Listener, Log
 from kdrecon.training.objectives import Distillation, Objective
-from kdrecon.training.recipe import LAYOUTS, PRECISIONS, Recipe, check_choices, resolve_layout, resolve_precision
+from kdrecon.training.recipe import (
+    LAYOUTS,
+    PRECISIONS,
+    UNKNOWN_BEFORE,
+    Recipe,
+    check_choices,
+    resolve_layout,
+    resolve_precision,
+)
 from kdrecon.training.targets import Targets, keep, target_limit
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -261,7 +269,7 @@ class Training:
             InputError: it was made by another configuration.
         """
         here, before = self.config["device"], begun.get("device", "")
-        begun = {name: getattr(Recipe, name) for name in ("augment", "lr_schedule")} | begun  # unknown to version 0.2
+        begun = {name: value for name, value in UNKNOWN_BEFORE.items() if name in self.config} | begun
         if self.recipe.precision == "auto" and begun.get("precision") in PRECISIONS:
             self.config["precision"] = begun["precision"]
         if self.recipe.layout == "auto" and begun.get("layout") in LAYOUTS:

@@ -112,6 +112,7 @@ class Distillation(Objective):
         kd_form: "paper" or "released", see :func:`kdrecon.distillation.get_method`; the released forms are not scaled.
         alpha: weight of the imitation of the teacher's output, 0 to 1. SFT-KD-Recon: 0; KD-MRI: 0.5, where alpha
             weighs the reconstruction.
+        weight_factor: multiplies the method's w.
         stage: "joint" for all terms together; "features" for w L_KD alone, "reconstruction" for all but that.
 
     Raises:
@@ -125,7 +126,7 @@ class Distillation(Objective):
 
     def __init__(
         self, student: DCCNN, teacher: DCCNN, method: str,
-        kd_form: str = "paper", alpha: float = 0.0, stage: str = "joint",
+        kd_form: str = "paper", alpha: float = 0.0, stage: str = "joint", weight_factor: float = 1.0,
     ):  # fmt: skip
         super().__init__()
         if stage not in self.STAGES:
@@ -139,6 +140,7 @@ class Distillation(Objective):
         layers = tap_layers(compared.taps, student.depth)
         channels = student.convs[layers[0] - 1].out_channels
         self.method = compared(channels, cascades=len(student.blocks))
+        self.weight = weight_factor * self.method.weight
         self.register_buffer("sigma", torch.ones(len(student.blocks), len(layers)))
 
     @property
@@ -167,7 +169,7 @@ class Distillation(Objective):
             terms["imitation"] = self.alpha * F.l1_loss(x_student, said[0])
         if self.compares:
             targets = said[int(self.imitates) :]
-            terms["distillation"] = self.method.weight * self.method.towards(self._scaled(maps), targets)
+            terms["distillation"] = self.weight * self.method.towards(self._scaled(maps), targets)
         return Loss(reduce(torch.add, terms.values()), terms)
 
     @torch.no_grad()
@@ -205,10 +207,10 @@ class Interactive(Objective):
     Args:
         student: the network to train.
         teacher: the frozen network, as many cascades and the same data fidelity.
-        alpha, stage: as in :class:`Distillation`; the single term of the loss leaves no choice.
+        alpha, stage, weight_factor: as in :class:`Distillation`; the single term of the loss leaves no choice.
 
     Raises:
-        InputError: another alpha or stage.
+        InputError: another alpha, stage or factor.
         ValueError: the numbers of cascades or the data-fidelity modes differ.
 
     Source: Fu et al. 2020 (arXiv 2007.01476), where blocks of a classifier are swapped.
@@ -217,10 +219,14 @@ class Interactive(Objective):
     traits = Traits(weight=1.0, min_batch=1, single_term=True)
     network: DCCNN
 
-    def __init__(self, student: DCCNN, teacher: DCCNN, alpha: float = 0.0, stage: str = "joint"):
+    def __init__(
+        self, student: DCCNN, teacher: DCCNN, alpha: float = 0.0, stage: str = "joint", weight_factor: float = 1.0
+    ):
         super().__init__()
-        if alpha or stage != "joint":
-            raise InputError("method 'ikd' has a single loss term: expected schedule 'joint' and alpha 0")
+        if alpha or stage != "joint" or weight_factor != 1:
+            raise InputError(
+                "method 'ikd' has a single loss term: expected schedule 'joint', alpha 0 and weight_factor 1"
+            )
         self.network = self.evaluated = student
         self.teacher = _frozen(teacher, student)
 
@@ -257,23 +263,24 @@ def traits_of(method: str, kd_form: str = "paper") -> Traits:
 
 
 def distil(
-    student: DCCNN, teacher: DCCNN, method: str, kd_form: str = "paper", alpha: float = 0.0, stage: str = "joint"
-) -> Objective:
+    student: DCCNN, teacher: DCCNN, method: str, kd_form: str = "paper", alpha: float = 0.0, stage: str = "joint",
+    weight_factor: float = 1.0,
+) -> Objective:  # fmt: skip
     """The objective of a distillation method: its own in :data:`OBJECTIVES`, else :class:`Distillation`.
 
     Args:
         student: the network to train.
         teacher: the frozen network, as many cascades.
         method: one of :func:`kdrecon.distillation.method_keys`.
-        kd_form, alpha, stage: see :class:`Distillation`.
+        kd_form, alpha, stage, weight_factor: see :class:`Distillation`.
 
     Raises:
-        InputError: no such method or form, or another stage or alpha for "ikd".
+        InputError: no such method or form, or another stage, alpha or factor for "ikd".
         ValueError: the networks do not fit each other.
     """
     check_method(method, kd_form)
     build = OBJECTIVES.get(method) or partial(Distillation, method=method, kd_form=kd_form)
-    return build(student, teacher, alpha=alpha, stage=stage)
+    return build(student, teacher, alpha=alpha, stage=stage, weight_factor=weight_factor)
 
 
 def _frozen(teacher: DCCNN, student: DCCNN) -> DCCNN:
