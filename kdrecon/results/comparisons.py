@@ -26,7 +26,7 @@ RECIPE = ("epochs", "batch_size", "lr", "lr_schedule", "augment")
 COLUMNS = (
     *PLACE, "against", "network", "reference", "metric", "seeds", "subjects", "n", "mean", "reference_mean",
     "difference", "low", "high", "about", "seed_sd", "p", "p_holm", "verdict", "below_student", "gap_teacher",
-    "gap_sft_teacher", "note",
+    "gap_sft_teacher", "note", "steps", "reference_steps",
 )  # fmt: skip
 
 
@@ -50,7 +50,8 @@ def comparisons(
     Returns:
         against, network, reference, metric, then the columns of :func:`kdrecon.results.statistics.judged` (about says
         whether the interval speaks about the method or about the networks of a single seed), below_student
-        (the mean is worse than the plain student's), gap_teacher and gap_sft_teacher (mean minus the teachers').
+        (the mean is worse than the plain student's), gap_teacher and gap_sft_teacher (mean minus the teachers'), steps and
+        reference_steps (optimiser steps behind the weights of both; 0 where no record tells).
         p-values are corrected within each place, kind of reference and metric.
 
     Raises:
@@ -101,6 +102,7 @@ def _family(networks: list[Configuration], kind: Kind, metric: str) -> pd.DataFr
             continue
         row: dict[str, object] = {"against": _title(kind), "network": network.name, "reference": reference.name}
         row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
+        row |= {"steps": network.steps, "reference_steps": reference.steps}
         try:
             found = pair(network.scores, reference.scores, metric, spread)
             tested.append(row | found._asdict() | {"recipe": _other_recipe(network, reference, kind)})

@@ -15,7 +15,8 @@ import pandas as pd
 
 from kdrecon.choices import BASELINES
 from kdrecon.metrics import HFN, METRICS, NMSE, PSNR, PUBLISHED, SSIM, VIF
-from kdrecon.results.names import kind_name
+from kdrecon.results.names import PLACE, kind_name, network_names
+from kdrecon.results.tables import settings
 from kdrecon.runs.networks import Network
 from kdrecon.runs.switches import matched_start
 
@@ -65,46 +66,84 @@ def epochs_note(networks: dict[str, Network]) -> str:
 
 
 def formatted(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary as people read it: a row a model, PSNR and SSIM with standard deviation, the others as means.
-
-    Settings that are the same in all rows are left out.
-    """
-    described = ["model", "network", "teacher", "method", "init", "epochs", "best_epoch"]
-    trained = summary[~summary.model.isin(BASELINES)]
-    settings = summary.columns[: summary.columns.get_loc("parameters")]
-    described += [name for name in settings if name not in described and trained[name].nunique() > 1]
-    table = summary[described].copy()
+    """What networks reach, as people read it: a row a model, PSNR and SSIM with standard deviation, the others as means."""
+    table = _named(summary)
     for metric in PUBLISHED:
         table[metric.heading] = list(map(metric.text, summary[metric.name], summary[f"{metric.name}_sd"]))
         if metric is PSNR and "psnr_seed_sd" in summary:
-            table["over seeds"] = ["" if pd.isna(sd) else f"± {PSNR.text(sd)}" for sd in summary.psnr_seed_sd]
+            spread = ["" if pd.isna(sd) else f"± {PSNR.text(sd)}" for sd in summary.psnr_seed_sd]
+            table[f"over seeds ({PSNR.unit})"] = spread
     for metric in MEANS:
         table[metric.heading] = summary[metric.name].map(metric.text)
-    return table.rename(columns={"best_epoch": "best epoch"})
+    return table
+
+
+def formatted_settings(summary: pd.DataFrame) -> pd.DataFrame:
+    """What was trained, as people read it: a row a model, its size, epochs and seeds, and every setting that differs.
+
+    Settings that are the same for all trained networks are left out.
+    """
+    trained = summary[~summary.model.isin(BASELINES)]
+    fixed = {
+        "architecture": "network",
+        "parameters": "parameters",
+        "epochs": "epochs",
+        "best epoch": "best_epoch",
+        "seeds": "seed",
+    }
+    told = {*fixed.values(), *PLACE, "model", "teacher", "method", "data"}
+    differing = [name for name in (*settings(summary), "precision") if name not in told and trained[name].nunique() > 1]
+    table = _named(summary).assign(**{title: summary[name] for title, name in fixed.items()}, **summary[differing])
+    table["architecture"] = summary.network.where(~summary.model.isin(BASELINES), "")
+    return table
+
+
+def _named(summary: pd.DataFrame) -> pd.DataFrame:
+    """The networks of a summary by their names, and where there are several, by data set, acceleration, size and split."""
+    columns = summary[settings(summary)].astype(object).where(summary[settings(summary)].notna(), "")
+    groups = [beside for _, beside in columns.groupby(list(PLACE), sort=False)]
+    rows = [
+        [{str(name): value for name, value in row.items()} for row in beside.to_dict("records")] for beside in groups
+    ]
+    names = pd.concat([pd.Series(network_names(here), beside.index) for here, beside in zip(rows, groups)])
+    several = [name for name in PLACE[:4] if summary[name].nunique() > 1]
+    return pd.DataFrame({"network": names}, summary.index).join(summary[several])
+
+
+def filled(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of formatted text that say something in some row."""
+    return table.loc[:, (table != "").any()]
 
 
 def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
-    """Comparisons as people read them: a row a network, differences of one metric with interval, spread and verdict."""
+    """Comparisons as people read them: a row a network, differences of one metric with interval, spread and verdict.
+
+    Columns that are empty in all rows are left out, and the verdict where nothing is tested.
+    """
     table = compared[compared.metric == metric]
-    signed, text = METRICS[metric].signed, METRICS[metric].text
+    known = METRICS[metric]
+    signed, text, unit = known.signed, known.text, f" ({known.unit})" if known.unit else ""
     intervals = zip(table.low, table.high)
     columns: dict[str, Iterable[object]] = {"network": table.network}
     if table.reference.nunique() > 1:
         columns["reference"] = table.reference
     columns |= {
-        "difference": table.difference.map(signed),
-        "95 % interval": ["" if np.isnan(low) else f"{signed(low)} to {signed(high)}" for low, high in intervals],
-        "SD over seeds": table.seed_sd.map(text),
+        f"difference{unit}": table.difference.map(signed),
+        f"95 % interval{unit}": [
+            "" if np.isnan(low) else f"{signed(low)} to {signed(high)}" for low, high in intervals
+        ],
+        f"SD over seeds{unit}": table.seed_sd.map(text),
         "p (Holm)": table.p_holm.map(_p),
         "verdict": table.verdict,
     }
     if (table.against == "student").all():
         columns["below the plain student"] = ["yes" if below is True else "" for below in table.below_student.tolist()]
         columns |= {
-            "minus teacher": table.gap_teacher.map(signed),
-            "minus SFT teacher": table.gap_sft_teacher.map(signed),
+            f"minus teacher{unit}": table.gap_teacher.map(signed),
+            f"minus SFT teacher{unit}": table.gap_sft_teacher.map(signed),
         }
-    return pd.DataFrame(columns)
+    shown = pd.DataFrame(columns)
+    return filled(shown.drop(columns="verdict") if (table.verdict == "not tested").all() else shown)
 
 
 def _p(value: float) -> str:
@@ -131,7 +170,8 @@ def formatted_published(table: pd.DataFrame) -> pd.DataFrame:
 
 def formatted_volumes(volumes: pd.DataFrame) -> pd.DataFrame:
     """Volume-wise figures as people read them: a row a network."""
-    table = volumes[["network", "seed", "volumes"]].copy()
+    several = [name for name in PLACE[:4] if name in volumes and volumes[name].nunique() > 1]
+    table = volumes[["network", *several, "seed", "volumes"]].copy()
     for metric in (PSNR, SSIM, NMSE):
         table[metric.heading] = list(map(metric.text, volumes[metric.name], volumes[f"{metric.name}_sd"]))
     return table

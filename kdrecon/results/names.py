@@ -5,8 +5,8 @@
 ('AT', 'FitNets')
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from kdrecon.runs.experiment import ROLES, Experiment, sides
 from kdrecon.runs.record import Evaluation, Record
 from kdrecon.runs.switches import matched_start
 
+DISTILLED = {"standard": "Std-KD", "sft": "SFT-KD"}  # what the name of a distilled student begins with, by its teacher
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
 
 
@@ -79,28 +80,44 @@ def columns(experiment: Experiment) -> dict[str, object]:
     return {"model": experiment.role, "network": experiment.architecture} | settings
 
 
-def network_name(network: Identity, others: Iterable[Identity]) -> str:
-    """A short name for a network among others: its kind, then every setting in which it differs from the usual one.
+def network_names(networks: Sequence[Mapping[str, object]]) -> list[str]:
+    """Short names of the networks of a table: the kind of each, then every setting in which it differs from the usual one.
 
     Args:
-        network: to be named.
-        others: all networks of the table, this one among them. The usual value is the most frequent one among those with
-            the same role (a control is a student), and for init the paper's.
+        networks: each by its columns, see :attr:`Identity.columns`. The usual value of one is the most frequent among those
+            with the same role (a control is a student), of equally frequent ones the last, and for init the paper's.
     """
-    e, told = network.experiment, ("model", "teacher", "method", "origin")
-    role = "student" if e.role == "control" else e.role
-    peers = [other.columns for other in others if other.experiment.role == role] or [network.columns]
-    usual = {name: Counter(str(peer.get(name, "")) for peer in peers).most_common(1)[0][0] for name in network.columns}
-    usual["init"] = matched_start(e.teacher)
-    settings = {name: str(value) for name, value in network.columns.items() if name not in told}
-    differing = [f"{name} {value}" for name, value in settings.items() if value != usual[name]]
-    return ", ".join([kind_name(e.role, e.teacher, e.method), *differing])
+    told, peers = ("model", "teacher", "method", "origin"), defaultdict(list)
+    for network in networks:
+        peers[_role(network)].append(network)
+    settings = dict.fromkeys(name for network in networks for name in network if name not in told)
+    usual = {
+        role: {name: Counter(_text(peer, name) for peer in reversed(group)).most_common(1)[0][0] for name in settings}
+        for role, group in peers.items()
+    }
+    names = []
+    for network in networks:
+        here = usual[_role(network)] | {"init": matched_start(str(network["teacher"]))}
+        differing = [
+            f"{name} {_text(network, name)}" for name in network if name in here and _text(network, name) != here[name]
+        ]
+        kind = kind_name(str(network["model"]), str(network["teacher"]), str(network["method"]))
+        names.append(", ".join([kind, *differing]))
+    return names
+
+
+def _role(network: Mapping[str, object]) -> str:
+    return "student" if network["model"] == "control" else str(network["model"])
+
+
+def _text(network: Mapping[str, object], name: str) -> str:
+    return str(network.get(name, ""))
 
 
 def kind_name(role: str, teacher: str, method: str) -> str:
     """How people write a kind of network: "SFT-KD AT", "SFT teacher", "student"."""
     if method:
-        return f"{'SFT-KD' if teacher == 'sft' else 'Std-KD'} {method_name(method)}"
+        return f"{DISTILLED['sft' if teacher == 'sft' else 'standard']} {method_name(method)}"
     return ({"sft_teacher": "SFT teacher"} | BASELINES).get(role, role)
 
 

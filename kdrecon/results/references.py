@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kdrecon.choices import BASELINES
 from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped
-from kdrecon.results.names import Identity, network_name
+from kdrecon.results.names import Identity, network_names
 from kdrecon.results.statistics import Scores
 from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.switches import matched_start
@@ -66,13 +66,16 @@ def configurations(run_root: Path) -> list[Configuration]:
     Raises:
         InputError: the folder holds no evaluated experiment.
     """
-    trained = [network for network in evaluated(run_root) if network.record.experiment.role not in BASELINES]
-    beside = defaultdict(list)
-    for identity in dict.fromkeys(network.identity for network in trained):
-        beside[identity.place].append(identity)
-    groups = grouped(trained)
-    names = (network_name(group[0].identity, beside[group[0].identity.place]) for group in groups)
-    return [Configuration(name, tuple(group)) for name, group in zip(names, groups)]
+    groups = grouped(network for network in evaluated(run_root) if network.record.experiment.role not in BASELINES)
+    places: dict[tuple[object, ...], list[list[EvaluatedNetwork]]] = defaultdict(list)
+    for group in groups:
+        places[group[0].identity.place].append(group)
+    names = {
+        group[0].identity: name
+        for beside in places.values()
+        for group, name in zip(beside, network_names([group[0].identity.columns for group in beside]))
+    }
+    return [Configuration(names[group[0].identity], tuple(group)) for group in groups]
 
 
 def find_reference(network: Configuration, others: Sequence[Configuration], kind: Kind) -> Configuration | None:

@@ -1,4 +1,4 @@
-"""The page of a run: tables, figures, links, parameters.
+"""The page of a run: its answer first, then figures, tables, links, parameters.
 
 >>> from pathlib import Path
 >>> from kdrecon.results.report import write_results
@@ -10,19 +10,30 @@ kdrecon.errors.InputError: run holds no evaluated experiment: expected experimen
 
 import base64
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from kdrecon.choices import BASELINES
 from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
+from kdrecon.results.answer import answer
 from kdrecon.results.archive import damaged
 from kdrecon.results.comparisons import write_comparisons
-from kdrecon.results.display import formatted, formatted_comparisons, formatted_published, formatted_volumes
+from kdrecon.results.display import (
+    filled,
+    formatted,
+    formatted_comparisons,
+    formatted_published,
+    formatted_settings,
+    formatted_volumes,
+)
+from kdrecon.results.forest import Axis, forest
 from kdrecon.results.names import PLACE
 from kdrecon.results.published import beside_published, published
 from kdrecon.results.references import AGAINST
@@ -92,10 +103,12 @@ def write_report(
         **_beside_published(summary),
         name=out.name,
         left_out=left_out,
-        table=formatted(summary),
+        **(_first(compared) if compared is not None else {"first": [], "axis": None}),
+        table=filled(formatted(summary)),
+        settings=filled(formatted_settings(summary)),
         comparisons=_comparisons(compared) if compared is not None else [],
         volumes=formatted_volumes(volumes) if volumes is not None and len(volumes) else None,
-        figures=[_figure(path) for path in visible(out / "figures", "*.png")],
+        figures={path.stem: _figure(path) for path in visible(out / "figures", "*.png")},
         notebooks=visible(out / "notebooks", "*.html"),
         parameters=_parameters(out / "params.yaml"),
     )
@@ -106,11 +119,11 @@ def write_report(
 
 def _about(summary: pd.DataFrame) -> dict[str, Any]:
     """What the head of the page says of data and trainings."""
-    first, trained = summary.iloc[0], summary[~summary.model.isin(BASELINES)]
-    height, width = sides(first.resolution)
+    trained, places = summary[~summary.model.isin(BASELINES)], summary.drop_duplicates(list(PLACE))
+    sizes = [" x ".join(map(str, sides(resolution))) for resolution in places.resolution]
+    told = zip(places.dataset, places.acceleration, sizes, places.split, places.n)
     return {
-        "data": f"{first.dataset}, {first.acceleration}, {height} x {width}, {first.split} split",
-        "slices": first.n,
+        "data": "; ".join("{}, {}, {}, {} split, {} slices".format(*place) for place in told),
         "epochs": int(summary.epochs[summary.model != "control"].max()),
         "paper_epochs": Recipe().epochs,
         "seeds": summary.seed.astype(str).str.split(", ").map(len).max(),
@@ -129,23 +142,60 @@ def _beside_published(summary: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _first(compared: pd.DataFrame) -> dict[str, Any]:
+    """What the page opens with: of each place its answer and its forest plots, all on one axis."""
+    table = compared[compared.metric == PSNR.name]
+    axis = Axis.of(np.concatenate([table[name].astype(float) for name in ("difference", "low", "high")]))
+    parts = []
+    for place, here in _places(table):
+        plots = [(kind, [*forest(rows, axis)]) for kind, rows in _kinds(here)]
+        parts.append({"place": place, "answer": answer(here), "plots": plots, "notes": _notes(here)})
+    nothing = [{"place": "", "answer": answer(table), "plots": [], "notes": []}]
+    return {"first": parts or nothing, "axis": axis if parts else None}
+
+
 def _comparisons(compared: pd.DataFrame) -> list[dict[str, Any]]:
-    """The paired comparisons: a part a place and kind of reference."""
-    parts, several = [], len(compared[list(PLACE)].drop_duplicates()) > 1
-    for key, table in compared[compared.metric == PSNR.name].groupby([*PLACE, "against"], sort=False):
-        *place, against = map(str, key)
-        part = {
-            "against": AGAINST.get(against, against),
-            "place": ", ".join(place[:4]) if several else "",
-            "references": table.reference.unique(),
-            "slices": f"{table['n'].max():.0f}",
-            "subjects": f"{table.subjects.max():.0f}",
-            "seeds": table.seeds.max(),
-            "table": formatted_comparisons(table),
-            "notes": [note for note in table.note.unique() if note],
-        }
-        parts.append(part)
+    """The tables of the paired comparisons: a part a place and kind of reference."""
+    parts = []
+    for place, here in _places(compared[compared.metric == PSNR.name]):
+        for against, table in _kinds(here):
+            part = {
+                "against": against,
+                "place": place,
+                "references": table.reference.unique(),
+                "slices": f"{table['n'].max():.0f}",
+                "subjects": f"{table.subjects.max():.0f}",
+                "seeds": table.seeds.max(),
+                "table": formatted_comparisons(table),
+            }
+            parts.append(part)
     return parts
+
+
+def _places(compared: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The comparisons of each place, under its name; "" where there is only one."""
+    groups = list(compared.groupby(list(PLACE), sort=False))
+    return [(", ".join(map(str, key[:4])) if len(groups) > 1 else "", table) for key, table in groups]
+
+
+def _kinds(compared: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The comparisons with each kind of reference, under what it is."""
+    return [(AGAINST.get(str(kind), str(kind)), rows) for kind, rows in compared.groupby("against", sort=False)]
+
+
+def _notes(compared: pd.DataFrame) -> list[str]:
+    """What notes say, each once; what holds for some networks alone names them."""
+    of = defaultdict(list)
+    for network, note in zip(compared.network, compared.note):
+        for part in filter(None, note.split("; ")):
+            of[part].append(network)
+    everywhere = set(compared.network)
+    return [
+        note
+        if note.startswith(tuple(f"{name}: " for name in names)) or {*names} == everywhere
+        else f"{', '.join(dict.fromkeys(names))}: {note}"
+        for note, names in of.items()
+    ]
 
 
 def _figure(path: Path) -> dict[str, str]:

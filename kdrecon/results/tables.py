@@ -18,11 +18,12 @@ from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS
 from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped, read_results
 from kdrecon.results.evaluation import volume_score
-from kdrecon.results.names import PLACE, network_name
+from kdrecon.results.names import PLACE, network_names
 from kdrecon.storage.files import write_table
 
 FIRST = ("dataset", "acceleration", "resolution", "model", "network", "teacher", "method", "init")
 LAST = ("slices", "data", "origin")
+TRAINED = ("seed", "precision", "layout", "best_epoch", "parameters", "n", "gradient_ratio")  # no setting, nor a metric
 
 
 def summary(run_root: Path, per_seed: bool = False) -> pd.DataFrame:
@@ -56,8 +57,8 @@ def volume_wise(run_root: Path, left_out: list[str] | None = None) -> pd.DataFra
         InputError: no evaluated experiment, or one without its reconstructions.
     """
     found = sorted(evaluated(run_root), key=lambda network: network.identity.reading_order)
-    identities, rows = [network.identity for network in found], []
-    for network in found:
+    names, rows = network_names([network.identity.columns for network in found]), []
+    for network, name in zip(found, names):
         try:
             scores = pd.DataFrame([volume_score(*result) for result in read_results(network.folder / "results")])
         except InputError as error:
@@ -65,12 +66,18 @@ def volume_wise(run_root: Path, left_out: list[str] | None = None) -> pd.DataFra
                 raise
             left_out.append(str(error))
             continue
-        row = {name: network.identity.columns[name] for name in PLACE if name != "slices"}
-        row |= {"network": network_name(network.identity, identities), "seed": network.seed, "volumes": len(scores)}
-        for name in map(str, scores):
-            row |= {name: scores[name].mean(), f"{name}_sd": scores[name].std()}
+        row = {column: network.identity.columns[column] for column in PLACE if column != "slices"}
+        row |= {"network": name, "seed": network.seed, "volumes": len(scores)}
+        for metric in map(str, scores):
+            row |= {metric: scores[metric].mean(), f"{metric}_sd": scores[metric].std()}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def settings(table: pd.DataFrame) -> list[str]:
+    """The columns of a :func:`summary` that say what a network is, those of a newer version among them."""
+    measured = {f"{metric}{kind}" for metric in METRICS for kind in ("", "_sd", "_seed_sd")}
+    return [name for name in map(str, table) if name not in measured.union(TRAINED)]
 
 
 def write_summary(run_root: Path) -> pd.DataFrame:

@@ -1,0 +1,108 @@
+"""The answer of a run, in one sentence: whether distillation helped, from the data, with its uncertainty.
+
+>>> import pandas as pd
+>>> from kdrecon.results.answer import answer
+>>> row = {"against": "control", "network": "SFT-KD AT", "metric": "psnr", "difference": 0.2, "low": 0.1, "high": 0.3}
+>>> row |= {"verdict": "better", "subjects": 9, "seeds": 3, "steps": 200, "reference_steps": 200}
+>>> answer(pd.DataFrame([row]))[:75]
+'Distillation helped here: against a student trained alone for as many steps'
+"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from kdrecon.metrics import PSNR
+from kdrecon.results.names import DISTILLED
+from kdrecon.results.statistics import LEAST_SUBJECTS
+
+FAIREST = ("control", "student")  # of kdrecon.results.references.AGAINST: a student is held against the first it has
+
+
+def answer(compared: pd.DataFrame) -> str:
+    """Whether distillation helped: each distilled student against the fairest student trained alone that the run has.
+
+    Args:
+        compared: the rows of :func:`kdrecon.results.comparisons.comparisons` for one place; PSNR is told.
+
+    Returns:
+        one sentence; the verdicts in it are those of the comparisons' tables.
+    """
+    rows = _fairest(compared[compared.metric == PSNR.name])
+    if rows.empty:
+        return "Whether distillation helps was not asked here: no distilled student stands beside one trained alone."
+    alone, tested = _alone(rows), rows[rows.verdict != "not tested"]
+    shown = [told for verdict in ("better", "worse") if len(told := rows[rows.verdict == verdict])]
+    if shown:
+        parts = [f"{_are(told, rows)} {told.verdict.iloc[0]}, at {_effect(told)}" for told in shown]
+        if len(rows) > sum(map(len, shown)):
+            parts.append("nothing is shown of the rest")
+        return f"{_opening(shown)}: against {alone}, {', '.join(parts)}."
+    if len(tested):
+        return f"Whether distillation helps cannot be told here: {_lie(tested, alone)}, and no difference is shown."
+    return f"Whether distillation helps was not tested here: {_untested(rows, alone)}."
+
+
+def _fairest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each distilled student the comparison with the fairest reference, in the order of the tables."""
+    ours = rows[rows.network.str.startswith(tuple(DISTILLED.values())) & rows.against.isin(FAIREST)]
+    fairest = ours.sort_values("against", key=lambda kinds: kinds.map(FAIREST.index), kind="stable")
+    return fairest.drop_duplicates("network").sort_index()
+
+
+def _alone(rows: pd.DataFrame) -> str:
+    """The references of rows in words, and what is unfair about them."""
+    unfair = rows[rows.reference_steps < rows.steps]
+    if unfair.empty:
+        return "a student trained alone for as many steps"
+    if len(unfair) == len(rows):
+        return "the plain student, which took fewer steps (this run has no control)"
+    return f"a student trained alone for as many steps (fewer beside {' and '.join(unfair.network)}: no control)"
+
+
+def _opening(shown: list[pd.DataFrame]) -> str:
+    if len(shown) == 2:
+        return "Whether distillation helps depends on the method here"
+    return f"Distillation {'helped' if shown[0].verdict.iloc[0] == 'better' else 'did harm'} here"
+
+
+def _are(told: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """Which of the distilled students, with the verb: "SFT-KD AT is", "3 of 5 distilled students are"."""
+    if len(rows) == 1:
+        return f"{rows.network.iloc[0]} is"
+    named = f" ({told.network.iloc[0]})" if len(told) == 1 else ""
+    return f"{len(told)} of {len(rows)} distilled students{named} {'is' if len(told) == 1 else 'are'}"
+
+
+def _lie(rows: pd.DataFrame, alone: str) -> str:
+    """Where rows lie: "SFT-KD AT lies +0.05 dB PSNR (1 subject, 1 seed) from the plain student"."""
+    who = f"{rows.network.iloc[0]} lies" if len(rows) == 1 else f"{len(rows)} distilled students lie"
+    return f"{who} {_effect(rows)} from {alone}"
+
+
+def _effect(rows: pd.DataFrame) -> str:
+    """The differences of rows with their intervals, and over how many subjects and seeds."""
+    about = f"{_counted(rows.subjects, 'subject')}, {_counted(rows.seeds, 'seed')}"
+    if rows.low.notna().any():
+        within = "interval" if len(rows) == 1 else "intervals within"
+        about = f"95 % {within} {_range([rows.low.min(), rows.high.max()])}; {about}"
+    return f"{_range(rows.difference)} {PSNR.unit} {PSNR.title} ({about})"
+
+
+def _untested(rows: pd.DataFrame, alone: str) -> str:
+    """What there is where nothing is tested, and what a test takes."""
+    paired = rows[rows.difference.notna()]
+    if paired.empty:
+        return f"no distilled student shares seed and slices with {alone}"
+    needs = {f"{LEAST_SUBJECTS} subjects": paired.subjects, "2 seeds": paired.seeds}
+    needed = [what for what, counts in needs.items() if counts.max() < int(what.split()[0])]
+    return f"{_lie(paired, alone)}, and what others would give takes at least {' and '.join(needed)}"
+
+
+def _range(values: Iterable[float]) -> str:
+    return " to ".join(dict.fromkeys(map(PSNR.signed, (min(values), max(values)))))
+
+
+def _counted(values: pd.Series, unit: str) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low} {unit}{'s' * (low != 1)}" if low == high else f"{low} to {high} {unit}s"
