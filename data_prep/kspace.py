@@ -19,7 +19,7 @@ import typer
 from data_prep import readouts
 from data_prep.source import Passed, Scan, Source, Volume, find, optional_import, subject_of
 from kdrecon import storage
-from kdrecon.errors import InputError, first_line, shortened
+from kdrecon.errors import InputError
 
 Raw = Annotated[bool, typer.Option("--raw", help="keep the measured k-space of the coils beside the images")]
 PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -158,24 +158,14 @@ class Ismrmrd(Source):
                 continue
             try:
                 with storage.hdf5.opened(path) as file:
-                    if "dataset/data" not in file or "dataset/xml" not in file:
+                    if not readouts.is_raw(file):
                         passed[path] = "HDF5 files without dataset/xml and dataset/data"
                         continue
-                    header = ElementTree.fromstring(file.text("dataset/xml"))
-                if lacking := readouts.lacking(header):
-                    yield InputError(
-                        f"{path} has a header without {', '.join(lacking)}: expected the matrix and the field of view of the "
-                        "measurement and of the image; add them, or leave the file out"
-                    )
-                    continue
+                    header = readouts.header(file)
                 patient = header.findtext(".//{*}patientID") or subject_of(path, self.folder, "")
                 yield Scan(patient, (path,)) if isinstance(patient, str) else patient
             except InputError as error:
                 yield error
-            except (ElementTree.ParseError, ValueError) as error:
-                yield InputError(
-                    f"{path} cannot be read ({first_line(error)}): expected an intact header; get it again"
-                )
 
     def read(self, scan: Scan) -> Volume:
         from data_prep.coils import coil_images, combine, fit
@@ -183,21 +173,13 @@ class Ismrmrd(Source):
         ismrmrd = optional_import("ismrmrd")
         (path,) = scan.files
         with storage.hdf5.opened(path) as file:
-            encodings = readouts.encodings(ismrmrd, file)
-            lines = [readouts.readout(ismrmrd, record) for record in file.records("dataset/data")]
-        kinds = [encoding.trajectory.value for encoding in encodings]
-        if kinds != ["cartesian"]:
-            raise InputError(
-                f"{path} has {len(kinds)} encodings ({shortened(', '.join(kinds))}): expected one cartesian encoding; "
-                "leave the file out"
-            )
-        (encoding,) = encodings
+            encoding, lines = readouts.read_lines(ismrmrd, file)
         recon = encoding.reconSpace
-        volumes = readouts.assemble(
-            ismrmrd, [line for line in lines if readouts.is_image(ismrmrd, line)], encoding, path
-        )
+        volumes = readouts.assemble(ismrmrd, lines, encoding, path)
         slices = (
-            fit(coil_images(plane), (recon.matrixSize.y, recon.matrixSize.x)) for volume in volumes for plane in volume
+            fit(coil_images(plane), (recon.matrixSize.y, recon.matrixSize.x))
+            for volume in volumes
+            for plane in readouts.planes(volume, path)
         )
         view, matrix = recon.fieldOfView_mm, recon.matrixSize
         return combine(slices, (view.y / matrix.y, view.x / matrix.x, view.z / matrix.z), self.raw)

@@ -440,11 +440,12 @@ def raw(root: Path) -> None:
 
 
 def measured(root: Path) -> None:
-    """Measured k-space, a NIfTI scan, and an exported network to reconstruct them with."""
+    """Measured k-space, raw data, a NIfTI scan, and an exported network to reconstruct them with."""
     images = trees.picture(2, (24, 20)).astype(np.float32)
     mask = line_mask((24, 20), "4x")
     with h5py.File(root / "kspace.h5", "w") as file:
         file["kspace"], file["mask"] = undersample(torch.from_numpy(images), mask)[1].numpy(), mask.numpy()
+    trees.raw_scan(root / "raw.h5", images, measured=np.fft.fftshift(mask[:, 0].numpy()), channels=1)
     trees.nifti(root / "scan.nii.gz", images)
     export(open_deployed("D3C5_student"), root / "student.onnx")
 
@@ -510,6 +511,14 @@ KINDS = (
         ("kspace.h5",),
         (hdf5, hdf5, *BYTES),
         reconstructed("kspace.h5", "a.h5"),
+        computes=True,
+    ),
+    Kind(
+        "raw data to a network",
+        measured,
+        ("raw.h5",),
+        (flip, flip, overwrite, cut, replace_file),
+        reconstructed("raw.h5", "a.h5"),
         computes=True,
     ),
     Kind(

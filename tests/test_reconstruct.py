@@ -1,7 +1,9 @@
 """Scans through a network: what comes out lies where the scan lay; what cannot be used is refused, nothing is written."""
 
 import gzip
+import io
 import shutil
+from importlib import resources
 from pathlib import Path
 
 import h5py
@@ -80,6 +82,19 @@ def test_a_nifti_scan_comes_back_in_its_own_geometry(affine, plane, ending, volu
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"out{ending}", "out.png", "scan.nii"]
 
 
+@pytest.mark.parametrize("name", ["anatomical.nii", "example_nifti2.nii.gz"])
+def test_a_real_nifti_scan_comes_back_in_its_own_geometry(name, student, tmp_path):
+    path = resources.files("nibabel") / "tests" / "data" / name
+    run(path, tmp_path / "out.nii.gz")
+    scan, found = nibabel.load(path), nibabel.load(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(found.affine, scan.affine)
+    np.testing.assert_array_equal(found.header.get_zooms(), scan.header.get_zooms())
+    for name in ("qform_code", "sform_code", "xyzt_units", "dim", "pixdim", "quatern_b", "quatern_c", "quatern_d"):
+        np.testing.assert_array_equal(found.header[name], scan.header[name])
+    expected = reconstruct(student, read_nifti(path).images.clip(0)).images
+    np.testing.assert_allclose(read_nifti(tmp_path / "out.nii.gz").images, expected, rtol=1e-4, atol=1e-3)
+
+
 def test_a_nifti_series_keeps_its_times_and_reads_as_the_reconstruction(brain, student, tmp_path):
     stored = np.stack([brain, brain[::-1]], 3).transpose(2, 1, 0, 3) * 700
     nibabel.save(nibabel.Nifti2Image(stored.astype(np.float32), TURNED), tmp_path / "cine.nii.gz")
@@ -141,6 +156,26 @@ def test_frames_of_an_enhanced_file_come_back_frame_by_frame(brain, student, tmp
     assert not (tmp_path / "none").exists() and not list(tmp_path.glob("*.partial"))
 
 
+def test_a_real_header_of_many_frames_keeps_their_geometry(brain, tmp_path):
+    """Of a scanner's own file, whose pixels were set to 0 before it was given away."""
+    stored = resources.files("nibabel") / "nicom" / "tests" / "data" / "philips_mprage.dcm.gz"
+    scan = pydicom.dcmread(io.BytesIO(gzip.decompress(stored.read_bytes())))
+    frames = np.zeros((3, scan.Rows, scan.Columns), np.uint16)
+    frames[:, 90:154, 100:156] = (brain * 3000).round()
+    scan.PerFrameFunctionalGroupsSequence = scan.PerFrameFunctionalGroupsSequence[80:83]
+    scan.NumberOfFrames, scan.PixelData = len(frames), frames.tobytes()
+    (tmp_path / "scan").mkdir()
+    scan.save_as(tmp_path / "scan" / "x.dcm")
+    run(tmp_path / "scan", tmp_path / "out")
+    (path,) = (tmp_path / "out").iterdir()
+    found = pydicom.dcmread(path)
+    for a, b in zip(scan.PerFrameFunctionalGroupsSequence, found.PerFrameFunctionalGroupsSequence, strict=True):
+        for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"):
+            assert a[name] == b[name]
+    a, b = (next(Dicom(tmp_path / folder).scans()) for folder in ("scan", "out"))
+    assert a.voxel_size_mm == b.voxel_size_mm and alike(frames, found.pixel_array) > 0.75
+
+
 @pytest.mark.parametrize("name", ["MR_small", "MR_small_implicit", "MR_small_bigendian", "MR_small_RLE"])
 def test_a_real_dicom_image_in_any_encoding(name, tmp_path):
     (tmp_path / "scan").mkdir()
@@ -182,6 +217,39 @@ def test_measured_kspace_gives_what_its_images_give(form, brain, student, tmp_pa
         np.testing.assert_allclose(file["reconstruction"], found.images, atol=1e-5)
         assert "measured k-space, 4" in file.attrs["description"]
     assert (tmp_path / "out.png").exists()
+
+
+def raw_scan(path: Path, images: np.ndarray, **options: object) -> np.ndarray:
+    """Every fourth line and the middle of images as ISMRMRD of one coil; the mask (H, W), DC at [0, 0]."""
+    mask = line_mask(images.shape[1:], "4x").numpy()
+    trees.raw_scan(path, images, **{"channels": 1, "measured": np.fft.fftshift(mask[:, 0])} | options)
+    return mask
+
+
+@pytest.mark.parametrize("ending", ["h5", "mrd"])
+def test_raw_data_gives_what_its_images_give(ending, brain, student, tmp_path):
+    path = tmp_path / f"scan.{ending}"
+    mask = raw_scan(path, brain * 30)
+    scan = read_scan(path, NONE)
+    assert np.array_equal(scan.mask, mask) and scan.values.shape == brain.shape
+    y = undersample(torch.from_numpy(brain * 30), scan.mask)[1].numpy()
+    np.testing.assert_allclose(scan.values, y, atol=1e-3)
+    run(path, tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        expected = reconstruct(student, y, scan.mask).images
+        np.testing.assert_allclose(file["reconstruction"], expected, atol=1e-2)
+
+
+def test_rows_beyond_the_image_are_cut_after_the_reconstruction(brain, student, tmp_path):
+    mask = raw_scan(tmp_path / "scan.h5", brain)
+    with h5py.File(tmp_path / "scan.h5", "a") as file:
+        before, name, after = file["dataset/xml"][0].decode().partition("reconSpace")
+        file["dataset/xml"][0] = before + name + after.replace(">64<", ">40<", 1)
+    run(tmp_path / "scan.h5", tmp_path / "out.h5")
+    y = undersample(torch.from_numpy(brain), torch.from_numpy(mask))[1].numpy()
+    with h5py.File(tmp_path / "out.h5") as file:
+        whole = reconstruct(student, y, torch.from_numpy(mask)).images
+        np.testing.assert_allclose(file["reconstruction"], whole[:, 12:52], atol=1e-4)
 
 
 def test_a_constant_phase_goes_and_another_one_is_told(brain, student):
@@ -314,6 +382,64 @@ def test_kspace_that_cannot_be_used_is_refused(case, brain, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         run(tmp_path / "x.h5", tmp_path / "out.h5")
     assert "x.h5" in one_line(error) and [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+def readouts(path: Path, change) -> None:
+    """Change the readouts of raw data, an array of records."""
+    with h5py.File(path, "a") as file:
+        records = file["dataset/data"][()]
+        file["dataset/data"][...] = change(records)
+
+
+def shortened(records: np.ndarray) -> np.ndarray:
+    for record in records[1:]:
+        record["head"]["number_of_samples"] -= 8
+        record["data"] = record["data"][:-16]
+    return records
+
+
+def moved(records: np.ndarray) -> np.ndarray:
+    records["head"]["idx"]["kspace_encode_step_1"][-1] = 1
+    return records
+
+
+def nan(records: np.ndarray) -> np.ndarray:
+    records["data"][5][:] = np.nan
+    return records
+
+
+def header(old: str, new: str):
+    def change(path: Path) -> None:
+        with h5py.File(path, "a") as file:
+            file["dataset/xml"][0] = file["dataset/xml"][0].decode().replace(old, new)
+
+    return change
+
+
+RAW = {
+    "coils": ({"channels": 3}, None, "has 3 coils: expected one; combine them before"),
+    "three-dimensional": ({"partitions": True}, None, "has 3 partitions: expected slices; transform the third axis"),
+    "radial": ({}, header(">cartesian<", ">radial<"), "1 encodings .radial.: .* cartesian encoding; grid it to one$"),
+    "no matrix": ({}, header("matrixSize", "size"), "without encodedSpace/matrixSize, .* expected the matrix .* add them$"),
+    "huge": ({}, header(">112<", ">60000000<"), "matrix of 60000000 x 64 x 1, .* expected at most half"),
+    "no XML": ({}, header("<", "&"), "expected an intact header; get it again$"),
+    "asymmetric echo": ({}, lambda path: readouts(path, shortened), "lines that do not fill the encoded matrix, 112 samples"),
+    "other lines": ({}, lambda path: readouts(path, moved), "other lines in one image than in another"),
+    "NaN": ({}, lambda path: readouts(path, nan), "is empty, or holds NaN"),
+    "outside": ({}, header("<center>32<", "<center>50<"), "samples of 1 coils at column 0, line -16, .* correct the header"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RAW)
+def test_raw_data_that_cannot_be_used_is_refused(case, brain, tmp_path):
+    options, change, message = RAW[case]
+    raw_scan(tmp_path / "x.h5", brain, **options)
+    if change:
+        change(tmp_path / "x.h5")
+    with pytest.raises(InputError, match=message) as error:
+        run(tmp_path / "x.h5", tmp_path / "out.h5")
+    assert "x.h5" in one_line(error) and "--skip-bad" not in one_line(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 
 def test_folders_without_one_series_are_refused(brain, tmp_path):

@@ -259,14 +259,20 @@ def fastmri(root: Path, kind: str = "multicoil") -> Path:
 
 
 def raw_scan(
-    path: Path, images: np.ndarray, patient: str = "Doe, Jane", skip: int = 0, partitions: bool = False
+    path: Path,
+    images: np.ndarray,
+    patient: str = "Doe, Jane",
+    measured: np.ndarray | None = None,
+    partitions: bool = False,
+    channels: int = 3,
 ) -> Path:
-    """ISMRMRD: readouts of three coils with twofold oversampling, two averages, and a noise measurement.
+    """ISMRMRD: readouts of coils with twofold oversampling, two averages, and a noise measurement.
 
-    skip: leave out every skip-th line. partitions: as one three-dimensional scan instead of slices.
+    measured: which lines there are, DC in the middle; all by default. partitions: as one three-dimensional scan instead of
+    slices.
     """
     n, height, width = images.shape
-    wide = np.pad(coils(images, 3), ((0, 0), (0, 0), (0, 0), (width // 2, width - width // 2)))
+    wide = np.pad(coils(images, channels), ((0, 0), (0, 0), (0, 0), (width // 2, width - width // 2)))
     k = centred_k(wide)
     if partitions:
         k = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(k, 0), axis=0, norm="ortho"), 0)
@@ -292,14 +298,12 @@ def raw_scan(
         encoding=[encoding],
     )
     data.write_xml_header(ismrmrd.xsd.ToXML(header))
-    noise = ismrmrd.Acquisition.from_array(np.full((3, 2 * width), 99, np.complex64))
+    noise = ismrmrd.Acquisition.from_array(np.full((channels, 2 * width), 99, np.complex64))
     noise.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
     data.append_acquisition(noise)
     for average in (-1, 1):
         for s in range(n):
-            for y in range(height):
-                if skip and y % skip == 0:
-                    continue
+            for y in range(height) if measured is None else np.flatnonzero(measured):
                 line = ismrmrd.Acquisition.from_array(k[s, :, y] * (1 + 0.01 * average))
                 line.idx.kspace_encode_step_1, line.center_sample = y, width
                 if partitions:

@@ -205,7 +205,8 @@ def score(
 def reconstruct(
     network: Annotated[str, NETWORK],
     scan: Annotated[
-        Path, typer.Argument(help="NIfTI file, folder of a DICOM series, volume file, or measured k-space (.h5)")
+        Path,
+        typer.Argument(help="NIfTI file, folder of a DICOM series, volume file, or measured k-space (.h5, ISMRMRD)"),
     ],
     out: Annotated[Path, typer.Option(help="file to write, of the scan's kind; for DICOM a new folder")],
     plane: Annotated[str, typer.Option(help="of a NIfTI scan: acquired, axial, coronal or sagittal slices")] = "",

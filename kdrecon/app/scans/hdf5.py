@@ -1,4 +1,4 @@
-"""Volume files, and measured k-space with its mask; reconstructions are written as HDF5, too.
+"""Volume files, and measured k-space; reconstructions are written as HDF5, too.
 
 >>> from pathlib import Path
 >>> from kdrecon.app.scans.hdf5 import read
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 
 from data_prep.coils import coil_images, domain_of
+from data_prep.readouts import is_raw
+from data_prep.steps import centred
+from kdrecon.app.scans import raw
 from kdrecon.app.scans.images import checked
 from kdrecon.app.scans.scan import Scan
 from kdrecon.data.volumes import read_volume
@@ -28,12 +31,15 @@ NEEDED = "an .h5 file with kspace (S, H, W), complex, one channel, and mask, (H,
 
 
 def read(path: Path) -> Scan:
-    """A volume file with volfs, or measured k-space with its mask.
+    """A volume file with volfs, or measured k-space: kspace with its mask, or raw data in the ISMRMRD format.
 
     Raises:
         InputError: it is damaged, or holds neither; images that are undersampled already, for instance.
     """
     with opened(path) as file:
+        if is_raw(file):
+            values, mask, size = raw.kspace(file)
+            return Scan(values, mask, lambda images, out, said: write_images(centred(images, size), out, said))
         if "kspace" in file:
             values, mask = _kspace(file)
             return Scan(values, mask, write_images)
@@ -42,7 +48,10 @@ def read(path: Path) -> Scan:
             what = (
                 f"undersampled images alone ({undersampled[0]})" if undersampled else f"no scan (found: {file.found})"
             )
-            raise InputError(f"{path} holds {what}: expected fully sampled images, volfs, or {NEEDED}")
+            raise InputError(
+                f"{path} holds {what}: expected fully sampled images, volfs, raw data in "
+                f"the ISMRMRD format, or {NEEDED}"
+            )
     images, attributes = read_volume(path)
     values, notes = checked(images * attributes["maximum"], str(path))
     return Scan(values, None, write_images, notes)

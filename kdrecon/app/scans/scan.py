@@ -79,7 +79,7 @@ def kind_of(scan: Path) -> Kind:
         return KINDS[-1]
     raise InputError(
         f"{scan} is none of the scans that are read: expected a NIfTI file (.nii, .nii.gz), a folder with one DICOM series, "
-        "a volume file, or measured k-space (.h5 with kspace and mask); choose one of them"
+        "a volume file, or measured k-space (.h5 with kspace and mask, ISMRMRD); choose one of them"
     )
 
 
