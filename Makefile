@@ -1,6 +1,6 @@
 # make run: the whole course, headless. make check: style, types, notebooks as built; make test: that and the tests;
 # make test-portable: their arithmetic as the simplest processor does it; make test-browser: the notebooks in a browser.
-# make lab: the same notebooks in JupyterLab. make book: a run as a web site.
+# make lab: the same notebooks in JupyterLab. make book: a run as a web site. make demo: the networks in a browser, needs npm.
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
@@ -9,7 +9,7 @@ PARAMS ?= params/quick.yaml
 ARITHMETIC := checks data distillation distillation_interactive distillation_released distillation_training \
               distillation_values fidelity fourier metrics models released sampling sft training
 
-.PHONY: run check test test-portable test-browser lab book venv notebooks handout ship sample clean
+.PHONY: run check test test-portable test-browser lab book demo venv notebooks handout ship sample clean
 
 run: venv
 	$(BIN)/kdrecon run --params params/quick.yaml
@@ -35,7 +35,11 @@ lab: venv
 
 book: venv
 	test -e $(RUN)/notebooks/finished.json || $(BIN)/kdrecon run --params $(PARAMS) --out $(RUN)
+	$(BIN)/python demo/build.py || echo "the book lacks the page in the browser"
 	$(BIN)/python book/build.py $(RUN)
+
+demo: venv
+	$(BIN)/python demo/build.py
 
 venv: $(VENV)/.installed
 
