@@ -1,6 +1,6 @@
 """Render the executed notebooks of a run, and the library's docstrings to a static site.
 
-python book/build.py runs/quick [--out FOLDER]
+python book/build.py runs/quick [--out FOLDER] [--demo FOLDER]
 
 The site lands in {run}/book/index.html. It needs no kernel, no network and no server. Explorers, which do need a kernel,
 leave a line that says where they live; the static figure before each of them stays.
@@ -17,15 +17,20 @@ import nbformat
 from sphinx.cmd.build import main as sphinx
 
 from kdrecon.app.pages import without_kernel
-from kdrecon.storage.places import EMBEDDED
+from kdrecon.storage.places import EMBEDDED, runs
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
 PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", *(f"kdrecon/data/{name}/PROVENANCE.md" for name in EMBEDDED))
+WITHOUT_DEMO = """# In your browser
+
+This book was built without the page that reconstructs in a browser: `make demo` builds it, which takes npm, and `make book`
+then has it here.
+"""
 
 
-def build(run: Path, out: Path) -> int:
-    """Render the notebooks of a run folder, with docs/ beside them, to {out}; the exit status of Sphinx.
+def build(run: Path, out: Path, demo: Path) -> int:
+    """Render the notebooks of a run folder, with docs/ and a built demo/ beside them, to {out}; the exit status of Sphinx.
 
     Links that lead nowhere are errors. Pages of an older book are replaced, other files stay, and a folder that holds
     anything else than a book is refused.
@@ -49,6 +54,7 @@ def build(run: Path, out: Path) -> int:
         for path in (BOOK / "index.md", BOOK / "book.css", BOOK / "conf.py"):
             shutil.copy(path, source)
         shutil.copytree(ROOT / "docs", source / "docs")
+        add_demo(demo, source)
         for page in PAGES:
             (source / page).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / page, source / page)
@@ -65,6 +71,16 @@ def build(run: Path, out: Path) -> int:
             shutil.copy(site / ".buildinfo", out)  # first: by it a book is known, a half-copied one too
             shutil.copytree(site, out, dirs_exist_ok=True)
         return status
+
+
+def add_demo(demo: Path, source: Path) -> None:
+    """Put a built page of demo/ and the page about it into the sources; without one, a page that says how to get it."""
+    (source / "extra").mkdir()  # what Sphinx copies as it is
+    if (demo / "index.html").is_file():
+        shutil.copy(BOOK / "demo.md", source)
+        shutil.copytree(demo, source / "extra" / "demo")
+    else:
+        (source / "demo.md").write_text(WITHOUT_DEMO, encoding="utf-8")
 
 
 def api_pages() -> dict[str, list[str]]:
@@ -103,10 +119,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--out", type=Path, help="where the site goes; {run}/book by default")
+    parser.add_argument(
+        "--demo", type=Path, help="a page built by demo/build.py; runs/demo by default, where it is there"
+    )
     chosen = parser.parse_args()
     run = chosen.run.expanduser()
     site = chosen.out.expanduser() if chosen.out else run / "book"
-    status = build(run, site)
+    status = build(run, site, chosen.demo.expanduser() if chosen.demo else runs() / "demo")
     if not status:
         print(f"the book: {site / 'index.html'}")
     sys.exit(status)

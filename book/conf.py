@@ -26,6 +26,7 @@ html_theme = "furo"
 html_title = "kdrecon"
 html_static_path = ["book.css"]
 html_css_files = ["book.css"]
+html_extra_path = ["extra"]
 html_copy_source = False
 html_use_index = False
 html_show_sphinx = False

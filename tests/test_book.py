@@ -23,7 +23,9 @@ def site(tiny_run, tmp_path_factory):
     out.mkdir()
     for name in (".buildinfo", "index.html", "mine.txt"):  # an older book, and something of one's own
         (out / name).write_text("older", encoding="utf-8")
-    done = build(tiny_run[0], "--out", out)
+    demo = tmp_path_factory.mktemp("demo")
+    (demo / "index.html").write_text("reconstructs", encoding="utf-8")
+    done = build(tiny_run[0], "--out", out, "--demo", demo)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -33,6 +35,12 @@ def test_every_notebook_and_every_page_of_docs_is_in_the_navigation(site):
     notebooks = [f"notebooks/{path.stem}.html" for path in (project_root() / "notebooks").glob("[0-9]*.ipynb")]
     for page in [*notebooks, *(f"docs/{path.stem}.html" for path in (project_root() / "docs").glob("*.md"))]:
         assert (site / page).is_file() and f'href="{page}"' in index, page
+
+
+def test_the_page_in_the_browser_is_part_of_it(site):
+    assert 'href="demo.html"' in (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="demo/index.html"' in (site / "demo.html").read_text(encoding="utf-8")
+    assert (site / "demo" / "index.html").read_text(encoding="utf-8") == "reconstructs"
 
 
 def test_nothing_is_fetched_from_the_network_and_no_widget_is_left(site):
