@@ -20,7 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
 from data_prep.measurement import Tell, check_measured
-from kdrecon.choices import SPLITS
+from kdrecon.choices import MASK_TYPES, SPLITS
 from kdrecon.data.images import Values, image_faults
 from kdrecon.data.splits import MANIFEST, check_manifest
 from kdrecon.data.volumes import format_version
@@ -51,7 +51,7 @@ class Entry:
     """A volume file and what was found in it."""
 
     path: Path
-    kind: str  # of mask: "line" or "gaussian"
+    kind: str  # of mask, one of MASK_TYPES
     split: str
     acceleration: str
     shape: tuple[int, ...] = ()
@@ -93,11 +93,11 @@ def _entries(folder: Path, report: Report) -> list[Entry]:
     entries = []
     for path in visible(folder, "**/*"):
         place = path.parent.relative_to(folder).as_posix()
-        match = re.fullmatch(rf"(?:(cartesian|gaussian)/)?({'|'.join(SPLITS)})(?:/acc_([\w.]+))?", place)
+        match = re.fullmatch(rf"(?:(cartesian|{'|'.join(MASK_TYPES)})/)?({'|'.join(SPLITS)})(?:/acc_([\w.]+))?", place)
         if path.suffix == ".partial":
             report.faults.append(f"{path} is half-written: expected none; delete it and prepare the data set anew")
         elif path.suffix == ".h5" and match:
-            entries.append(Entry(path, "gaussian" if match[1] == "gaussian" else "line", match[2], match[3] or ""))
+            entries.append(Entry(path, match[1] if match[1] in MASK_TYPES else "line", match[2], match[3] or ""))
         elif path.suffix == ".h5":
             report.faults.append(
                 f"{path} is not read there: expected {{split}}/acc_{{4x}}/, splits {', '.join(SPLITS)}; move it"

@@ -27,7 +27,7 @@ class Options:
     accelerations: Annotated[
         tuple[str, ...], typer.Option("--acceleration", "-a", help="4x, 5x, 8x, ...; repeat it for several")
     ] = ("4x",)
-    mask: Annotated[str, typer.Option(help="line or gaussian")] = "line"
+    mask: Annotated[str, typer.Option(help="line, gaussian or lowpass")] = "line"
     size: Annotated[str, typer.Option(help="central crop: HEIGHTxWIDTH, one number, or keep")] = ""
     slices: Annotated[str, typer.Option(help="of each volume: START:STOP or START:STOP:STEP")] = ""
     foreground: Annotated[float, typer.Option(help="least share of bright pixels of a slice that is kept")] = 0.01

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from data_prep.options import Options
 from data_prep.steps import is_ratio
-from kdrecon.choices import SPLITS
+from kdrecon.choices import MASK_TYPES, SPLITS
 from kdrecon.physics.sampling import choose_mask
 from kdrecon.storage import hdf5
 
@@ -97,7 +97,8 @@ def _draw_measured(figure: SubFigure, folder: Path, row: dict, accelerations: tu
         with hdf5.opened(_path(folder, row, acceleration)) as file:
             x, x_u = (file[name][:, :, middle] for name in ("volfs", f"img_volus_{acceleration}"))
             dataset, kind = file.attributes["dataset"], file.attributes["mask"]
-        mask, _, _ = choose_mask(dataset, acceleration, x.shape, "gaussian" if kind.startswith("gaussian") else "line")
+        mask_type = next((name for name in MASK_TYPES if kind.startswith(name)), "line")
+        mask, _, _ = choose_mask(dataset, acceleration, x.shape, mask_type)
         share = f"{float(mask.float().mean()):.1%}"
         for axes, image, title in (
             (tiles[2 * i + 1], np.fft.fftshift(mask.numpy()), f"mask {kind}\n{share} sampled, DC in the middle"),

@@ -2,14 +2,14 @@
 
 >>> from kdrecon.choices import MASK_TYPES
 >>> MASK_TYPES
-('line', 'gaussian')
+('line', 'gaussian', 'lowpass')
 """
 
 AUGMENTATIONS = ("none", "flips")  # of kdrecon.training.augmentation
 LR_SCHEDULES = ("steps", "one_cycle")  # of kdrecon.training.recipe.Recipe
 SPLITS = ("train", "validation", "test")  # of a data set
 FIDELITIES = ("real", "hermitian")  # of kdrecon.physics.fidelity.DataFidelity
-MASK_TYPES = ("line", "gaussian")  # of kdrecon.physics.sampling.mask_for
+MASK_TYPES = ("line", "gaussian", "lowpass")  # of kdrecon.physics.sampling.mask_for
 IMITATIONS = ("paper", "released")  # of kdrecon.models.sft.sft_loss
 SFT_TERMS = ("all", "without_student", "without_imitation")  # likewise
 BASELINES = {"zero_filled": "zero-filled"}  # of kdrecon.tasks: name in records, where no network is, and in tables

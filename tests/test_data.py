@@ -114,6 +114,13 @@ def test_a_stored_mask_serves_an_acceleration_of_its_own(tmp_path):
     assert torch.equal(load(tmp_path, acceleration="3x").task.mask, torch.from_numpy(mask))
 
 
+def test_low_resolution_is_that_of_the_images_whatever_mask_the_files_hold(tmp_path):
+    write(tmp_path, "train", place="acc_2x", mask_2x=np.ones((16, 16), bool))
+    for resolution, side in ((0, 8), (12, 6)):
+        mask = load(tmp_path, acceleration="2x", mask_type="lowpass", resolution=resolution).task.mask
+        assert mask.sum() == side**2 and mask[:3, :3].all()
+
+
 def test_resolution_crops_k_space_and_scales_anew(tmp_path):
     write(tmp_path, "train")
     slices = load(tmp_path, resolution=8)

@@ -149,7 +149,7 @@ def test_acdc_leaves_out_and_counts_what_is_smaller_than_the_crop(tmp_path, caps
     data.check_manifest(tmp_path / "cardiac")
 
 
-@pytest.mark.parametrize("mask", ["line", "gaussian"])
+@pytest.mark.parametrize("mask", ["line", "gaussian", "lowpass"])
 def test_k_space_under_a_full_mask_gives_the_image_back(mask, tmp_path):
     prepare(Nifti(scans(tmp_path / "in")), tmp_path, Options(("full"), ("1x",), mask, split="3,1,1", jobs=1))
     with h5py.File(tmp_path / "full" / "train" / "acc_1x" / "1.h5") as file:
@@ -159,7 +159,7 @@ def test_k_space_under_a_full_mask_gives_the_image_back(mask, tmp_path):
     assert data.load_split(data.Split("full", "train", "1x", data_root=str(tmp_path))).task.mask.all()
 
 
-@pytest.mark.parametrize("mask", ["line", "gaussian"])
+@pytest.mark.parametrize("mask", ["line", "gaussian", "lowpass"])
 def test_the_mask_that_was_measured_with_is_the_one_that_is_read(mask, tmp_path):
     options = Options("own", ("3x", "4x"), mask, split="3,1,1", jobs=1)
     prepare(Nifti(scans(tmp_path / "in")), tmp_path, options)
@@ -634,7 +634,7 @@ def test_an_unusable_source_is_refused(case, message, tmp_path):
     [
         ({"accelerations": ("0.5x",)}, "acceleration '0.5x': expected a factor of at least 1"),
         ({"accelerations": ("fast",)}, "acceleration 'fast': expected a factor"),
-        ({"mask": "radial"}, "mask type 'radial' is unknown: expected one of line, gaussian"),
+        ({"mask": "radial"}, "mask type 'radial' is unknown: expected one of line, gaussian, lowpass"),
         ({"size": "12x13x14"}, "size '12x13x14': expected keep, one number, or HEIGHTxWIDTH"),
         ({"size": "big"}, "size 'big': expected keep"),
         ({"slices": "3"}, "slices '3': expected START:STOP"),

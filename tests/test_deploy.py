@@ -130,7 +130,7 @@ def test_an_exported_network_is_opened_like_any_other_and_exported_no_more(expor
         export(again, tmp_path / "b.onnx")
 
 
-@pytest.mark.parametrize("mask_type", ["line", "gaussian"])
+@pytest.mark.parametrize("mask_type", ["line", "gaussian", "lowpass"])
 @pytest.mark.parametrize("resolution, dataset", [(20, "mine"), ("24x20", "knee")])
 def test_training_data_goes_through_metadata(mask_type, resolution, dataset):
     switches = Switches(mask_type=mask_type)

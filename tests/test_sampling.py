@@ -103,6 +103,31 @@ def test_gaussian_mask():
     assert 0 < mask[0].sum() < 50
 
 
+@pytest.mark.parametrize(
+    ("shape", "factor", "sides"),
+    [((256, 256), "4x", (64, 64)), ((150, 217), "4x", (38, 54)), ((120, 100), "8x", (16, 12)), ((9, 5), "8x", (2, 2))],
+)
+def test_lowpass_keeps_the_central_block(shape, factor, sides):
+    rows, columns = (np.arange(n) - n // 2 for n in shape)
+    inside = [(k >= -n // 2) & (k < n // 2) for k, n in zip((rows, columns), sides)]
+    mask = sampling.lowpass_mask(shape, factor)
+    assert np.array_equal(np.fft.fftshift(mask.numpy()), np.outer(*inside)) and mask.sum() == np.prod(sides)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_lowpass_of_factor_one_keeps_everything(shape):
+    assert sampling.mask_for("anything", "1x", shape, "lowpass").all()
+
+
+def test_low_resolution_is_interpolation_by_sinc():
+    x = torch.rand(1, 1, 32, 32)
+    k = np.fft.fftshift(np.fft.fft2(x[0, 0].numpy().astype(float)))  # as in the code released with KD-MRI
+    kept = np.zeros_like(k)
+    kept[12:20, 12:20] = k[12:20, 12:20]
+    x_u, _ = sampling.undersample(x, sampling.mask_for("anything", "4x", (32, 32), "lowpass"))
+    assert np.abs(x_u[0, 0].numpy() - np.abs(np.fft.ifft2(kept))).max() < 1e-6
+
+
 def test_a_data_set_has_the_size_of_its_published_masks():
     sizes = {"sample": 240, "mrbrain": 240, "cardiac": 150, "sunnybrook": 150, "knee": "640x368", "heart": None}
     assert {name: usual_resolution(name) for name in sizes} == sizes
@@ -133,6 +158,8 @@ def test_files_of_format_version_1_keep_their_masks():
 def test_mask_for_refuses_an_acceleration_without_mask():
     with pytest.raises(InputError, match="'3x' has no mask.*4x, 5x, 8x"):
         sampling.mask_for("sample", "3x", (120, 120))
+    with pytest.raises(InputError, match="acceleration '0.5x' is not a factor"):
+        sampling.mask_for("sample", "0.5x", (120, 120), "lowpass")
 
 
 @pytest.mark.parametrize("shape", SIZES)

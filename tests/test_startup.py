@@ -48,7 +48,7 @@ MISTYPED = {
     "preset=mine": "preset 'mine' is unknown: expected one of paper",
     "switches={fidelty: real}": "switch 'fidelty' is unknown: expected one of teacher_network",
     "switches={fidelity: complex}": "switch fidelity = 'complex': expected one of real, hermitian",
-    "switches={mask_type: radial}": "switch mask_type = 'radial': expected one of line, gaussian",
+    "switches={mask_type: radial}": "switch mask_type = 'radial': expected one of line, gaussian, lowpass",
     "switches={alpha: 2}": "switch alpha = 2: expected a number from 0 to 1",
     "switches={teacher_network: ResNet}": "network name 'ResNet': expected DdCc",
     "switches={student_network: D3C4}": "expected as many cascades",

@@ -41,10 +41,10 @@ class Split:
     Attributes:
         dataset: name of the data set.
         name: "train", "validation" or "test".
-        acceleration: "4x", "5x", "8x", or another one for which the files hold mask_{acceleration}.
+        acceleration: "4x", "5x", "8x", or another one for which the files hold mask_{acceleration} or a mask type needs none.
         resolution: side N of the image matrix N x N, whatever the stored one is; 0 keeps the stored H x W.
         data_root: folder of the data sets; "" for the defaults of :func:`dataset_folder`.
-        mask_type: "line" or "gaussian".
+        mask_type: "line" or "gaussian", of the data set unless its files hold a mask; "lowpass" whatever they hold.
     """
 
     dataset: str
@@ -246,9 +246,9 @@ def _check_shows(found: Contents, split: Split) -> None:
 
 
 def _mask(volumes: Sequence[Contents], split: Split) -> Tensor:
-    """The mask (H, W) that the files hold, or else that of the data set."""
+    """The mask (H, W) that the files hold, or else that of the data set; a low-pass one is the same for all."""
     first, name = volumes[0], f"mask_{split.acceleration}"
-    if all(found.mask is None for found in volumes):
+    if split.mask_type == "lowpass" or all(found.mask is None for found in volumes):
         version = min(found.version for found in volumes)
         return mask_for(split.dataset, split.acceleration, first.size, split.mask_type, version)
     for found in volumes:

@@ -60,7 +60,7 @@ class TrainingData:
         except InputError:  # another network's data set, or none: it is not needed to use this network
             bright = []
         intensity = (min(bright), max(bright)) if bright else ()
-        if stored is not None and stored.shape == size:
+        if stored is not None and stored.shape == size and e.switches.mask_type != "lowpass":
             return cls(e, torch.from_numpy(stored), version, intensity)
         return cls(e, _drawn(e, size, version), version, intensity)
 

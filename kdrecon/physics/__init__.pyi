@@ -8,6 +8,7 @@ from .fourier import ifft2 as ifft2
 from .sampling import acceleration_factor as acceleration_factor
 from .sampling import gaussian_mask as gaussian_mask
 from .sampling import line_mask as line_mask
+from .sampling import lowpass_mask as lowpass_mask
 from .sampling import mask_for as mask_for
 from .sampling import mirror as mirror
 from .sampling import published_mask as published_mask

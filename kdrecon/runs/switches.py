@@ -49,7 +49,7 @@ class Switches:
         fidelity: "real", as in the released code (the paper writes of complex images), or "hermitian"
             (:class:`kdrecon.physics.fidelity.DataFidelity`).
         residual: residual connection round each CNN block (:class:`kdrecon.models.blocks.CNNBlock`).
-        mask_type: "line" or "gaussian" (:func:`kdrecon.physics.sampling.mask_for`).
+        mask_type: "line", "gaussian" or, for super-resolution, "lowpass" (:func:`kdrecon.physics.sampling.mask_for`).
         imitation: "paper" or "released", form of the third SFT term (:func:`kdrecon.models.sft.sft_loss`).
         sft_terms: "all", "without_student" or "without_imitation": which terms the SFT loss adds up.
         student_init: first weights of a distilled student: "random"; "sft", blocks S2 to SN of the SFT training;
