@@ -16,7 +16,7 @@ KEYS = list(RELEASED)
 
 
 def maps(key, seed=0, cascades=5, batch=3, dtype=torch.float32):
-    channels = 4 if key == "at" else 1
+    channels = 1 if RELEASED[key].taps == "output" else 4
     return list(random_image(cascades, batch, channels, 6, 5, seed=seed, dtype=dtype) * 2 - 0.6)
 
 
@@ -32,6 +32,12 @@ def test_at_across_the_batch():
     s, t = image([3], [0]), image([1], [1])  # q_s = 9, 0 -> 1, 0; q_t = 1, 1 -> sqrt(1/2) twice
     expected = (1 - math.sqrt(0.5) + math.sqrt(0.5)) / 2
     assert RELEASED["at"]()([s], [t]).item() == pytest.approx(expected)
+
+
+def test_ft_is_an_attention_transfer_without_factors():
+    s, t = image([1, 0], [2, 2]), image([0, 3], [1, 1])  # q = 1, 0 and 0, 1: two pixels off by 1; equal patterns
+    assert RELEASED["ft"]()([s], [t]).item() == pytest.approx((1 + 0) / 2)
+    assert not list(RELEASED["ft"]().parameters())
 
 
 def test_fitnets_sees_cascade_three_alone():
@@ -101,14 +107,44 @@ def plain_sp(students, teachers):
     return np.mean([((similarity(s) - similarity(t)) ** 2).sum() / len(s) ** 2 for s, t in pairs])
 
 
-PLAIN = {"at": plain_at, "fitnets": plain_fitnets, "fsp": plain_fsp, "cc": plain_cc, "sp": plain_sp}
+def plain_ft(students, teachers):
+    def attention(f):
+        q = (f**2).mean(1).reshape(len(f), -1)
+        return np.array([row / np.linalg.norm(row) for row in q])
+
+    return np.mean([abs(attention(s) - attention(t)).mean() for s, t in zip(students, teachers)])
+
+
+def plain_pkt(students, teachers):
+    def probabilities(f):
+        rows = f.reshape(len(f), -1)
+        p = np.array([[(a @ b / np.linalg.norm(a) / np.linalg.norm(b) + 1) / 2 for b in rows] for a in rows])
+        return p / p.sum(1, keepdims=True)
+
+    pairs = [(probabilities(s), probabilities(t)) for s, t in zip(students, teachers)]
+    return np.mean([(p_t * np.log((p_t + 1e-7) / (p_s + 1e-7))).mean() for p_s, p_t in pairs])
+
+
+def plain_nst(students, teachers):
+    def kernel(a, b):
+        a, b = (f.reshape(*f.shape[:2], -1) for f in (a, b))
+        cosines = [[x / np.linalg.norm(x) @ (y / np.linalg.norm(y)) for y in v] for u, v in zip(a, b) for x in u]
+        return np.mean(np.square(cosines))
+
+    return np.mean([kernel(t, t) + kernel(s, s) - 2 * kernel(s, t) for s, t in zip(students, teachers)])
+
+
+PLAIN = {
+    "at": plain_at, "fitnets": plain_fitnets, "fsp": plain_fsp, "cc": plain_cc, "sp": plain_sp, "ft": plain_ft,
+    "pkt": plain_pkt, "nst": plain_nst,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_second_writing(key):
     students, teachers = maps(key), maps(key, seed=1)
     expected = PLAIN[key](*([m.double().numpy() for m in side] for side in (students, teachers)))
-    assert RELEASED[key]()(students, teachers).item() == pytest.approx(expected, rel=1e-4) and expected > 1e-3
+    assert RELEASED[key]()(students, teachers).item() == pytest.approx(expected, rel=1e-4) and expected > 1e-4
 
 
 # ---- what they share ----
@@ -145,7 +181,7 @@ def test_gradcheck(key):
     assert torch.autograd.gradcheck(lambda *s: RELEASED[key]()(list(s), teachers), cascades)
 
 
-@pytest.mark.parametrize("key", ["cc", "sp"])
+@pytest.mark.parametrize("key", ["cc", "sp", "pkt"])
 def test_a_batch_of_one_is_an_exact_zero(key):
     students = [m.requires_grad_() for m in maps(key, batch=1)]
     loss = RELEASED[key]()(students, maps(key, seed=1, batch=1))
@@ -157,17 +193,22 @@ def test_a_batch_of_one_is_an_exact_zero(key):
 
 
 def test_forms_of_the_registry():
-    assert list(RELEASED) == ["at", "fitnets", "cc", "fsp", "sp"]
+    assert list(RELEASED) == ["at", "fitnets", "cc", "fsp", "sp", "ft", "pkt", "nst"]
     for key in METHODS:
         assert get_method(key) is get_method(key, form="paper") is METHODS[key]
     for key in RELEASED:
-        assert get_method(key, form="released") is RELEASED[key] is not METHODS[key]
+        assert get_method(key, form="released") is RELEASED[key]
+        assert (RELEASED[key] is METHODS[key]) == (key == "nst")
 
 
 @pytest.mark.parametrize(
     ("key", "form", "message"),
     [
-        ("ikd", "released", "method 'ikd' has no released form: expected one of at, fitnets, cc, fsp, sp"),
+        (
+            "ikd",
+            "released",
+            "method 'ikd' has no released form: expected one of at, fitnets, cc, fsp, sp, ft, pkt, nst",
+        ),
         ("at", "original", "kd_form 'original' is unknown: expected one of paper, released"),
         ("magic", "released", "method 'magic' is unknown"),
     ],
@@ -178,7 +219,7 @@ def test_forms_that_are_not_there(key, form, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [key for key in KEYS if key != "nst"])
 def test_the_switch_kd_form_chooses_the_loss_of_a_training(key):
     """The paper's form scales hidden maps by the teacher's deviation; the released one takes its maps as they come."""
     teacher, batch = objective("at").teacher, slices().batch(torch.arange(3))

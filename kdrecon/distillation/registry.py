@@ -54,6 +54,9 @@ RELEASED = Registry(
         "cc": "released.ReleasedCorrelationCongruence",
         "fsp": "released.ReleasedFlowOfSolution",
         "sp": "released.ReleasedSimilarityPreserving",
+        "ft": "released.ReleasedFactorTransfer",
+        "pkt": "released.ReleasedProbabilisticTransfer",
+        "nst": "features.NeuronSelectivity",  # as in the paper
     }
 )
 FORMS = {"paper": METHODS, "released": RELEASED}

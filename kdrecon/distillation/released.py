@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrecon.distillation.base import Method
-from kdrecon.distillation.relational import products, similarity_matrix
+from kdrecon.distillation.features import attention_map
+from kdrecon.distillation.relational import ProbabilisticTransfer, products, similarity_matrix
 
 
 class ReleasedAttentionTransfer(Method):
@@ -115,6 +116,38 @@ class ReleasedSimilarityPreserving(Method):
 
     def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
         return F.mse_loss(similarity_matrix(products(s)), similarity_matrix(products(target)))
+
+
+class ReleasedFactorTransfer(Method):
+    """FT of the group's super-resolution: an attention transfer, with neither paraphraser nor translator.
+
+    L = mean over B and pixels of |q_s - q_t|, q = sum_c F_c^2 of the middle layers as a vector of unit L2 norm per sample.
+
+    Source: ``kd_methods.py`` of the code released with SFT-KD-Recon, which no script of it calls; the paper has factors.
+    """
+
+    scaled = False
+    weight = 0.12
+
+    def target(self, t: Tensor, cascade: int) -> Tensor:
+        return attention_map(t)
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        return F.l1_loss(attention_map(s), target)
+
+
+class ReleasedProbabilisticTransfer(ProbabilisticTransfer):
+    """PKT as its authors' code has it: the paper's divergence as a mean over the B^2 pairs, a B-th of the sum over j.
+
+    Source: ``kd_methods.py`` of the code released with SFT-KD-Recon; how the maps became vectors is not known, here all of
+    a sample's is one.
+    """
+
+    scaled = False
+    weight = 45.0
+
+    def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
+        return super().loss(s, target, cascade) / len(s)
 
 
 def energy(maps: Tensor) -> Tensor:
