@@ -29,9 +29,9 @@ class SharedPasses(Distillation):
         super().__init__(*arguments, **switches)
         self.passes = passes
 
-    def _reconstruct(self, model, batch):
+    def _reconstruct(self, model, batch, layers):
         x, maps = self.passes[model]
-        return x, select(self.method.taps, maps)
+        return x, select(self.method.taps, maps, layers)
 
 
 def starts(teacher, lab: Laboratory) -> pd.DataFrame:

@@ -8,7 +8,7 @@
 AUGMENTATIONS = ("none", "flips")  # of kdrecon.training.augmentation
 LR_SCHEDULES = ("steps", "one_cycle")  # of kdrecon.training.recipe.Recipe
 SPLITS = ("train", "validation", "test")  # of a data set
-FIDELITIES = ("real", "hermitian")  # of kdrecon.physics.fidelity.DataFidelity
+FIDELITIES = ("real", "hermitian", "none")  # of kdrecon.physics.fidelity.DataFidelity
 MASK_TYPES = ("line", "gaussian", "lowpass")  # of kdrecon.physics.sampling.mask_for
 IMITATIONS = ("paper", "released")  # of kdrecon.models.sft.sft_loss
 SFT_TERMS = ("all", "without_student", "without_imitation")  # likewise

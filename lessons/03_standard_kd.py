@@ -88,6 +88,7 @@ for network in (teacher, student):
 import matplotlib.pyplot as plt
 import torch
 
+from kdrecon.distillation import layer_pairs
 from kdrecon.teaching import checks, plots, widgets
 
 
@@ -100,14 +101,14 @@ def maps_of(model, batch, conv):
 
 shown = lab.train.subset(8)
 batch = next(shown.batches(8))
-middle_t, middle_s = ((model.depth - 1) // 2 for model in (teacher.model, student.model))
-teachers = maps_of(teacher.model, batch, middle_t)
-students = maps_of(student.model, batch, middle_s)
+(middle_s,), (middle_t,) = layer_pairs("middle", student.model, teacher.model)  # counted from 1
+teachers = maps_of(teacher.model, batch, middle_t - 1)
+students = maps_of(student.model, batch, middle_s - 1)
 print(len(teachers), "cascades, maps of", tuple(teachers[0].shape), "and", tuple(students[0].shape))
 assert [t.shape for t in teachers] == [s.shape for s in students]
 
 # %%
-slice_number, cascade = len(shown) // 2, 1
+slice_number, cascade = len(shown) // 2, min(1, len(teachers) - 1)
 strongest, numbers = {}, {}
 for name, maps in {"teacher": teachers, "student": students}.items():
     z = maps[cascade][slice_number]
@@ -116,7 +117,7 @@ for name, maps in {"teacher": teachers, "student": students}.items():
     numbers[name] = [f"channel {c + 1}" for c in order]
 columns = ["strongest", "2nd", "3rd", "4th", "5th", "6th"]
 figure = plots.map_rows(strongest, columns, "feature / its std. deviation", "viridis", numbers)
-figure.suptitle("the six strongest feature maps in cascade 2")
+figure.suptitle(f"the six strongest feature maps in cascade {cascade + 1}")
 plt.show()
 
 # %% [markdown]
@@ -227,7 +228,7 @@ def average(loss):
 
 
 def agrees(key, value, *maps):
-    method = METHODS[key](cascades=len(students)).to(lab.device)
+    method = METHODS[key](students[0].shape[1], len(students)).to(lab.device)  # channels, cascades
     library = float(method(*(maps or (students, teachers))).detach())
     print(f"{key}: by hand {value:.5f}, library {library:.5f}")
     assert abs(value - library) <= 1e-3 * abs(library) + 1e-7
@@ -319,7 +320,7 @@ plt.show()
 
 
 # %%
-def layer_pairs(model):
+def early_and_late(model):
     return list(zip(maps_of(model, batch, 0), maps_of(model, batch, model.depth - 2)))
 
 
@@ -327,9 +328,12 @@ def gram(early, late):
     return early.flatten(2) @ late.flatten(2).transpose(1, 2) / early[0, 0].numel()
 
 
-scales = [[z.std() for z in pair] for pair in layer_pairs(teacher.model)]
+scales = [[z.std() for z in pair] for pair in early_and_late(teacher.model)]
 pairs_t, pairs_s = (
-    [tuple(z / g for z, g in zip(pair, scale)) for pair, scale in zip(layer_pairs(model), scales)]
+    [
+        tuple(z / g for z, g in zip(pair, scale))
+        for pair, scale in zip(early_and_late(model), scales)
+    ]
     for model in (teacher.model, student.model)
 )
 fsp = sum((gram(*t) - gram(*s)).square().mean() for s, t in zip(pairs_s, pairs_t)) / len(pairs_t)
@@ -548,16 +552,16 @@ if gaps:
 students = {name: network.model for name, network in {"student": student, **distilled}.items()}
 unseen = lab.test.subset(3)
 batch = next(unseen.batches(3))
-theirs = [attention_map(maps) for maps in maps_of(teacher.model, batch, middle_t)]
+theirs = [attention_map(maps) for maps in maps_of(teacher.model, batch, middle_t - 1)]
 rows = {}
 for name, model in students.items():
-    own = [attention_map(maps) for maps in maps_of(model, batch, middle_s)]
+    own = [attention_map(maps) for maps in maps_of(model, batch, middle_s - 1)]
     rows[name] = [f"{float((s - t).norm(dim=1).mean()):.2f}" for s, t in zip(own, theirs)]
 pd.DataFrame(rows, index=[f"cascade {k + 1}" for k in range(len(theirs))]).T
 
 # %%
 name = next(iter(distilled))
-widgets.attention_figure(teacher.model, students, unseen, name, cascade=2)
+widgets.attention_figure(teacher.model, students, unseen, name, cascade=cascade + 1)
 plt.show()
 
 # %% [markdown]

@@ -407,6 +407,7 @@ trained = SFT(friendly.model, friendly.student)
 with torch.no_grad():
     one = lab.test.batch(torch.tensor([len(lab.test) // 2]))
     x_teacher, x_branches = trained(one.x_u, one.y, one.mask)
+n = len(x_branches) + 1
 outputs = {"zero-filled": one.x_u, "SFT teacher": x_teacher}
 outputs |= {"branch 1": x_branches[0], f"branch {n - 1}": x_branches[-1]}
 outputs = {name: image[0, 0].cpu().numpy() for name, image in outputs.items()}

@@ -79,13 +79,12 @@ tensors = len(fresh.state_dict())
 print(f"{len(loaded)} of {tensors} tensors copied, from {loaded[0]} to {loaded[-1]}")
 
 # %%
-state, source, random = (model.state_dict() for model in (started, friendly.student, fresh))
 rows = {}
-for k in range(len(started.blocks)):
-    names = [name for name in state if name.startswith(f"blocks.{k}.")]
-    copied = sum(torch.equal(state[name], source[name]) for name in names)
-    kept = sum(torch.equal(state[name], random[name]) for name in names)
-    rows[f"S{k + 1}"] = {"tensors": len(names), "equal to SFT block": copied, "still random": kept}
+for k, blocks in enumerate(zip(started.parts, friendly.student.parts, fresh.parts)):
+    state, source, random = (block.state_dict() for block in blocks)
+    copied = sum(torch.equal(state[name], source[name]) for name in state)
+    kept = sum(torch.equal(state[name], random[name]) for name in state)
+    rows[f"S{k + 1}"] = {"tensors": len(state), "equal to SFT block": copied, "still random": kept}
 start = pd.DataFrame(rows).T.rename_axis("block")
 assert (start["equal to SFT block"][1:] == start["tensors"][1:]).all(), "S2 to S5 are copies"
 assert start["still random"]["S1"] == start["tensors"]["S1"], "S1 is fresh"

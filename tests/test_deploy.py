@@ -66,7 +66,7 @@ def started(network: DCCNN, form: str, fidelity: str, half: bool = False) -> Exp
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("form", MASKS)
-@pytest.mark.parametrize("architecture, residual", [("D2C2", False), ("D3C2", True), ("DC-UNet", True)])
+@pytest.mark.parametrize("architecture, residual", [("D2C2", False), ("D3C2", True), ("DC-UNet", True), ("V3", True)])
 def test_a_graph_computes_what_the_network_does(architecture, residual, form, fidelity, half):
     torch.manual_seed(0)
     network = dc_cnn(architecture, fidelity, residual).eval()
@@ -93,7 +93,7 @@ def test_a_block_without_a_graph_is_named():
         pass
 
     with pytest.raises(
-        InputError, match="block Wavelets of mine has no ONNX graph: expected one of CNNBlock, UNetBlock"
+        InputError, match="block Wavelets of mine has no ONNX graph: expected one of CNNBlock, VDSRBlock, UNetBlock"
     ):
         build_graph(DCCNN("mine", [Wavelets()], DataFidelity()), "rows")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import flat, maps, method
 
-from kdrecon.distillation import METHODS, get_method, select, tap_layers
+from kdrecon.distillation import METHODS, get_method, layer_pairs, select, tap_layers
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import dc_cnn
 from kdrecon.physics.sampling import line_mask, undersample
@@ -176,6 +176,21 @@ def test_one_cascade_has_no_next_one():
 )
 def test_tap_layers(taps, depth, layers):
     assert tap_layers(taps, depth) == layers
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "middle", "ends", "output"),
+    [
+        ("V12", "V4", ([3], [9]), ([1, 3], [3, 9]), ([4], [12])),  # as in the first author's public folders
+        ("V11", "V7", ([4], [6]), ([1, 6], [2, 9]), ([7], [11])),  # as in KD-MRI
+        ("V12", "V2", ([1], [6]), ([1, 1], [6, 6]), ([2], [12])),
+        ("D5C5", "D3C5", ([2], [3]), ([1, 2], [1, 4]), ([3], [5])),
+    ],
+)
+def test_layers_that_are_compared_with_each_other(teacher, student, middle, ends, output):
+    networks = dc_cnn(student), dc_cnn(teacher)
+    for taps, pair in {"middle": middle, "middle_before": middle, "ends": ends, "output": output}.items():
+        assert layer_pairs(taps, *networks) == pair
 
 
 @pytest.mark.parametrize("name", ["D5C5", "D3C5", "D2C5"])

@@ -65,6 +65,8 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("switches", {"kd_form": "thesis"}, "switch kd_form = 'thesis': expected one of paper, released"),
         ("switches", {"student_network": "D1C5"}, "network name 'D1C5': expected DdCc with d >= 2"),
         ("switches", {"student_network": "D3C4"}, "student_network 'D3C4': expected as many cascades, at least 2"),
+        ("switches", {"student_network": "V4"}, "with student_network 'V4': expected as many cascades"),
+        ("switches", {"student_network": "V12", "teacher_network": "V4"}, "the student no deeper than the teacher"),
         ("switches", {"student_network": "D3C1", "teacher_network": "D5C1"}, "expected as many cascades, at least 2"),
     ],
 )
@@ -92,7 +94,13 @@ def test_switches_on_top_of_a_preset():
     assert chosen == Switches(fidelity="hermitian", residual=True, schedule="two_stage", alpha=0.2)
     assert Parameters.from_mapping({"switches": None}).chosen == Parameters().chosen == Switches()
     assert Switches.of("as_released", {"schedule": "joint"}) == Switches(imitation="released", kd_form="released")
-    assert len({Switches.of(preset) for preset in PRESETS}) == len(PRESETS) == 3
+    assert len({Switches.of(preset) for preset in PRESETS}) == len(PRESETS) == 5
+
+
+def test_a_vdsr_is_the_same_network_whatever_residual_says():
+    plain, residual = (Parameters(preset="super_resolution", switches={"residual": r}) for r in (False, True))
+    for network in (("teacher",), ("sft_teacher",), ("student", "sft", "at", "sft")):
+        assert Experiment.of(plain, 120, *network) == Experiment.of(residual, 120, *network)
 
 
 def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():
@@ -117,6 +125,13 @@ def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():
         ("student", "standard", "sft_trained"): distillation | sft,
     }.items():
         assert everything.acting_on(*network).changed() == expected
+
+
+@pytest.mark.parametrize("method, form", [("ikd", "paper"), ("kdsvd", "paper"), ("fsp", "released")])
+def test_methods_that_need_more_than_one_cascade(method, form):
+    values = {"preset": "super_resolution", "methods": ["at", method], "switches": {"kd_form": form}}
+    with pytest.raises(InputError, match=f"method '{method}' with V12: expected networks of at least 2 cascades"):
+        Parameters.from_mapping(values)
 
 
 def test_methods_that_a_variant_does_not_have():
@@ -163,7 +178,8 @@ def test_the_paper_preset_has_the_released_folder_names():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_an_experiment_names_what_it_needs(preset):
-    parameters = Parameters(preset=preset, switches={"student_network": "D2C5"})
+    student = "V2" if preset.startswith("super_resolution") else "D2C5"
+    parameters = Parameters(preset=preset, switches={"student_network": student})
     make = functools.partial(Experiment.of, parameters, 120)
     teacher, sft = make("teacher"), make("sft_teacher")
     expected = {"standard random": (teacher,), "standard sft": (teacher, sft), "sft random": (sft,), "sft sft": (sft,)}

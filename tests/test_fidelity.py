@@ -51,6 +51,14 @@ def test_hermitian_mode_is_exact_on_the_mask_and_its_mirror(mask):
 
 
 @cases
+def test_without_data_fidelity_the_proposal_stands(mask):
+    _, y, x_cnn = measured(mask)
+    layer = DataFidelity("none")
+    assert torch.equal(layer(x_cnn, y, mask), x_cnn)
+    assert torch.equal(layer.apply_to(x_cnn, layer.repeat(layer.measure(y[:1], mask), 2)), x_cnn)
+
+
+@cases
 def test_hermitian_mode_is_idempotent_and_real_mode_is_not(mask):
     _, y, x_cnn = measured(mask)
     hermitian, real = DataFidelity("hermitian"), DataFidelity("real")

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from kdrecon.distillation import TAPS, select, tap_layers
 from kdrecon.errors import InputError
-from kdrecon.models.blocks import CNNBlock, ImageConv2d, UNetBlock
+from kdrecon.models.blocks import CNNBlock, ImageConv2d, UNetBlock, VDSRBlock
 from kdrecon.models.dccnn import DCCNN, count_parameters, dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.physics.fourier import fft2, ifft2
@@ -22,14 +22,24 @@ def example(shape=(17, 15)):
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("D5C5", 141_765), ("D4C5", 95_525), ("D3C5", 49_285), ("D2C5", 3_045), ("DC-UNet", 418_565)],
+    [
+        ("D5C5", 141_765),
+        ("D4C5", 95_525),
+        ("D3C5", 49_285),
+        ("D2C5", 3_045),
+        ("DC-UNet", 418_565),
+        ("V12", 370_497),
+        ("V4", 75_073),
+        ("V11", 333_569),
+        ("V7", 185_857),
+    ],
 )
 def test_parameter_counts(name, parameters):
     model = dc_cnn(name)
     assert count_parameters(model) == parameters and model.name == name
 
 
-@pytest.mark.parametrize("name", ["D1C5", "D5", "d5c5", "D5C0", "UNet"])
+@pytest.mark.parametrize("name", ["D1C5", "D5", "d5c5", "D5C0", "UNet", "V1", "V", "V12C1"])
 def test_names_that_are_none(name):
     with pytest.raises(InputError, match=f"'{name}'.*DdCc"):
         dc_cnn(name)
@@ -50,6 +60,32 @@ def test_block_equals_same_convolutions_on_a_padded_image(depth):
     for tap, expected in zip(taps, maps):
         torch.testing.assert_close(tap.before, expected[0], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(tap.after, expected[1], rtol=1e-5, atol=1e-6)
+
+
+def test_vdsr_block_equals_a_plain_loop():
+    block, x = VDSRBlock(4), random_image(2, 1, 11, 9, dtype=torch.float32)
+    z, maps = x, []
+    for j, conv in enumerate(block.convs):
+        before = F.conv2d(z, conv.weight, conv.bias, padding=1)
+        z = before.relu() if j < 3 else before
+        maps.append((before, z))
+    out, taps = block(x, taps=True)
+    torch.testing.assert_close(out, x + z)
+    torch.testing.assert_close([tuple(tap) for tap in taps], maps)
+    assert [tap.after.shape[1] for tap in taps] == [64, 64, 64, 1]
+    _, some = block(x, taps=[2])
+    assert some[1] is None and torch.equal(some[2].after, taps[2].after)
+    torch.testing.assert_close(block.between(1, 3, taps[0].after), taps[2].after)
+
+
+def test_a_vdsr_without_data_fidelity_sees_the_image_alone():
+    model, (x_u, y, mask) = dc_cnn("V4", "none"), example()
+    alone = model(x_u, y, mask)
+    assert torch.equal(alone, model.blocks[0](x_u)[0])
+    assert torch.equal(alone, model(x_u, torch.full_like(y, torch.nan), ~mask))
+    held = dc_cnn("V4", "hermitian")
+    held.load_state_dict(model.state_dict())
+    torch.testing.assert_close(held(x_u, y, mask), held.fidelity(alone, y, mask))
 
 
 @pytest.mark.parametrize("shape", [(12, 16), (11, 9), (75, 1)])

@@ -45,6 +45,47 @@ def test_every_block_but_the_first_student_block_gets_a_gradient():
     assert all(p.grad is None for p in sft.student.blocks[0].parameters())
 
 
+def convolved(convs, z):
+    """Maps after some convolutions of a VDSR with their ReLU; none where an image comes out."""
+    for conv in convs:
+        z = conv(z).relu() if conv.out_channels > 1 else conv(z)
+    return z
+
+
+@pytest.mark.parametrize("mode", ["none", "real"])
+@pytest.mark.parametrize(("names", "ends"), [(("V12", "V4"), [3, 6, 9]), (("V11", "V7"), [2, 3, 5, 6, 8, 9])])
+def test_a_vdsr_in_one_pass_equals_branches_run_one_by_one(names, ends, mode):
+    teacher, student = (dc_cnn(name, mode).double() for name in names)
+    x_u, y = undersample(X.double(), MASK)
+    branches = []
+    for i, end in enumerate(ends, start=1):
+        z = convolved(student.convs[i:], convolved(teacher.convs[:end], x_u))
+        branches.append(x_u + z if mode == "none" else student.fidelity(x_u + z, y, MASK))
+    x_teacher, x_branches = SFT(teacher, student)(x_u, y, MASK)
+    torch.testing.assert_close(x_teacher, teacher(x_u, y, MASK))
+    torch.testing.assert_close(x_branches, torch.stack(branches))
+
+
+def test_branches_of_a_vdsr_that_share_a_convolution_pass_it_as_one_batch():
+    sft, batches = SFT(dc_cnn("V12", "none"), dc_cnn("V4", "none")), []
+    for conv in sft.student.convs:
+        conv.register_forward_pre_hook(lambda conv, inputs: batches.append(len(inputs[0])))
+    sft(*undersample(X, MASK), MASK)
+    assert batches == [3, 6, 9]  # of three images, in S2, S3 and S4
+
+
+def test_every_convolution_of_a_vdsr_but_the_students_first_gets_its_gradients():
+    sft = SFT(dc_cnn("V12", "none"), dc_cnn("V4", "none")).double()
+    loss = sft_loss(X.double(), *sft(*undersample(X.double(), MASK), MASK))
+    for term, reached in ((loss.teacher, (12, [])), (loss.student, (9, [1, 2, 3])), (loss.imitation, (12, [1, 2, 3]))):
+        found = torch.autograd.grad(term, list(sft.parameters()), retain_graph=True, allow_unused=True)
+        moved = {id(p) for p, g in zip(sft.parameters(), found) if g is not None and g.any()}
+        teachers, students = (
+            [j for j, c in enumerate(n.convs) if id(c.weight) in moved] for n in (sft.teacher, sft.student)
+        )
+        assert (teachers, students) == (list(range(reached[0])), reached[1])
+
+
 def test_loss_by_hand():
     x = torch.zeros(1, 1, 2, 2)
     x_teacher = torch.full_like(x, 0.5)
@@ -62,8 +103,13 @@ def test_imitation_moves_teacher_and_branches():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="5 cascades, student 4"):
+    with pytest.raises(ValueError, match="D5C5 has 5 cascades, student D3C4: expected as many cascades, at least 2"):
         SFT(dc_cnn("D5C5"), dc_cnn("D3C4"))
+    for names in (("V4", "V12"), ("V12", "D3C5"), ("D5C1", "V4"), ("D5C1", "D3C1")):
+        with pytest.raises(
+            ValueError, match=f"teacher {names[0]} has .* student {names[1]}: expected as many cascades"
+        ):
+            SFT(*map(dc_cnn, names))
     with pytest.raises(ValueError, match="'real' of the teacher, 'hermitian'"):
         SFT(dc_cnn("D5C5"), dc_cnn("D3C5", "hermitian"))
     with pytest.raises(ValueError, match="'none' is unknown"):

@@ -232,6 +232,38 @@ def test_teacher_network(make, name):
     assert networks["teacher"].folder.name.startswith(f"{name}_teacher_")
 
 
+@pytest.mark.parametrize("preset", ["super_resolution", "super_resolution_kd_mri"])
+def test_super_resolution(make, preset):
+    lab = make(preset, teacher_network="V4", student_network="V3")
+    assert lab.mask.sum() == 8**2
+    networks = {"teacher": lab.teacher(), "student": lab.student(), "sft": lab.sft_teacher()}
+    networks |= {"kd": lab.distilled("at"), "sftkd": lab.distilled("fitnets", "sft")}
+    assert [n.model.name for n in networks.values()] == ["V4", "V3", "V4", "V3", "V3"]
+    b = batch(lab)
+    for network in networks.values():
+        assert torch.equal(network.model(b.x_u, b.y, b.mask), network.model(b.x_u, 0 * b.y, b.mask))
+        assert results.evaluate(lab, network).psnr.notna().all()
+    branches, started = networks["sft"].student, objective_of(lab, networks["sftkd"].experiment).network
+    copied = [torch.equal(a.weight, b.weight) for a, b in zip(started.convs, branches.convs)]
+    assert copied == [False, True, True]  # S1 is fresh
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_method_distils_between_vdsr(form):
+    b = slices(4, 15).batch(torch.arange(4))
+    for key, method in FORMS[form].items():
+        if method.min_cascades > 1:
+            continue
+        torch.manual_seed(0)
+        student, teacher = dc_cnn("V3", "none"), dc_cnn("V4", "none")
+        objective = distil(student, teacher, key, kd_form=form)
+        objective.prepare(b)
+        loss = objective(b)
+        loss.total.backward()
+        assert loss.total.isfinite() and loss.terms["distillation"] != 0
+        assert any(p.grad.abs().sum() > 0 for p in student.convs[0].parameters())
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_method_distils_from_a_unet(form):
     s = slices(4, 15)
@@ -261,10 +293,15 @@ def test_student_network(make, name):
         ("paper", Switches()),
         ("as_released", Switches(imitation="released", kd_form="released", schedule="two_stage")),
         ("kd_mri", Switches(residual=True, schedule="two_stage", alpha=0.5)),
+        ("super_resolution", Switches("V12", "V4", "none", mask_type="lowpass")),
+        (
+            "super_resolution_kd_mri",
+            Switches("V11", "V7", "none", mask_type="lowpass", schedule="two_stage", alpha=0.5),
+        ),
     ],
 )
-def test_presets(make, preset, switches):
-    assert make(preset).switches == switches and set(PRESETS) == {"paper", "as_released", "kd_mri"}
+def test_presets(preset, switches):
+    assert Switches.of(preset) == switches and len(PRESETS) == 5
 
 
 def test_every_network_of_a_preset_trains_and_stands_in_the_summary(make):

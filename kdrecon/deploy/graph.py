@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrecon.errors import InputError
-from kdrecon.models.blocks import CNNBlock, UNetBlock
+from kdrecon.models.blocks import CNNBlock, UNetBlock, VDSRBlock
 from kdrecon.models.dccnn import DCCNN
 from kdrecon.physics.fidelity import DataFidelity
 from kdrecon.physics.sampling import mirror
@@ -97,7 +97,8 @@ def build_graph(network: DCCNN, form: str, half: bool = False) -> "ModelProto":
         given = graph.add("Cast", x, to=TensorProto.FLOAT16) if half else x
         proposal = BLOCKS[type(block)](graph, given, block)
         x = graph.add("Cast", proposal, to=TensorProto.FLOAT) if half else proposal
-        x = graph.add("Add", x, graph.add("Sub", "x_y", graph.projected(x, form)))
+        if network.fidelity.mode != "none":
+            x = graph.add("Add", x, graph.add("Sub", "x_y", graph.projected(x, form)))
     graph.nodes[-1].output[0] = OUTPUT
     value = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
     inputs = [value(name, shape=shape) for name, shape in {"x_u": IMAGE, **INPUTS[form]}.items()]
@@ -168,6 +169,13 @@ def _cnn(graph: Graph, x: str, block: CNNBlock) -> str:
     return graph.add("Add", x, z) if block.residual else z
 
 
+def _vdsr(graph: Graph, x: str, block: VDSRBlock) -> str:
+    z = x
+    for j, conv in enumerate(block.convs):
+        z = graph.conv(graph.add("Relu", z) if j else z, conv, f"convs.{j}", padding=1)  # type: ignore[arg-type]
+    return graph.add("Add", x, z)
+
+
 def _unet(graph: Graph, x: str, block: UNetBlock) -> str:
     first, last, output = (
         partial(graph.conv, conv=conv, name=f"convs.{j}", padding=1)  # type: ignore[arg-type]
@@ -187,5 +195,5 @@ def _unet(graph: Graph, x: str, block: UNetBlock) -> str:
     return graph.add("Add", x, output(z)) if block.residual else output(z)
 
 
-BLOCKS: dict[type[nn.Module], Callable[[Graph, str, Any], str]] = {CNNBlock: _cnn, UNetBlock: _unet}
+BLOCKS: dict[type[nn.Module], Callable[[Graph, str, Any], str]] = {CNNBlock: _cnn, VDSRBlock: _vdsr, UNetBlock: _unet}
 """How the graph of a block goes on from the name of its input image; the name of its output."""

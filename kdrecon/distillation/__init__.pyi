@@ -1,5 +1,6 @@
 from .base import TAPS as TAPS
 from .base import Method as Method
+from .base import layer_pairs as layer_pairs
 from .base import select as select
 from .base import tap_layers as tap_layers
 from .features import attention_map as attention_map

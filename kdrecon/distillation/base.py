@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from kdrecon.errors import InputError
+from kdrecon.models.architectures import counterpart
 from kdrecon.models.blocks import Tap
+from kdrecon.models.dccnn import DCCNN, VDSR
 
 
 class Layer(NamedTuple):
@@ -113,9 +115,30 @@ def tap_layers(taps: str, depth: int) -> list[int]:
     return [layer.conv(depth) for layer in TAPS[taps]]
 
 
-def select(taps: str, maps: list[list[Tap | None]]) -> list[list[Tensor]]:
-    """The compared maps of each cascade, from what a network returns with taps=True."""
-    return [[getattr(cascade[i.conv(len(cascade)) - 1], i.side) for i in TAPS[taps]] for cascade in maps]
+def layer_pairs(taps: str, student: DCCNN, teacher: DCCNN) -> tuple[list[int], list[int]]:
+    """Numbers (from 1) of the convolutions of student and teacher that are compared with each other.
+
+    In a network of cascades those of :func:`tap_layers` in either. A VDSR teacher is compared after the convolution that
+    ends where the student's does (:func:`kdrecon.models.architectures.counterpart`), and the middle of a VDSR student is
+    conv floor(d / 2) + 1: 9 with 3 of V12 and V4, as in the first author's public folders, 6 with 4 of V11 and V7 (KD-MRI).
+    """
+    if not (isinstance(student, VDSR) and isinstance(teacher, VDSR)):
+        return tap_layers(taps, student.depth), tap_layers(taps, teacher.depth)
+    middle = min(student.depth // 2 + 1, student.depth - 1)
+    own = [middle] if taps.startswith("middle") else tap_layers(taps, student.depth)
+    return own, [counterpart(j, teacher.depth, student.depth) for j in own]
+
+
+def select(taps: str, maps: list[list[Tap | None]], layers: Sequence[int] = ()) -> list[list[Tensor]]:
+    """The compared maps of each cascade, from what a network returns with taps=True.
+
+    Args:
+        taps: key of :data:`TAPS`.
+        maps: of the network.
+        layers: numbers (from 1) of the convolutions; by default those of :func:`tap_layers`.
+    """
+    layers = layers or tap_layers(taps, len(maps[0]))
+    return [[getattr(cascade[j - 1], layer.side) for j, layer in zip(layers, TAPS[taps])] for cascade in maps]
 
 
 def _first(maps: Sequence) -> Tensor:

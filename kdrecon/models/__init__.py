@@ -1,4 +1,4 @@
-"""The networks: DC-CNN, DC-UNet, and student-friendly training of a teacher with branches."""
+"""The networks: DC-CNN, DC-UNet, VDSR, and student-friendly training of a teacher with branches."""
 
 import lazy_loader
 

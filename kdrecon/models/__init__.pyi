@@ -2,7 +2,9 @@ from .architectures import network_shape as network_shape
 from .blocks import CNNBlock as CNNBlock
 from .blocks import Tap as Tap
 from .blocks import UNetBlock as UNetBlock
+from .blocks import VDSRBlock as VDSRBlock
 from .dccnn import DCCNN as DCCNN
+from .dccnn import VDSR as VDSR
 from .dccnn import count_parameters as count_parameters
 from .dccnn import dc_cnn as dc_cnn
 from .sft import SFT as SFT

@@ -70,9 +70,7 @@ class CNNBlock(nn.Module):
 
     def __init__(self, depth: int, residual: bool = False, channels: int = 1, width: int = 32):
         super().__init__()
-        widths = [channels, *[width] * (depth - 1), channels]
-        first, *inner, last = zip(widths, widths[1:])
-        self.convs = nn.ModuleList([ImageConv2d(*first), *(nn.Conv2d(*pair, 3) for pair in inner), ImageConv2d(*last)])
+        self.convs = _chain(depth, channels, width)
         self.residual = residual
 
     def forward(self, x: Tensor, taps: bool | Container[int] = False) -> tuple[Tensor, list[Tap | None]]:
@@ -85,6 +83,43 @@ class CNNBlock(nn.Module):
             margin = [j + 1 - depth] * 4
             kept.append(Tap(F.pad(before, margin), F.pad(z, margin)) if _wanted(j, taps) else None)
         return (x + z if self.residual else z), kept
+
+
+class VDSRBlock(nn.Module):
+    """d convolutions of 3x3, 1 -> 64 -> ... -> 64 -> 1 channels, ReLU between them, and their input is added to the output.
+
+    Each is a 'same' convolution: zeros are put round every feature map.
+
+    Args:
+        depth: number of convolutions d, at least 2.
+        channels: of the image, 1; a complex one has 2.
+        width: channels of the feature maps, 64.
+
+    Source: Kim et al. 2016, there with d = 20.
+    """
+
+    def __init__(self, depth: int, channels: int = 1, width: int = 64):
+        super().__init__()
+        self.convs = _chain(depth, channels, width, padding=1)
+
+    def forward(self, x: Tensor, taps: bool | Container[int] = False) -> tuple[Tensor, list[Tap | None]]:
+        """Output image (B, 1, H, W) and a list over convolutions of maps (B, C, H, W) (None: not asked for)."""
+        z, kept = x, []
+        for j in range(len(self.convs)):
+            before, z = self._convolved(j, z)
+            kept.append(Tap(before, z) if _wanted(j, taps) else None)
+        return x + z, kept
+
+    def between(self, first: int, last: int, z: Tensor) -> Tensor:
+        """Maps (B, C, H, W) after convolution ``last`` (from 1), from those after ``first`` (0: the image), nothing added."""
+        for j in range(first, last):
+            _, z = self._convolved(j, z)
+        return z
+
+    def _convolved(self, j: int, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What convolution j (from 0) makes of its input, before and after its ReLU."""
+        before = self.convs[j](z)
+        return before, F.relu(before) if j < len(self.convs) - 1 else before
 
 
 class UNetBlock(nn.Module):
@@ -123,6 +158,14 @@ class UNetBlock(nn.Module):
         c = output(z)
         pairs = enumerate(((a, skip), (b, z), (c, c)))
         return (x + c if self.residual else c), [Tap(*pair) if _wanted(j, taps) else None for j, pair in pairs]
+
+
+def _chain(depth: int, channels: int, width: int, padding: int = 0) -> nn.ModuleList:
+    """Convolutions of 3x3 from an image to an image."""
+    widths = [channels, *[width] * (depth - 1), channels]
+    first, *inner, last = zip(widths, widths[1:])
+    between = (nn.Conv2d(*pair, 3, padding=padding) for pair in inner)
+    return nn.ModuleList([ImageConv2d(*first, padding), *between, ImageConv2d(*last, padding)])
 
 
 def _wanted(conv: int, taps: bool | Container[int]) -> bool:

@@ -1,4 +1,4 @@
-"""DC-CNN and DC-UNet: a cascade of small convolutional networks, each followed by a data-fidelity layer.
+"""DC-CNN, DC-UNet and VDSR: convolutional networks, each followed by a data-fidelity layer, in a cascade or alone.
 
 >>> from kdrecon.models.dccnn import count_parameters, dc_cnn
 >>> student = dc_cnn("D3C5")
@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, cast, overload
 
 from torch import Tensor, nn
 
-from kdrecon.models.architectures import UNET, network_shape
-from kdrecon.models.blocks import CNNBlock, Tap, UNetBlock
+from kdrecon.models.architectures import UNET, counterpart, is_vdsr, network_shape
+from kdrecon.models.blocks import CNNBlock, Tap, UNetBlock, VDSRBlock
 from kdrecon.physics.fidelity import DataFidelity, Measurement
 
 Maps = list[list[Tap | None]]  # maps[cascade][conv]; None: a convolution that was not asked for
@@ -46,6 +46,23 @@ class DCCNN(nn.Module):
         self.name = name
         self.blocks = nn.ModuleList(blocks)
         self.fidelity = fidelity
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """What student-friendly training unfolds a student into: its blocks."""
+        return list(self.blocks)
+
+    def part(self, k: int, count: int, z: Tensor, x_u: Tensor, measured: Any) -> Tensor:
+        """What part k of a network in so many parts passes on to the next one: here the image after cascade k.
+
+        Args:
+            k: number of the part, from 0.
+            count: parts that the network is unfolded into, as many as the student has.
+            z: what the part before has passed on, (n B, C, H, W): the batch n times over.
+            x_u: zero-filled images (B, 1, H, W).
+            measured: of the n B images, see :meth:`cascade`.
+        """
+        return self.cascade(k, z, measured).image
 
     @property
     def convs(self) -> list[nn.Conv2d]:
@@ -125,14 +142,39 @@ class DCCNN(nn.Module):
         return Stage(proposal, self.fidelity.apply_to(proposal, measured), maps)
 
 
+class VDSR(DCCNN):
+    """One block of convolutions at full width whose input is added to its output; data fidelity follows, unless "none".
+
+    It stands for a single cascade. SFT unfolds it by its convolutions: a student's part is one of them, a teacher's the
+    group up to :func:`kdrecon.models.architectures.counterpart`. What a part passes on are feature maps (B, 64, H, W), the
+    last one the image.
+
+    Source: Kim et al. 2016; KD-MRI and the appendix of SFT-KD-Recon, in the depths 11, 7, 12 and 4.
+    """
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """Its convolutions."""
+        return list(self.convs)
+
+    def part(self, k: int, count: int, z: Tensor, x_u: Tensor, measured: Any) -> Tensor:
+        """The maps after group k, of the last one the image after data fidelity; see :meth:`DCCNN.part`."""
+        first, last = (counterpart(j, self.depth, count) for j in (k, k + 1))
+        z = cast(VDSRBlock, self.blocks[0]).between(first, last, z)
+        if k < count - 1:
+            return z
+        proposal = (x_u + z.unflatten(0, (-1, len(x_u)))).flatten(0, 1)
+        return self.fidelity.apply_to(proposal, measured)
+
+
 def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
     """The DC-CNN called DdCc: c cascades of d convolutions; D5C5 is the paper's teacher, D3C5 its student.
 
     Args:
         name: such as "D5C5" (141,765 parameters), "D4C5" (95,525), "D3C5" (49,285), "D2C5" (3,045); or "DC-UNet" (418,565),
-            five cascades of :class:`UNetBlock`.
-        fidelity: "real" or "hermitian" (see :class:`kdrecon.physics.fidelity.DataFidelity`).
-        residual: residual connection round each block.
+            five cascades of :class:`UNetBlock`; or Vd, a :class:`VDSR`, such as "V12" (370,497), "V4" (75,073).
+        fidelity: "real", "hermitian" or "none" (see :class:`kdrecon.physics.fidelity.DataFidelity`).
+        residual: residual connection round each block; a VDSR always has it.
 
     Returns:
         the network with PyTorch's default initialisation.
@@ -141,6 +183,8 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
         InputError: see :func:`network_shape`.
     """
     depth, cascades = network_shape(name)
+    if is_vdsr(name):
+        return VDSR(name, [VDSRBlock(depth)], DataFidelity(fidelity))
     blocks = (UNetBlock(residual) if name == UNET else CNNBlock(depth, residual) for _ in range(cascades))
     return DCCNN(name, blocks, DataFidelity(fidelity))
 

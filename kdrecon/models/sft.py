@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdrecon.choices import IMITATIONS, SFT_TERMS
-from kdrecon.models.dccnn import DCCNN
+from kdrecon.models.architectures import FITTING, fits
+from kdrecon.models.dccnn import DCCNN, VDSR
 
 
 class SFTLoss(NamedTuple):
@@ -36,22 +37,28 @@ class SFT(nn.Module):
     At cascade k all live branches pass the same student block S_k, so they travel as one batch, and the teacher's
     output joins them after each cascade: N - 1 student block calls instead of N (N - 1) / 2. S1 takes no part.
 
+    In a VDSR the blocks S are the student's convolutions and T groups of the teacher's; feature maps are handed over.
+
     Args:
-        teacher: the DC-CNN that is trained to be student-friendly, N cascades.
-        student: the DC-CNN whose blocks form the branches, as many cascades and the same data fidelity.
+        teacher: the network that is trained to be student-friendly, N cascades; or a VDSR.
+        student: the network whose blocks form the branches, as many cascades and the same data fidelity; or a VDSR of N
+            convolutions, no more than the teacher's.
 
     Raises:
-        ValueError: the numbers of cascades differ or are below 2, or the data-fidelity modes differ.
+        ValueError: the networks do not fit each other (:data:`kdrecon.models.architectures.FITTING`), or their data-fidelity
+            modes differ.
 
-    Source: SFT-KD-Recon, section 3 and Fig. 2.
+    Source: SFT-KD-Recon, section 3 and Fig. 2. The paper does not say how it unfolds a VDSR; for V12 and V4 this is what
+    the first author's public folders do.
     """
 
     def __init__(self, teacher: DCCNN, student: DCCNN):
         super().__init__()
-        if not len(teacher.blocks) == len(student.blocks) >= 2:
+        vdsr, counts = isinstance(teacher, VDSR), (len(teacher.parts), len(student.parts))
+        if isinstance(student, VDSR) != vdsr or not fits(*counts, vdsr):
+            kind = "convolutions" if vdsr else "cascades"
             raise ValueError(
-                f"teacher has {len(teacher.blocks)} cascades, student {len(student.blocks)}: "
-                "expected equal numbers of at least 2"
+                f"teacher {teacher.name} has {counts[0]} {kind}, student {student.name}: expected {FITTING}"
             )
         if teacher.fidelity.mode != student.fidelity.mode:
             raise ValueError(
@@ -73,13 +80,13 @@ class SFT(nn.Module):
         """
         fidelity = self.teacher.fidelity
         measured = fidelity.measure(y, mask)
-        n, batch = len(self.teacher.blocks), len(x_u)
-        x_teacher = self.teacher.cascade(0, x_u, measured).image
+        n, batch = len(self.student.parts), len(x_u)
+        x_teacher = self.teacher.part(0, n, x_u, x_u, measured)
         branches = x_teacher
         for k in range(1, n):
             shared = fidelity.repeat(measured, len(branches) // batch)
-            branches = self.student.cascade(k, branches, shared).image
-            x_teacher = self.teacher.cascade(k, x_teacher, measured).image
+            branches = self.student.part(k, n, branches, x_u, shared)
+            x_teacher = self.teacher.part(k, n, x_teacher, x_u, measured)
             if k < n - 1:
                 branches = torch.cat([branches, x_teacher])
         return x_teacher, branches.unflatten(0, (n - 1, batch))

@@ -1,6 +1,6 @@
 """Data fidelity: what was measured is put back into the image that a network proposes.
 
-Both modes are one real-valued correction, x_rec = x_cnn + w (x_y - P x_cnn), where P is a real, symmetric,
+All modes are one real-valued correction, x_rec = x_cnn + w (x_y - P x_cnn), where P is a real, symmetric,
 shift-invariant operator: F^-1 D F with a symmetric diagonal D. For a line mask P acts along the phase-encoding axis
 only and is a real N x N matrix; for any other mask half a spectrum (rfft2) is enough.
 
@@ -9,6 +9,7 @@ mode           D                                        x_y
 =============  =======================================  ====================================================
 ``real``       M_s = (M + mirror of M) / 2              Re F^-1 M y
 ``hermitian``  M_u = M or mirror of M                   F^-1 of y on Omega and its conjugate on -Omega
+``none``       0                                        0
 =============  =======================================  ====================================================
 
 >>> import torch
@@ -72,14 +73,14 @@ class DataFidelity(nn.Module):
 
     ``real`` is what taking the real part after the inverse DFT computes: exact where k and -k are both sampled,
     (X_cnn + Y) / 2 elsewhere on Omega, hence not a projection. ``hermitian`` knows that a real image fixes -k with k:
-    idempotent, and exact on Omega and -Omega. y off Omega is never used.
+    idempotent, and exact on Omega and -Omega. y off Omega is never used. ``none`` leaves x_cnn as it is, and y unread.
 
     With a finite lam neither is the real image that minimises |x - x_cnn|^2 + lam |M F x - y|^2, where k is measured and -k
     is not. There the minimum weighs y with lam / (2 + lam), for the image has the line twice and y has it once; ``real``
     weighs it with lam / (2 + 2 lam), ``hermitian`` with lam / (1 + lam). Where both are measured all three agree.
 
     Args:
-        mode: "real" or "hermitian".
+        mode: "real", "hermitian" or "none".
         lam: confidence in the measurement, > 0; inf for noiseless data.
 
     Raises:
@@ -96,7 +97,7 @@ class DataFidelity(nn.Module):
             raise ValueError(f"lam = {lam}: expected a number above 0, or inf for noiseless data")
         self.mode, self.lam = mode, lam
         self._prepared: tuple = (None, 0, None, None, None)
-        self.weight = 1.0 if math.isinf(lam) else lam / (1 + lam)
+        self.weight = 0.0 if mode == "none" else 1.0 if math.isinf(lam) else lam / (1 + lam)
 
     def forward(self, x_cnn: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """Reconstruction (B, 1, H, W) from x_cnn (B, 1, H, W) float, y (B, 1, H, W) complex and mask (H, W) bool."""
@@ -107,7 +108,9 @@ class DataFidelity(nn.Module):
         check_mask(mask, y.shape[-2:])
         m, m_mirrored = mask.to(y.real.dtype), mirror(mask).to(y.real.dtype)
         y = torch.where(mask, y, 0)
-        if self.mode == "real":
+        if self.mode == "none":
+            diagonal, image = torch.zeros_like(m), torch.zeros_like(y.real)
+        elif self.mode == "real":
             diagonal = (m + m_mirrored) / 2
             image = ifft2(y).real
         else:
@@ -134,6 +137,8 @@ class DataFidelity(nn.Module):
     def apply_to(self, x_cnn: Tensor, measured: Measured) -> Tensor:
         """x_cnn + w (x_y - P x_cnn) for an already prepared measurement, in the measurement's precision."""
         image, operator, axis = measured
+        if not self.weight:
+            return x_cnn.to(image.dtype)
         with torch.autocast(x_cnn.device.type, enabled=False):
             x_cnn = x_cnn.to(image.dtype)
             if axis == 0:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN, dc_cnn
@@ -94,6 +94,8 @@ def _dc_cnn(architecture: str, switches: Switches) -> DCCNN:
 def start_from_sft(student: DCCNN, branches: DCCNN) -> list[str]:
     """Start a student from the student blocks S2..SN of an SFT training; S1, which SFT never trains, stays fresh.
 
+    Of a VDSR the blocks are its convolutions.
+
     Args:
         student: the network to initialise, changed in place.
         branches: the student half of a trained :class:`kdrecon.models.sft.SFT`.
@@ -104,15 +106,19 @@ def start_from_sft(student: DCCNN, branches: DCCNN) -> list[str]:
     Raises:
         InputError: a block has no counterpart of the same shape; nothing is loaded then.
     """
-    state = {name: value for name, value in branches.state_dict().items() if not name.startswith("blocks.0.")}
-    expected = {name: value.shape for name, value in student.state_dict().items() if not name.startswith("blocks.0.")}
-    if not state or {name: value.shape for name, value in state.items()} != expected:
+    state, expected = _after_the_first_part(branches), _after_the_first_part(student)
+    if not state or {n: value.shape for n, value in state.items()} != {n: value.shape for n, value in expected.items()}:
         raise InputError(
             f"the SFT student blocks are of a {branches.name}, the student is a {student.name}: nothing was loaded; "
             "expected the same architecture with at least 2 cascades"
         )
     student.load_state_dict(state, strict=False)
     return sorted(state)
+
+
+def _after_the_first_part(network: DCCNN) -> dict[str, Tensor]:
+    first = {id(tensor) for tensor in network.parts[0].parameters()}
+    return {name: tensor.detach() for name, tensor in network.named_parameters() if id(tensor) not in first}
 
 
 def open_network(folder: Path, device: torch.device = torch.device("cpu")) -> Network:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from kdrecon.distillation.registry import check_method, method_keys
 from kdrecon.errors import InputError, shown
+from kdrecon.models.architectures import network_shape
 from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import plain_name, project_root, runs
 from kdrecon.storage.records import read_text, read_yaml
@@ -59,7 +60,7 @@ class Parameters:
     run_root: str = said("", 'folder of this run\'s experiments; "" is runs/lab')
     ready: bool = said(True, "start from the trained networks of the repository where they fit")
     precision: str = said("auto", '"auto", "fp32" or "bf16": arithmetic of the training steps')
-    preset: str = said("paper", '"paper", "as_released" or "kd_mri": a named set of switches')
+    preset: str = said("paper", '"paper", "as_released", "kd_mri", ...: a named set of switches')
     switches: dict = said({}, 'single switches on top of the preset, such as {"fidelity": "hermitian"}')
 
     @classmethod
@@ -112,12 +113,18 @@ class Parameters:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device 'cuda': expected a GPU that PyTorch can use, found none; set device to 'auto'")
         chosen = self.chosen
+        _, cascades = network_shape(chosen.teacher_network)
         for key in self.methods:
             method = traits_of(key, chosen.kd_form)
             if method.min_batch > self.batch_size:
                 raise InputError(
                     f"batch_size = {self.batch_size} with method {key!r}: it compares the samples of a batch and "
                     f"needs at least {method.min_batch}; raise batch_size or drop the method"
+                )
+            if method.min_cascades > cascades:
+                raise InputError(
+                    f"method {key!r} with {chosen.teacher_network}: expected networks of at least {method.min_cascades} "
+                    "cascades; drop the method or choose such networks"
                 )
             single = {"schedule": "joint", "alpha": 0, "weight_factor": 1}
             if method.single_term and (other := {n: v for n in single if (v := getattr(chosen, n)) != single[n]}):

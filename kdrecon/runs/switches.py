@@ -11,7 +11,7 @@ from typing import Any
 from kdrecon.choices import BASELINES, FIDELITIES, IMITATIONS, MASK_TYPES, SFT_TERMS
 from kdrecon.distillation.registry import FORMS
 from kdrecon.errors import InputError, shown
-from kdrecon.models.architectures import network_shape
+from kdrecon.models.architectures import FITTING, fits, is_vdsr, network_shape
 
 INITS = ("random", "sft", "sft_trained")
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -23,10 +23,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "kd_form": tuple(FORMS),
     "schedule": ("joint", "two_stage"),
 }
+SUPER_RESOLUTION: dict[str, Any] = {"mask_type": "lowpass", "fidelity": "none"}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "as_released": {"imitation": "released", "kd_form": "released", "schedule": "two_stage"},
     "kd_mri": {"residual": True, "schedule": "two_stage", "alpha": 0.5},
+    "super_resolution": SUPER_RESOLUTION | {"teacher_network": "V12", "student_network": "V4"},
+    "super_resolution_kd_mri": SUPER_RESOLUTION
+    | {"teacher_network": "V11", "student_network": "V7", "schedule": "two_stage", "alpha": 0.5},
 }
 RANGES: dict[str, tuple[float, float]] = {
     "alpha": (0, 1),
@@ -44,11 +48,13 @@ class Switches:
     """Where a run may leave the paper; the defaults are the paper.
 
     Attributes:
-        teacher_network: architecture of the teachers: "D5C5", another DdCc, or "DC-UNet" (:func:`kdrecon.models.dc_cnn`).
-        student_network: architecture of the students and of the branches of the SFT training: "D3C5", "D4C5", "D2C5", ...
-        fidelity: "real", as in the released code (the paper writes of complex images), or "hermitian"
+        teacher_network: architecture of the teachers: "D5C5", another DdCc, "DC-UNet", or a VDSR such as "V12"
+            (:func:`kdrecon.models.dc_cnn`).
+        student_network: architecture of the students and of the branches of the SFT training: "D3C5", "D4C5", "D2C5", ...; of
+            a VDSR "V4" or another one.
+        fidelity: "real", as in the released code (the paper writes of complex images), "hermitian", or "none"
             (:class:`kdrecon.physics.fidelity.DataFidelity`).
-        residual: residual connection round each CNN block (:class:`kdrecon.models.blocks.CNNBlock`).
+        residual: residual connection round each CNN block (:class:`kdrecon.models.blocks.CNNBlock`); a VDSR always has it.
         mask_type: "line", "gaussian" or, for super-resolution, "lowpass" (:func:`kdrecon.physics.sampling.mask_for`).
         imitation: "paper" or "released", form of the third SFT term (:func:`kdrecon.models.sft.sft_loss`).
         sft_terms: "all", "without_student" or "without_imitation": which terms the SFT loss adds up.
@@ -69,6 +75,9 @@ class Switches:
 
     "kd_mri" is KD-MRI's text. Its released code departs from it: Adam at 1e-3 with StepLR instead of 1e-4, the best epoch
     by MSE, attention normalised over the batch, alpha without use. kd_form "released", alpha 0 and lr 1e-3 come near.
+
+    "super_resolution" is the appendix of SFT-KD-Recon, which says neither how it unfolds a VDSR nor which maps it compares;
+    "super_resolution_kd_mri" the second folder of KD-MRI's code. Both take real images here.
 
     Source: SFT-KD-Recon; KD-MRI; the code released with them.
     """
@@ -98,12 +107,11 @@ class Switches:
         if preset not in PRESETS:
             raise InputError(f"preset {shown(preset)} is unknown: expected one of {', '.join(PRESETS)}")
         switches = cls.checked(PRESETS[preset] | (changes or {}))
-        (_, cascades), (_, student_cascades) = map(network_shape, (switches.teacher_network, switches.student_network))
-        if cascades != student_cascades or cascades < 2:
-            raise InputError(
-                f"teacher_network {switches.teacher_network!r} with student_network {switches.student_network!r}: "
-                "expected as many cascades, at least 2"
-            )
+        teacher, student = switches.teacher_network, switches.student_network
+        vdsr = is_vdsr(teacher)
+        parts, student_parts = (network_shape(name)[0 if vdsr else 1] for name in (teacher, student))
+        if is_vdsr(student) != vdsr or not fits(parts, student_parts, vdsr):
+            raise InputError(f"teacher_network {teacher!r} with student_network {student!r}: expected {FITTING}")
         return switches
 
     @classmethod
@@ -131,6 +139,8 @@ class Switches:
             role, teacher, init: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
         """
         names: tuple[str, ...] = ("mask_type",) if role in BASELINES else EVERY_NETWORK
+        if is_vdsr(self.student_network):
+            names = tuple(name for name in names if name != "residual")
         if role == "sft_teacher":
             names += ("student_network", *SFT_TRAINING)
         if teacher == "sft" or init != "random":

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdrecon.distillation.base import full_precision, select, tap_layers
+from kdrecon.distillation.base import full_precision, layer_pairs, select
 from kdrecon.distillation.registry import check_method, get_method
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN
@@ -41,6 +41,7 @@ class Traits(NamedTuple):
     weight: float  # w of its loss term
     min_batch: int  # slices in the smallest batch that it learns from
     single_term: bool = False  # of its loss: then there are neither stages nor alpha
+    min_cascades: int = 1  # of the networks that it compares
 
 
 class Objective(nn.Module):
@@ -137,7 +138,8 @@ class Distillation(Objective):
         self.reconstructs, self.compares = stage != "features", stage != "reconstruction"
         self.imitates = bool(alpha) and self.reconstructs
         compared = get_method(method, kd_form)
-        layers = tap_layers(compared.taps, student.depth)
+        self.layers = layer_pairs(compared.taps, student, teacher)
+        layers, _ = self.layers
         channels = student.convs[layers[0] - 1].out_channels
         self.method = compared(channels, cascades=len(student.blocks))
         self.weight = weight_factor * self.method.weight
@@ -161,7 +163,7 @@ class Distillation(Objective):
         """The loss on a batch; ``said`` is what :meth:`ask` returns for it, where that is known already."""
         if said is None:
             said = self.ask(batch) if self.listens else []
-        x_student, maps = self._reconstruct(self.network, batch)
+        x_student, maps = self._reconstruct(self.network, batch, self.layers[0])
         terms = {}
         if self.reconstructs:
             terms["reconstruction"] = (1 - self.alpha) * F.l1_loss(x_student, batch.x)
@@ -175,22 +177,21 @@ class Distillation(Objective):
     @torch.no_grad()
     def ask(self, batch: Batch) -> list[Tensor]:
         """What the loss needs of the teacher: its image (B, 1, H, W) where that is imitated, then the method's targets."""
-        x, maps = self._reconstruct(self.teacher, batch)
+        x, maps = self._reconstruct(self.teacher, batch, self.layers[1])
         return [x] * self.imitates + (self.method.targets(self._scaled(maps)) if self.compares else [])
 
     @torch.no_grad()
     def teacher_maps(self, batch: Batch) -> list[list[Tensor]]:
         """The teacher's compared maps, lists over cascades and layers, without a graph."""
-        return self._reconstruct(self.teacher, batch)[1]
+        return self._reconstruct(self.teacher, batch, self.layers[1])[1]
 
     def scaled_maps(self, batch: Batch) -> list:
         """The teacher's maps as the method compares them, a list over cascades."""
         return self._scaled(self.teacher_maps(batch))
 
-    def _reconstruct(self, model: DCCNN, batch: Batch) -> tuple[Tensor, list[list[Tensor]]]:
-        layers = [j - 1 for j in tap_layers(self.method.taps, model.depth)]
-        x, maps = model.features(*batch.inputs, layers=layers)
-        return x, select(self.method.taps, maps)
+    def _reconstruct(self, model: DCCNN, batch: Batch, layers: list[int]) -> tuple[Tensor, list[list[Tensor]]]:
+        x, maps = model.features(*batch.inputs, layers=[j - 1 for j in layers])
+        return x, select(self.method.taps, maps, layers)
 
     def _scaled(self, maps: list[list[Tensor]]) -> list:
         scaled = [[full_precision(tap) / sigma for tap, sigma in zip(*pair)] for pair in zip(maps, self.sigma)]
@@ -216,7 +217,7 @@ class Interactive(Objective):
     Source: Fu et al. 2020 (arXiv 2007.01476), where blocks of a classifier are swapped.
     """
 
-    traits = Traits(weight=1.0, min_batch=1, single_term=True)
+    traits = Traits(weight=1.0, min_batch=1, single_term=True, min_cascades=2)
     network: DCCNN
 
     def __init__(
@@ -259,7 +260,7 @@ def traits_of(method: str, kd_form: str = "paper") -> Traits:
     if method in OBJECTIVES:
         return OBJECTIVES[method].traits
     chosen = get_method(method, kd_form)
-    return Traits(chosen.weight, chosen.min_batch)
+    return Traits(chosen.weight, chosen.min_batch, min_cascades=chosen.min_cascades)
 
 
 def distil(

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from kdrecon.data.slices import Slices
-from kdrecon.distillation.base import tap_layers
+from kdrecon.distillation.base import layer_pairs
 from kdrecon.distillation.features import attention_map
 from kdrecon.metrics import PSNR, SSIM
 from kdrecon.models.dccnn import DCCNN
@@ -99,8 +99,12 @@ def attention_viewer(teacher: DCCNN, students: dict[str, DCCNN], slices: Slices)
 
 
 def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[Batch]) -> Panels:
-    theirs = [_attention_maps(teacher, batch) for batch in batches]
-    ours = {name: [_attention_maps(model, batch) for batch in batches] for name, model in students.items()}
+    layers = [_layers(model, teacher) for model in students.values()]
+    theirs = [_attention_maps(teacher, batch, layers[0][1]) for batch in batches]
+    ours = {
+        name: [_attention_maps(model, batch, own) for batch in batches]
+        for (name, model), (own, _) in zip(students.items(), layers)
+    }
     targets = [batch.x[0, 0].cpu().numpy() for batch in batches]
     norm = targets[0].size ** 0.5  # so that 1 is the root mean square of a map
 
@@ -124,14 +128,18 @@ def _attention(teacher: DCCNN, students: dict[str, DCCNN], batches: list[Batch])
     return panels
 
 
+def _layers(student: DCCNN, teacher: DCCNN) -> list[list[int]]:
+    """Numbers (from 1) of the convolutions that are LAYERS, of student and teacher."""
+    ends, middles = (layer_pairs(taps, student, teacher) for taps in ("ends", "middle"))
+    return [[first, *middle, last] for (first, last), middle in zip(ends, middles)]
+
+
 @torch.no_grad()
-def _attention_maps(model: DCCNN, batch: Batch) -> np.ndarray:
+def _attention_maps(model: DCCNN, batch: Batch, layers: list[int]) -> np.ndarray:
     """Attention maps (cascades, LAYERS, H, W) of the first slice of a batch."""
-    first, last = tap_layers("ends", model.depth)
-    layers = [j - 1 for j in (first, *tap_layers("middle", model.depth), last)]
     x_u, y, mask = batch.inputs
-    _, maps = model.features(x_u[:1], y[:1], mask, layers=layers)
-    taps = [[tap.after.float() for j in layers if (tap := cascade[j])] for cascade in maps]
+    _, maps = model.features(x_u[:1], y[:1], mask, layers=[j - 1 for j in layers])
+    taps = [[tap.after.float() for j in layers if (tap := cascade[j - 1])] for cascade in maps]
     return np.array([[attention_map(z).reshape(z.shape[-2:]).cpu().numpy() for z in row] for row in taps])
 
 
