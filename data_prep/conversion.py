@@ -105,12 +105,20 @@ def _read(conversion: Conversion) -> Volume:
 
 def _magnitudes(volume: Volume, conversion: Conversion) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """The slices that are chosen and are magnitudes: their numbers (S,), images (S, H, W), and what was found in them."""
-    chosen = steps.parse_slices(conversion.options.slices)
+    chosen = _chosen(volume, conversion)
     images, outside = steps.fill_outside(volume.images[chosen])
     signed = steps.signed_slices(images)
     images, negative = steps.check_images(images[~signed], conversion.where)
     counts = {"signed_slices": int(signed.sum()), "negative_voxels": negative, "outside_voxels": outside}
     return np.arange(len(volume.images))[chosen][~signed], images, counts
+
+
+def _chosen(volume: Volume, conversion: Conversion) -> slice:
+    options = conversion.options
+    if not options.central:
+        return steps.parse_slices(options.slices)
+    positions = len(volume.images) // volume.frames
+    return steps.central_slices(options.central, positions, volume.frames, conversion.where)
 
 
 def _not_empty(images: np.ndarray, frame: np.ndarray, conversion: Conversion) -> tuple[np.ndarray, np.ndarray]:

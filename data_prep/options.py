@@ -16,7 +16,7 @@ from kdrecon.choices import SPLITS
 from kdrecon.errors import InputError, shown
 from kdrecon.storage.places import plain_name
 
-HIGHEST = {"seed": 2**64 - 1, "jobs": 1000, "foreground": 1}
+HIGHEST = {"central": 10**6, "seed": 2**64 - 1, "jobs": 1000, "foreground": 1}
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Options:
     mask: Annotated[str, typer.Option(help="line, gaussian or lowpass")] = "line"
     size: Annotated[str, typer.Option(help="central crop: HEIGHTxWIDTH, one number, or keep")] = ""
     slices: Annotated[str, typer.Option(help="of each volume: START:STOP or START:STOP:STEP")] = ""
+    central: Annotated[int, typer.Option(help="that many slices in the middle of each volume; 0 takes all")] = 0
     foreground: Annotated[float, typer.Option(help="least share of bright pixels of a slice that is kept")] = 0.01
     split: Annotated[str, typer.Option(help="official, a ratio train,validation,test, or a table of subjects")] = ""
     seed: Annotated[int, typer.Option(help="of a random split")] = 0
@@ -42,9 +43,14 @@ class Options:
         """These options with the source's own name and split where none is given.
 
         Raises:
-            InputError: a name that is none, a number out of its range, or ``all_in`` with a split.
+            InputError: a name that is none, a number out of its range, ``slices`` with ``central``, or ``all_in`` with a
+                split.
         """
         name = self.name or source.dataset
+        if self.slices and self.central:
+            raise InputError(
+                f"slices {shown(self.slices)}, central {self.central}: expected one of the two; leave the other out"
+            )
         plain_name("name", name, source.dataset)
         if self.all_in and (self.split or self.all_in not in SPLITS):
             raise InputError(

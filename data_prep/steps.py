@@ -110,6 +110,24 @@ def parse_slices(text: str) -> slice:
     return slice(*(int(part) if part else None for part in parts))
 
 
+def central_slices(number: int, positions: int, frames: int, where: str) -> slice:
+    """The middle slices of a volume that holds the frames of each position one after the other.
+
+    Args:
+        number: of positions to take.
+        positions: in the volume.
+        frames: of each position.
+        where: name of the file, for the message.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if number > positions:
+        raise InputError(f"{where} has {positions} slices: expected at least the {number} of --central; choose fewer")
+    first = (positions - number) // 2
+    return slice(first * frames, (first + number) * frames)
+
+
 def not_empty(images: np.ndarray, foreground: float, frame: np.ndarray) -> np.ndarray:
     """Which slices show something: (S,), bool.
 

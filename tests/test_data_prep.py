@@ -249,6 +249,26 @@ def test_slices_and_size_can_be_chosen(tmp_path):
     assert data.load_split(data.Split("own", "train", "4x", data_root=str(tmp_path))).x.shape == (3, 1, 32, 60)
 
 
+def test_the_central_slices_can_be_chosen(tmp_path):
+    source, images = scans(tmp_path / "in"), trees.picture(5, (40, 48))
+    for number in range(1, 6):
+        trees.nifti(source / f"scan{number}.nii.gz", images)
+    prepare(Nifti(source), tmp_path, replace(ONE, slices="1:4"))
+    first = contents(tmp_path / "own" / "train")
+    prepare(Nifti(source), tmp_path, replace(ONE, central=3))
+    assert contents(tmp_path / "own" / "train") == first and first
+    with pytest.raises(
+        InputError, match="scan1.nii.gz has 5 slices: expected at least the 6 of --central; choose fewer"
+    ):
+        prepare(Nifti(source), tmp_path, replace(ONE, central=6))
+
+
+def test_the_central_slices_of_a_series_are_those_of_all_times():
+    positions = np.repeat(np.arange(7), 2)
+    assert positions[steps.central_slices(3, 7, 2, "scan")].tolist() == [2, 2, 3, 3, 4, 4]
+    assert np.arange(256)[steps.central_slices(110, 256, 1, "scan")][[0, -1]].tolist() == [73, 182]
+
+
 def test_small_negative_values_of_interpolation_become_zero(tmp_path):
     source = scans(tmp_path / "in")
     images = trees.picture(2, (40, 48))
@@ -638,6 +658,8 @@ def test_an_unusable_source_is_refused(case, message, tmp_path):
         ({"size": "12x13x14"}, "size '12x13x14': expected keep, one number, or HEIGHTxWIDTH"),
         ({"size": "big"}, "size 'big': expected keep"),
         ({"slices": "3"}, "slices '3': expected START:STOP"),
+        ({"slices": "3:", "central": 4}, "slices '3:', central 4: expected one of the two"),
+        ({"central": -1}, "central -1: expected a number from 0"),
         ({"slices": "9:"}, "expected real slices"),
         ({"slices": "-:3"}, "slices '-:3': expected START:STOP"),
         ({"size": "4²"}, "size '4²': expected keep"),
