@@ -18,14 +18,39 @@ def cell(table, **values):
 
 def test_the_published_tables():
     table = published()
-    assert len(table) == 4 * 14 + 1 + 5 + 2 * 3 + 6 * 4
+    assert len(table) == 4 * 14 + 1 + 5 + 2 * 3 + 6 * 4 + 15 + 4
     assert not table.duplicated(["source", "dataset", "acceleration", *CELL]).any()
-    assert set(table.dataset) == {"cardiac", "mrbrain"} and set(table.method) - {""} <= set(METHODS)
+    assert set(table.dataset) == {"cardiac", "mrbrain", "calgary"} and set(table.method) - {""} <= set(METHODS)
     assert table.psnr.between(22, 41).all() and table.ssim.between(0.6, 1).all()
     distilled = table[(table.source == "gayathri2023, Table 1") & (table.method != "")]
     psnr = distilled.pivot(index=["dataset", "acceleration", "method"], columns="teacher", values="psnr")
     gain = psnr.sft - psnr.standard
     assert [gain.mean(), gain.min(), gain.max()] == pytest.approx([0.27, 0.05, 0.56], abs=0.005) and len(gain) == 20
+
+
+def test_super_resolution_gains_less_than_a_tenth_of_its_spread_over_volumes():
+    table = published()
+    paper = table[table.source == "gayathri2023, Table 9"]
+    assert set(paper.network) == {"V12", "V4"} and (paper.teacher_network[paper.method != ""] == "V12").all()
+    pairs = paper[paper.method != ""].pivot(index="method", columns="teacher", values=["psnr", "ssim"])
+    gain = pairs.psnr.sft - pairs.psnr.standard
+    assert [len(gain), gain.mean(), gain.min(), gain.max()] == pytest.approx([6, 0.04, 0.01, 0.06], abs=0.005)
+    assert (pairs.ssim.sft < pairs.ssim.standard).to_dict()["cc"]  # against "consistently better"
+    assert paper.psnr_spread.between(1.2, 1.5).all() and paper.ssim_spread.between(0.012, 0.015).all()
+    assert table[table.dataset != "calgary"][["psnr_spread", "ssim_spread"]].isna().all(axis=None)
+
+
+def test_super_resolution_is_attempted_by_its_preset_alone(tmp_path):
+    place = {"dataset": "calgary", "resolution": 256, "epochs": 150, "batch_size": 4, "lr": 1e-3}
+    teacher = TEACHER | {"model": "V11"}
+    distilled = STD_AT | {"model": "V7", "teacher_network": "V11", "schedule": "two_stage", "alpha": 0.5}
+    for switches in ({"mask_type": "lowpass", "fidelity": "none"}, {"mask_type": "line"}):
+        for settings in (teacher, distilled):
+            write_network(tmp_path, **place | settings | switches)
+    table = beside_published(results.summary(tmp_path))
+    found = table[table.status != "not attempted"]
+    assert found.network.tolist() == ["V11", "V7"] and set(found.status) == {"reproduced"}
+    assert set(found.source) == {"murugesan2020, super-resolution"} and len(table) == 19
 
 
 CELL = ["model", "network", "teacher", "method", "init", "teacher_network"]

@@ -40,24 +40,27 @@ class Figure:
         source: paper and table.
         experiment: that would reproduce it, with the paper's recipe, resolution and preset.
         values: by name of the metric.
+        spreads: what stands behind +/-, 2 standard deviations over volumes, by name of the metric; empty where not noted.
     """
 
     source: str
     experiment: Experiment
     values: dict[str, float]
+    spreads: dict[str, float]
 
 
 def published() -> pd.DataFrame:
-    """Every published figure: source, what identifies the network (columns of summary.csv), PSNR in dB, SSIM.
+    """Every published figure: source, what identifies the network (columns of summary.csv), PSNR in dB, SSIM, spreads.
 
-    The papers do not state whether a figure is a mean over slices or over volumes. What they print behind +/- for trained
-    networks is left out: 2 standard deviations over volumes, by the released code.
+    The papers do not state whether a figure is a mean over slices or over volumes. What they print behind +/-, 2 standard
+    deviations over volumes by the released code, stands under psnr_spread and ssim_spread for super-resolution alone.
     """
     told = (*IDENTIFYING, "teacher_network")
     rows = []
     for figure in _figures():
         own = columns(figure.experiment)
         rows.append({"source": figure.source, **{name: own[name] for name in told}, **figure.values})
+        rows[-1] |= {f"{name}_spread": value for name, value in figure.spreads.items()}
     return pd.DataFrame(rows)
 
 
@@ -100,10 +103,10 @@ def _figures() -> Iterator[Figure]:
             acceleration=block["acceleration"],
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
-            lr=LEARNING_RATES[paper],
+            lr=block.get("lr", LEARNING_RATES[paper]),
             augment=recipe.augment,
             lr_schedule=recipe.lr_schedule,
-            preset=PRESET_OF[paper],
+            preset=block.get("preset", PRESET_OF[paper]),
             switches={name: block[name] for name in ("teacher_network", "student_network") if name in block},
         )
         networks: list[tuple[tuple[str, ...], list[float]]] = [
@@ -111,9 +114,10 @@ def _figures() -> Iterator[Figure]:
         ]
         for key, (teacher, init) in DISTILLED.items():
             networks += [(("student", teacher, method, init), values) for method, values in block.get(key, {}).items()]
-        for network, values in networks:
-            experiment = Experiment.of(parameters, usual_resolution(dataset) or "", *network)
-            yield Figure(block["source"], experiment, {m.name: value for m, value in zip(PUBLISHED, values)})
+        resolution, metrics = block.get("resolution") or usual_resolution(dataset) or "", [m.name for m in PUBLISHED]
+        for network, numbers in networks:
+            values, spreads = (dict(zip(metrics, part)) for part in (numbers, numbers[len(metrics) :]))
+            yield Figure(block["source"], Experiment.of(parameters, resolution, *network), values, spreads)
 
 
 def _same(figure: Figure, own: Row) -> bool:
