@@ -16,6 +16,12 @@
 # A course in eight notebooks: how a small network learns to reconstruct MR images from a large one, and
 # whether a teacher can be trained so that the small one learns more from it.
 #
+# ![Target, zero-filled image and reconstructions of one test slice, with zoom and residues](../docs/comparison.png)
+#
+# *One slice of a person whom no network has seen, measured four times faster than usual. Zero-filled: what is left of the
+# image. Then what a large network (teacher), a small one (student) and two small ones that learned from a large one (Std-KD,
+# SFT-KD) make of it. Bottom: what each gets wrong. You will train all of them, and say what their differences are worth.*
+#
 # **What you will learn**
 #
 # - what accelerated MRI, DC-CNN, knowledge distillation and student-friendly training have to do with each

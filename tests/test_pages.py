@@ -17,6 +17,8 @@ $$\\|x\\|_1 = \\sum_k |x_k|$$
 
 <details><summary>Why $y$?</summary>Because of $a < b$.</details>
 
+![A slice](../docs/comparison.png)
+
 Unknown: $\\nosuchcommand$ and $x_1_2$.
 """
 RUN, DATA = (str(Path(folder).absolute()) for folder in ("/srv/käthe's runs/quick", "/srv/Ωmega/scans"))
@@ -51,7 +53,13 @@ def test_nothing_is_loaded_and_no_widget_is_left(page):
     assert not shown.find_all(["script", "iframe", "link"]) and not re.search(
         r"import\(|@import|url\((?!\"?data:)", page
     )
-    assert "Explorer(" not in page and "0/6" not in page and shown.title.text == "00_title"
+    text = shown.main.get_text()
+    assert "Explorer(" not in text and "0/6" not in text and shown.title.text == "00_title"
+
+
+def test_pictures_of_the_lessons_stand_in_the_page(page):
+    (picture,) = BeautifulSoup(page, "html.parser").find_all("img")
+    assert picture["alt"] == "A slice" and picture["src"].startswith("data:image/png;base64,iVBOR")
 
 
 def test_an_explorer_leaves_a_line_and_a_progress_bar_nothing(page):

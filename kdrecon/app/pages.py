@@ -6,6 +6,7 @@
 """
 
 import ast
+import base64
 import html
 import re
 import sys
@@ -17,7 +18,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 
-from kdrecon.storage.places import PACKAGES
+from kdrecon.storage.places import PACKAGES, project_root
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EXPLORER = "<p><em>Here JupyterLab shows the figure above with controls.</em></p>"
@@ -111,7 +112,14 @@ def _shortened(text: str, names: dict[str, str]) -> str:
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown with formulas as MathML."""
+    """Markdown with formulas as MathML and the pictures of docs/ within the page."""
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        folder, _, name = url.rpartition("/")
+        path = project_root() / "docs" / name
+        if folder == "../docs" and path.is_file():
+            url = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return super().image(text, url, title)
 
     def inline_math(self, body: str) -> str:
         return _formula(body, "inline")
