@@ -184,6 +184,7 @@ def test_tap_layers(taps, depth, layers):
         ("V12", "V4", ([3], [9]), ([1, 3], [3, 9]), ([4], [12])),  # as in the first author's public folders
         ("V11", "V7", ([4], [6]), ([1, 6], [2, 9]), ([7], [11])),  # as in KD-MRI
         ("V12", "V2", ([1], [6]), ([1, 1], [6, 6]), ([2], [12])),
+        ("DC-UNet-author", "D3C5", ([3], [3]), ([1, 2], [1, 2]), ([3], [3])),  # outputs instead of the middle
         ("D5C5", "D3C5", ([2], [3]), ([1, 2], [1, 4]), ([3], [5])),
     ],
 )

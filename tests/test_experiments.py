@@ -101,6 +101,9 @@ def test_a_vdsr_is_the_same_network_whatever_residual_says():
     plain, residual = (Parameters(preset="super_resolution", switches={"residual": r}) for r in (False, True))
     for network in (("teacher",), ("sft_teacher",), ("student", "sft", "at", "sft")):
         assert Experiment.of(plain, 120, *network) == Experiment.of(residual, 120, *network)
+    unet = [Parameters(switches={"teacher_network": "DC-UNet-author", "residual": r}) for r in (False, True)]
+    assert len({Experiment.of(p, 120, "teacher") for p in unet}) == 1
+    assert len({Experiment.of(p, 120, role) for p in unet for role in ("sft_teacher", "student")}) == 4
 
 
 def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from kdrecon.distillation import TAPS, select, tap_layers
 from kdrecon.errors import InputError
-from kdrecon.models.blocks import CNNBlock, ImageConv2d, UNetBlock, VDSRBlock
+from kdrecon.models.blocks import AuthorsUNetBlock, CNNBlock, ImageConv2d, UNetBlock, VDSRBlock
 from kdrecon.models.dccnn import DCCNN, count_parameters, dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.physics.fourier import fft2, ifft2
@@ -28,6 +28,7 @@ def example(shape=(17, 15)):
         ("D3C5", 49_285),
         ("D2C5", 3_045),
         ("DC-UNet", 418_565),
+        ("DC-UNet-author", 2_218_415),
         ("V12", 370_497),
         ("V4", 75_073),
         ("V11", 333_569),
@@ -60,6 +61,33 @@ def test_block_equals_same_convolutions_on_a_padded_image(depth):
     for tap, expected in zip(taps, maps):
         torch.testing.assert_close(tap.before, expected[0], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(tap.after, expected[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (17, 15)])
+def test_the_authors_unet_block_equals_its_description(shape):
+    block, x = AuthorsUNetBlock(), random_image(2, 1, *shape, dtype=torch.float32)
+
+    def convolved(conv, z):
+        z = F.conv2d(z, conv.weight, conv.bias, padding=1)
+        mean, variance = z.mean((2, 3), keepdim=True), z.var((2, 3), correction=0, keepdim=True)
+        return ((z - mean) / (variance + 1e-5).sqrt()).relu()
+
+    def halved(z):
+        return z.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).amax(dim=(-1, -3))
+
+    first, last, output = block.convs
+    full = convolved(first, F.pad(x, [0, -shape[1] % 8, 0, -shape[0] % 8]))
+    half = convolved(block.down[0], halved(full))
+    quarter = convolved(block.down[1], halved(half))
+    z = convolved(block.down[2], halved(quarter))
+    for skip, conv in ((quarter, block.up[0]), (half, block.up[1]), (full, last)):
+        z = convolved(conv, torch.cat([skip, F.interpolate(z, scale_factor=2, mode="bilinear")], 1))
+    proposal = output(block.tail(z))[..., : shape[0], : shape[1]]
+    found, taps = block(x, taps=True)
+    torch.testing.assert_close(found, x + proposal)
+    torch.testing.assert_close(taps[1].after, z[..., : shape[0], : shape[1]])
+    torch.testing.assert_close(taps[2].after, proposal)
+    assert [tap.before.shape for tap in taps] == [(2, c, *shape) for c in (32, 32, 1)]
 
 
 def test_vdsr_block_equals_a_plain_loop():

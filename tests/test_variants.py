@@ -264,13 +264,14 @@ def test_every_method_distils_between_vdsr(form):
         assert any(p.grad.abs().sum() > 0 for p in student.convs[0].parameters())
 
 
+@pytest.mark.parametrize("name", ["DC-UNet", "DC-UNet-author"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_method_distils_from_a_unet(form):
+def test_every_method_distils_from_a_unet(form, name):
     s = slices(4, 15)
     b = s.batch(torch.arange(4))
     for key in FORMS[form]:
         torch.manual_seed(0)
-        objective = distil(dc_cnn("D3C5"), dc_cnn("DC-UNet"), key, kd_form=form)
+        objective = distil(dc_cnn("D3C5"), dc_cnn(name), key, kd_form=form)
         objective.prepare(b, [b])
         loss = objective(b)
         loss.total.backward()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdrecon.errors import InputError
 from kdrecon.models.architectures import counterpart
-from kdrecon.models.blocks import Tap
+from kdrecon.models.blocks import AuthorsUNetBlock, Tap
 from kdrecon.models.dccnn import DCCNN, VDSR
 
 
@@ -121,7 +121,10 @@ def layer_pairs(taps: str, student: DCCNN, teacher: DCCNN) -> tuple[list[int], l
     In a network of cascades those of :func:`tap_layers` in either. A VDSR teacher is compared after the convolution that
     ends where the student's does (:func:`kdrecon.models.architectures.counterpart`), and the middle of a VDSR student is
     conv floor(d / 2) + 1: 9 with 3 of V12 and V4, as in the first author's public folders, 6 with 4 of V11 and V7 (KD-MRI).
+    With DC-UNet-author the outputs of one channel stand for the middle, as there.
     """
+    if isinstance(teacher.blocks[0], AuthorsUNetBlock) and taps.startswith("middle"):
+        taps = "output"
     if not (isinstance(student, VDSR) and isinstance(teacher, VDSR)):
         return tap_layers(taps, student.depth), tap_layers(taps, teacher.depth)
     middle = min(student.depth // 2 + 1, student.depth - 1)

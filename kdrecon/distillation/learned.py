@@ -33,7 +33,7 @@ class FactorTransfer(Method):
 
     def __init__(self, channels: int = 32, cascades: int = 5):
         super().__init__(channels, cascades)
-        wide, narrow = channels, channels // 2
+        wide, narrow = channels, max(channels // 2, 1)
         self.paraphrasers, self.translators = (
             nn.ModuleList(two_convolutions(wide, narrow, narrow) for _ in range(cascades)) for _ in range(2)
         )

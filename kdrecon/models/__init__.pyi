@@ -1,4 +1,5 @@
 from .architectures import network_shape as network_shape
+from .blocks import AuthorsUNetBlock as AuthorsUNetBlock
 from .blocks import CNNBlock as CNNBlock
 from .blocks import Tap as Tap
 from .blocks import UNetBlock as UNetBlock

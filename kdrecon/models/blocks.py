@@ -160,6 +160,49 @@ class UNetBlock(nn.Module):
         return (x + c if self.residual else c), [Tap(*pair) if _wanted(j, taps) else None for j, pair in pairs]
 
 
+class AuthorsUNetBlock(nn.Module):
+    """The U-Net of three poolings in the first author's public folders; its input is added to its output.
+
+    1 -> 32 | half: 64 | quarter: 128 | eighth: 128 | quarter: 128 + 128 -> 64 | half: 64 + 64 -> 32 | full: 32 + 32 -> 32,
+    each one 3x3 convolution, instance normalisation and ReLU; then 1x1 convolutions 32 -> 16 -> 1 -> 1 with nothing between
+    them. Down by the maximum over 2x2, up bilinearly. A side that 8 does not divide is padded with zeros and cropped, which
+    is ours.
+
+    Its tapped convolutions are the first, the last of 3x3, and the output; the middle ones of a block have normalised maps.
+
+    Args:
+        channels: of the image, 1; a complex one has 2.
+        width: channels of the feature maps at full resolution, 32.
+    """
+
+    def __init__(self, channels: int = 1, width: int = 32):
+        super().__init__()
+        pairs = [(channels, 1 * width), (width, 2 * width), (2 * width, 4 * width), (4 * width, 4 * width)]
+        first, *down = (nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
+        up = [nn.Conv2d(2 * a * width, b * width, 3, padding=1) for a, b in ((4, 2), (2, 1), (1, 1))]
+        tail = [nn.Conv2d(a, b, 1) for a, b in ((width, width // 2), (width // 2, channels), (channels, channels))]
+        self.convs = nn.ModuleList([first, up.pop(), tail.pop()])
+        self.down, self.up, self.tail = nn.ModuleList(down), nn.ModuleList(up), nn.Sequential(*tail)
+
+    def forward(self, x: Tensor, taps: bool | Container[int] = False) -> tuple[Tensor, list[Tap | None]]:
+        """Output image (B, 1, H, W) and a list over the three tapped convolutions of maps (B, C, H, W)."""
+        h, w = x.shape[-2:]
+        first, last, output = self.convs
+        a = F.instance_norm(first(F.pad(x, [0, -w % 8, 0, -h % 8])))
+        skips = [F.relu(a)]
+        for conv in self.down:
+            skips.append(F.relu(F.instance_norm(conv(F.max_pool2d(skips[-1], 2)))))
+        z = skips.pop()
+        for conv in (*self.up, last):
+            z = F.interpolate(z, scale_factor=2, mode="bilinear", align_corners=False)
+            b = F.instance_norm(conv(torch.cat([skips.pop(), z], dim=1)))
+            z = F.relu(b)
+        c = output(self.tail(z))
+        maps = ((m[..., :h, :w] for m in pair) for pair in ((a, F.relu(a)), (b, z), (c, c)))
+        kept = [Tap(*pair) if _wanted(j, taps) else None for j, pair in enumerate(maps)]
+        return x + c[..., :h, :w], kept
+
+
 def _chain(depth: int, channels: int, width: int, padding: int = 0) -> nn.ModuleList:
     """Convolutions of 3x3 from an image to an image."""
     widths = [channels, *[width] * (depth - 1), channels]

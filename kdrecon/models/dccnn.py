@@ -8,13 +8,14 @@
 (141765, 49285)
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast, overload
 
 from torch import Tensor, nn
 
-from kdrecon.models.architectures import UNET, counterpart, is_vdsr, network_shape
-from kdrecon.models.blocks import CNNBlock, Tap, UNetBlock, VDSRBlock
+from kdrecon.models.architectures import AUTHORS_UNET, UNET, counterpart, is_vdsr, network_shape
+from kdrecon.models.blocks import AuthorsUNetBlock, CNNBlock, Tap, UNetBlock, VDSRBlock
 from kdrecon.physics.fidelity import DataFidelity, Measurement
 
 Maps = list[list[Tap | None]]  # maps[cascade][conv]; None: a convolution that was not asked for
@@ -172,9 +173,10 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
 
     Args:
         name: such as "D5C5" (141,765 parameters), "D4C5" (95,525), "D3C5" (49,285), "D2C5" (3,045); or "DC-UNet" (418,565),
-            five cascades of :class:`UNetBlock`; or Vd, a :class:`VDSR`, such as "V12" (370,497), "V4" (75,073).
+            five cascades of :class:`UNetBlock`, and "DC-UNet-author" (2,218,415), of :class:`AuthorsUNetBlock`; or Vd, a
+            :class:`VDSR`, such as "V12" (370,497), "V4" (75,073).
         fidelity: "real", "hermitian" or "none" (see :class:`kdrecon.physics.fidelity.DataFidelity`).
-        residual: residual connection round each block; a VDSR always has it.
+        residual: residual connection round each block; a VDSR and DC-UNet-author always have it.
 
     Returns:
         the network with PyTorch's default initialisation.
@@ -185,8 +187,9 @@ def dc_cnn(name: str, fidelity: str = "real", residual: bool = False) -> DCCNN:
     depth, cascades = network_shape(name)
     if is_vdsr(name):
         return VDSR(name, [VDSRBlock(depth)], DataFidelity(fidelity))
-    blocks = (UNetBlock(residual) if name == UNET else CNNBlock(depth, residual) for _ in range(cascades))
-    return DCCNN(name, blocks, DataFidelity(fidelity))
+    made: dict[str, Callable[[], nn.Module]] = {UNET: partial(UNetBlock, residual), AUTHORS_UNET: AuthorsUNetBlock}
+    block = made.get(name, partial(CNNBlock, depth, residual))
+    return DCCNN(name, [block() for _ in range(cascades)], DataFidelity(fidelity))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from kdrecon.choices import BASELINES, FIDELITIES, IMITATIONS, MASK_TYPES, SFT_TERMS
 from kdrecon.distillation.registry import FORMS
 from kdrecon.errors import InputError, shown
-from kdrecon.models.architectures import FITTING, fits, is_vdsr, network_shape
+from kdrecon.models.architectures import FITTING, always_residual, fits, is_vdsr, network_shape
 
 INITS = ("random", "sft", "sft_trained")
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -48,13 +48,14 @@ class Switches:
     """Where a run may leave the paper; the defaults are the paper.
 
     Attributes:
-        teacher_network: architecture of the teachers: "D5C5", another DdCc, "DC-UNet", or a VDSR such as "V12"
-            (:func:`kdrecon.models.dc_cnn`).
+        teacher_network: architecture of the teachers: "D5C5", another DdCc, "DC-UNet", "DC-UNet-author", or a VDSR such as
+            "V12" (:func:`kdrecon.models.dc_cnn`).
         student_network: architecture of the students and of the branches of the SFT training: "D3C5", "D4C5", "D2C5", ...; of
             a VDSR "V4" or another one.
         fidelity: "real", as in the released code (the paper writes of complex images), "hermitian", or "none"
             (:class:`kdrecon.physics.fidelity.DataFidelity`).
-        residual: residual connection round each CNN block (:class:`kdrecon.models.blocks.CNNBlock`); a VDSR always has it.
+        residual: residual connection round each CNN block (:class:`kdrecon.models.blocks.CNNBlock`); a VDSR and
+            DC-UNet-author always have it.
         mask_type: "line", "gaussian" or, for super-resolution, "lowpass" (:func:`kdrecon.physics.sampling.mask_for`).
         imitation: "paper" or "released", form of the third SFT term (:func:`kdrecon.models.sft.sft_loss`).
         sft_terms: "all", "without_student" or "without_imitation": which terms the SFT loss adds up.
@@ -139,7 +140,7 @@ class Switches:
             role, teacher, init: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
         """
         names: tuple[str, ...] = ("mask_type",) if role in BASELINES else EVERY_NETWORK
-        if is_vdsr(self.student_network):
+        if always_residual(self.teacher_network if role == "teacher" else self.student_network):
             names = tuple(name for name in names if name != "residual")
         if role == "sft_teacher":
             names += ("student_network", *SFT_TRAINING)
