@@ -43,7 +43,7 @@ Both are here as their packages hold them, in these versions: {versions}.
 
 
 def build(out: Path) -> None:
-    """Write the page to a folder, whose older page is replaced.
+    """Write the page to a folder; an older page there is replaced, other files stay.
 
     Raises:
         InputError: npm is missing or cannot fetch, or the folder holds anything else than a page.
@@ -70,8 +70,9 @@ def build(out: Path) -> None:
         shutil.copy(SAMPLES / "sample" / "PROVENANCE.md", page / "PROVENANCE.txt")  # which browsers show
         write_sample(page / "sample.nii.gz")
         (page / ABOUT).write_text(json.dumps(write_networks(page), indent=1), encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(page, out)
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(page / ABOUT, out)  # first, so that a half-copied page is known as one
+        shutil.copytree(page, out, dirs_exist_ok=True)
 
 
 def fetched() -> Path:

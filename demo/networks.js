@@ -2,6 +2,7 @@
 import * as ort from "./vendor/ort.wasm.bundle.min.mjs";
 
 ort.env.wasm.wasmPaths = { wasm: new URL("./vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href };
+ort.env.wasm.numThreads = 1; // as a plain web server allows
 ort.env.logLevel = "error";
 const sessions = {};
 

@@ -33,28 +33,29 @@ export async function readNifti(stream, mostValues) {
     );
   }
   const content = await take(header.offset + values * header.bytes);
-  const stored = new Float32Array(values);
-  for (let i = 0, at = header.offset; i < values; i++, at += header.bytes) {
-    stored[i] = content[header.get](at, header.little) * header.slope + header.intercept;
-  }
-  return upright(stored, header);
+  const { offset, bytes, get, little, slope, intercept } = header;
+  return upright((i) => content[get](offset + i * bytes, little) * slope + intercept, header);
 }
 
-/** What gives a view of the first bytes of a stream, at least as many as are asked for. */
+/** What gives a view of the first bytes of a stream, as many as are asked for; each time more than before. */
 function taking(stream) {
   const reader = stream.getReader();
-  let whole = new Uint8Array();
+  let [whole, rest] = [new Uint8Array(), new Uint8Array()]; // what was given, and what was read beyond it
   return async (needed) => {
-    const pieces = [whole];
-    let length = whole.length;
-    while (length < needed) {
-      const { done, value } = await reader.read().catch(() => ({ done: true })); // a damaged end is an early one
-      if (done) throw Error(`ends after ${length} of ${needed} bytes: expected the whole file; get it again`);
-      pieces.push(value);
-      length += value.length;
+    const grown = new Uint8Array(needed);
+    grown.set(whole);
+    for (let length = whole.length; length < needed;) {
+      if (!rest.length) {
+        const { done, value } = await reader.read().catch(() => ({ done: true })); // a damaged end is an early one
+        if (done) throw Error(`ends after ${length} of ${needed} bytes: expected the whole file; get it again`);
+        rest = value;
+      }
+      const part = rest.subarray(0, needed - length);
+      grown.set(part, length);
+      length += part.length;
+      rest = rest.subarray(part.length);
     }
-    whole = new Uint8Array(length);
-    pieces.reduce((at, piece) => (whole.set(piece, at), at + piece.length), 0);
+    whole = grown;
     return new DataView(whole.buffer);
   };
 }
@@ -120,7 +121,7 @@ function readAffine(qform, sform, pixdim, [b, c, d], rows) {
 }
 
 /** Slices as on a DICOM viewer: rows run down to posterior or inferior, columns to the patient's left or to posterior. */
-function upright(stored, { size, affine }) {
+function upright(value, { size, affine }) {
   const lengths = [0, 1, 2].map((axis) => Math.hypot(...affine.map((row) => row[axis])));
   const anatomy = lengths.map((length, axis) => {
     const along = affine.map((row) => row[axis] / length);
@@ -134,10 +135,10 @@ function upright(stored, { size, affine }) {
   const strides = [1, size[0], size[0] * size[1]];
   const place = (axis, i) => (anatomy[axis].sign === wanted[axis] ? i : size[axis] - 1 - i) * strides[axis];
   const [width, height, count] = [size[across], size[down], size[2]];
-  const images = new Float32Array(stored.length);
+  const images = new Float32Array(count * height * width);
   for (let s = 0, to = 0; s < count; s++) {
     for (let i = 0; i < height; i++) {
-      for (let j = 0, at = place(2, s) + place(down, i); j < width; j++) images[to++] = stored[at + place(across, j)];
+      for (let j = 0, at = place(2, s) + place(down, i); j < width; j++) images[to++] = value(at + place(across, j));
     }
   }
   return { count, height, width, images };

@@ -129,7 +129,8 @@ function binned({ count, height, width, images }) {
   return { count, height: h, width: w, images: means };
 }
 
-function scaled({ count, height, width, images }) {
-  const highest = images.reduce((most, value) => Math.max(most, value), 0);
-  return { count, height, width, images: images.map((value) => Math.max(value / highest, 0)) };
+function scaled(volume) {
+  const highest = volume.images.reduce((most, value) => Math.max(most, value), 0);
+  volume.images.forEach((value, i, images) => (images[i] = Math.max(value / highest, 0)));
+  return volume;
 }

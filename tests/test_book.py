@@ -1,5 +1,6 @@
 """The web book of a run: complete, without a kernel, without a network."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -41,6 +42,14 @@ def test_the_page_in_the_browser_is_part_of_it(site):
     assert 'href="demo.html"' in (site / "index.html").read_text(encoding="utf-8")
     assert 'href="demo/index.html"' in (site / "demo.html").read_text(encoding="utf-8")
     assert (site / "demo" / "index.html").read_text(encoding="utf-8") == "reconstructs"
+
+
+def test_without_that_page_it_says_how_to_get_it(tmp_path):
+    spec = importlib.util.spec_from_file_location("book_build", BOOK / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.add_demo(tmp_path / "none", tmp_path)
+    assert "`make demo` builds it" in (tmp_path / "demo.md").read_text(encoding="utf-8")
 
 
 def test_nothing_is_fetched_from_the_network_and_no_widget_is_left(site):

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import sys
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_without_npm_it_says_what_is_needed(demo, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"npm is not on the PATH: expected it, .*; install Node\.js"):
         demo.build(tmp_path / "page")
     assert not (tmp_path / "page").exists()
+
+
+def test_what_npm_cannot_fetch_is_said_in_a_line(demo, tmp_path, monkeypatch):
+    (tmp_path / "package-lock.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(demo, "DEMO", tmp_path)
+    monkeypatch.setattr(demo.shutil, "which", lambda name: sys.executable)  # which has no command ci
+    with pytest.raises(InputError, match=r"^npm ci did not fetch the packages \(.+\): expected .*$"):
+        demo.fetched()
 
 
 def test_a_folder_that_is_no_page_is_refused(demo, tmp_path):

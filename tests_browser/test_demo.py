@@ -44,6 +44,14 @@ import("./page.js").then(({ shown }) => done({
     images: Object.fromEntries(Object.entries(shown.images).map(([name, image]) => [name, Array.from(image)])),
 }));
 """
+MASKS = """
+const done = arguments[0];
+const lines = sampled => [...sampled.keys()].filter(k => sampled[k]);
+import("./physics.js").then(({ drawMask }) => done(["random", "regular", "centre"].flatMap(pattern =>
+    [48, 120, 151].flatMap(n => [1, 2.5, 4, 10].map(acceleration => ({
+        pattern, n, acceleration, lines: [1, 1, 2].map(seed => lines(drawMask(n, acceleration, pattern, seed))),
+    }))))));
+"""
 VOLUME = """
 const done = arguments[0];
 import("./page.js").then(({ shown: { volume } }) => done({ ...volume, images: Array.from(volume.images) }));
@@ -196,6 +204,18 @@ def test_a_redraw_takes_the_time_that_is_printed(page):
             times[name].append(ms)
     print({name: f"{np.median(ms):.0f} ms (from {min(ms):.0f} to {max(ms):.0f})" for name, ms in times.items()})
     assert all(min(ms) > 0 for ms in times.values())
+
+
+def test_masks_have_as_many_lines_as_the_acceleration_says(page):
+    for mask in page.execute_async_script(MASKS):
+        n, acceleration, (first, again, other) = mask["n"], mask["acceleration"], mask["lines"]
+        assert len(first) == len(other) == int(n / acceleration) and 0 in first and first == again
+        drawn = mask["pattern"] == "random"
+        assert first == other or drawn
+        assert first != other or not drawn or acceleration not in (2.5, 4)
+        centre = min(10, n // 8)  # as kdrecon.physics.sampling.line_mask has it
+        if drawn and len(first) >= centre:
+            assert {k % n for k in range(-(centre // 2), centre - centre // 2)} <= {*first}
 
 
 def test_lines_are_chosen_with_the_pointer(page):
