@@ -491,13 +491,14 @@ start[["w", "gradient ratio"]].map("{:.2g}".format)
 # ## Distil
 #
 # Now we train one student for each method in `methods`: same random start, same order of slices, same
-# number of epochs as the plain student. Only the second loss term differs. None needs another one, so they
+# number of epochs as the plain student (`ready=False` again). Only the second loss term differs. None needs another one, so they
 # train at the same time. The teacher is frozen and the slices stay the same, so what a method compares of it is
 # computed once, before the first step, and kept.
 
 # %%
 names = [f"Std-KD {results.method_name(key)}" for key in methods]
-distilled = dict(zip(names, lab.networks([lab.distillation(key) for key in methods])))
+wanted = [lab.distillation(key) for key in methods]
+distilled = dict(zip(names, lab.networks(wanted, ready=False)))
 
 # %%
 curves = {"student": student.history}

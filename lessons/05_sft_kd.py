@@ -337,7 +337,7 @@ pd.DataFrame({"steps that moved the student's weights": steps, "steps of the who
 # many steps as those of a Std-KD student or of a plain one. Some of the gain may be just that, and in a
 # quick run, where no network has finished learning, twice the steps is a great deal. The control is a
 # student without any teacher that takes as many steps, with its learning-rate schedule stretched over them:
-# `lab.control(sft_kd)`. [06](./06_evaluation.ipynb) trains it and puts it beside the four cells.
+# `lab.control(sft_kd)`. [06](./06_evaluation.ipynb) puts it beside the four cells.
 #
 # In the released code it may be more than twice. With the stage named above and the distillation in two stages, 150
 # epochs each, four trainings lie behind $S_2 \dots S_5$ of an SFT-KD student: 600 epochs, against 300 of a Std-KD student and

@@ -1,6 +1,7 @@
 import json
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from kdrecon.results import archive, comparisons
 from kdrecon.results.references import configurations
 from kdrecon.results.report import write_results
 from kdrecon.results.statistics import holm
+from kdrecon.runs.costs import epochs_of_cost
 from kdrecon.storage.files import write_table
 
 SETTINGS = {
@@ -184,6 +186,21 @@ def test_the_steps_of_a_control_are_those_of_the_start_too_wherever_that_was_tra
     ]
 
 
+def test_the_control_of_equal_cost_pays_for_the_teacher_too(tmp_path):
+    """The epochs are those that the study would train; one more or less is no control of it."""
+    for settings in ({}, STD_AT, SFT_AT | {"teacher_origin": "ready"}):
+        write_network(tmp_path, **settings)
+    (kd,) = (c.experiment for c in configurations(tmp_path) if c.experiment.teacher == "standard")
+    epochs = epochs_of_cost(kd, replace(kd, role="control", teacher="", method=""))
+    assert 3.9 * kd.epochs < epochs < 5 * kd.epochs
+    for other in (epochs - 1, epochs + 1):
+        write_network(tmp_path, role="control", epochs=other)
+    assert comparisons.comparisons(tmp_path, "cost").empty
+    write_network(tmp_path, role="control", epochs=epochs)
+    table = comparisons.comparisons(tmp_path, "cost", metrics=("psnr",))
+    assert table[["network", "reference"]].to_numpy().tolist() == [["Std-KD AT", f"control, epochs {epochs}"]]
+
+
 def test_steps_that_no_record_tells_are_not_guessed(tmp_path):
     for settings in ({}, {"role": "control", "epochs": 24}, SFT_AT):
         write_network(tmp_path, **settings, steps=0)
@@ -271,7 +288,7 @@ def test_another_reference_can_be_chosen(tmp_path):
     assert comparisons.comparisons(tmp_path, {"switch_of_tomorrow": "on"}).reference.str.endswith("_tomorrow on").all()
     with pytest.raises(InputError, match="no network of .* has method=sp, or none can be compared with it: expected"):
         comparisons.comparisons(tmp_path, {"method": "sp"})
-    with pytest.raises(InputError, match="against 'teacher': expected one of student, control, std-kd"):
+    with pytest.raises(InputError, match="against 'teacher': expected one of student, control, cost, std-kd"):
         comparisons.comparisons(tmp_path, "teacher")
 
 

@@ -3,6 +3,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -20,11 +21,12 @@ from kdrecon.models.dccnn import dc_cnn
 from kdrecon.results import evaluation
 from kdrecon.results.archive import damaged
 from kdrecon.results.report import write_report
-from kdrecon.runs.experiment import Experiment, kinds
+from kdrecon.runs.experiment import TEACHERS, Experiment, kinds
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, load_network, open_network, start_from_sft, weights_hash
 from kdrecon.runs.parameters import Parameters
 from kdrecon.storage.files import alone_in
+from kdrecon.storage.places import SHIPPED
 
 TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
 
@@ -78,6 +80,27 @@ def test_steps_are_those_of_the_ready_start_and_of_the_training(tmp_path):
     assert lab.student_steps(lab.sft_teacher()) == 720
     assert lab._steps(lab.experiment("student", "sft", "at", "sft")) == 720 + 14 * 16
     assert lab.student_steps(lab.distilled("at", "sft", ready=True)) == 1440
+
+
+def test_the_four_cells_and_the_control_of_equal_steps_ship(tmp_path, monkeypatch):
+    """Notebook 06 opens on them; a control of other steps is trained."""
+    lab = Laboratory(resolution=120, run_root=str(tmp_path), device="cpu")
+    trained = []
+
+    def train(experiments, shares):
+        trained.extend(experiments)
+        return {e: SimpleNamespace(experiment=e, origin="trained") for e in experiments}
+
+    monkeypatch.setattr(lab, "_train", train)
+    cells = lab.networks(lab.distillation("at", teacher, init) for teacher in TEACHERS for init in ("random", "sft"))
+    control = lab.control(cells[-1])
+    assert [network.origin for network in (*cells, control)] == ["ready"] * 5 and not trained
+    assert [lab.student_steps(network) for network in (*cells, control)] == [720, 1440, 720, 1440, 1440]
+    with pytest.raises(InputError, match="cost of D3C5 sftkd-at: expected a teacher that this run has trained"):
+        lab.control(cells[-1], "cost")
+    lab.control(cells[0])
+    assert [(e.role, e.epochs) for e in trained] == [("control", 720 // 16)]
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 3 * 2**20
 
 
 def test_the_steps_of_a_network_of_version_0_1_are_counted_when_it_is_loaded(lab):
@@ -245,7 +268,7 @@ def test_a_folder_of_another_configuration_is_refused(lab):
 def test_a_student_of_a_ready_teacher_says_so_however_it_is_asked_for(tmp_path, monkeypatch):
     lab = Laboratory(resolution=120, epochs=1, run_root=str(tmp_path), device="cpu")
     monkeypatch.setattr(lab, "_train", lambda experiments, shares: {e: e for e in experiments})
-    for trained in (lab.distilled("at"), lab.named("kd-at"), lab.network(lab.experiment("student", "standard", "at"))):
+    for trained in (lab.distilled("sp"), lab.named("kd-sp"), lab.network(lab.experiment("student", "standard", "sp"))):
         assert trained.teacher_origin == "ready"
 
 

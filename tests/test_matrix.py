@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,7 +41,17 @@ def test_table_1_of_the_paper_is_280_trainings():
     assert len(found) == 280 and len(places) == 20 and all(job.experiment.epochs in (150, 300) for job in found)
 
 
-NETWORKS = ("zero_filled", "teacher", "student", "sft", "kd-at", "sftkd-fitnets", "control-kd-at", "control-sftkd-at")
+NETWORKS = (
+    "zero_filled",
+    "teacher",
+    "student",
+    "sft",
+    "kd-at",
+    "sftkd-fitnets",
+    "control-kd-at",
+    "control-sftkd-at",
+    "cost-control-kd-at",
+)
 
 
 @pytest.mark.parametrize(
@@ -50,14 +61,19 @@ def test_a_job_is_the_network_that_a_laboratory_trains_under_its_name(tmp_path, 
     """The laboratory trains nothing here: what it would train is kept."""
     p = Parameters(resolution=48, epochs=3, ready=False, run_root=str(tmp_path), switches=switches)
     lab, trained = Laboratory(**asdict(p)), []
-    monkeypatch.setattr(lab, "network", lambda experiment, ready=None: trained.append(experiment) or experiment)
-    monkeypatch.setattr(lab, "student_steps", lambda e: steps(lab, e))
+
+    def found(experiment, ready=None):
+        trained.append(experiment)
+        return SimpleNamespace(experiment=experiment, origin="trained")
+
+    monkeypatch.setattr(lab, "network", found)
+    monkeypatch.setattr(lab, "student_steps", lambda network: steps(lab, network.experiment))
     for name in NETWORKS:
-        job, made = Job.of(p, 48, name), lab.named(name)
-        assert job.experiment == made if name != "zero_filled" else made.experiment
-        for needed in job.needs[:1] if name.startswith("control") else ():
+        job = Job.of(p, 48, name)
+        assert job.experiment == lab.named(name).experiment
+        for needed in job.needs[:1] if "control" in name else ():
             assert needed.experiment == trained[-2]
-        assert job.network.startswith("control") or tuple(j.experiment for j in job.needs) == job.experiment.needs()
+        assert "control" in name or tuple(j.experiment for j in job.needs) == job.experiment.needs()
 
 
 def steps(lab: Laboratory, experiment) -> int:

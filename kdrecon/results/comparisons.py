@@ -18,7 +18,7 @@ import pandas as pd
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, SSIM
 from kdrecon.results.names import PLACE
-from kdrecon.results.references import AGAINST, Configuration, Kind, closest, configurations, find_reference
+from kdrecon.results.references import AGAINST, AS_MUCH, Configuration, Kind, closest, configurations, find_reference
 from kdrecon.results.statistics import judged, pair, spread_over_seeds
 from kdrecon.storage.files import write_table
 
@@ -129,7 +129,7 @@ def _standing(network: Configuration, networks: list[Configuration], metric: str
 
 def _other_recipe(network: Configuration, reference: Configuration, kind: Kind) -> str:
     """What of the recipe differs, though it does not define the comparison; "" where nothing does."""
-    names = [name for name in RECIPE if not (kind == "control" and name == "epochs")]
+    names = [name for name in RECIPE if not (isinstance(kind, str) and kind in AS_MUCH and name == "epochs")]
     values = [(name, getattr(network.experiment, name), getattr(reference.experiment, name)) for name in names]
     differing = [f"{name} {ours} against {theirs}" for name, ours, theirs in values if ours != theirs]
     return f"{network.name}: {', '.join(differing)}" if differing else ""

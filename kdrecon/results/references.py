@@ -15,12 +15,14 @@ from kdrecon.choices import BASELINES
 from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped
 from kdrecon.results.names import Identity, network_names
 from kdrecon.results.statistics import Scores
+from kdrecon.runs.costs import ROUNDING, behind, training_cost
 from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.switches import matched_start
 
 AGAINST = {
     "student": "the plain student: same architecture, trained alone",
     "control": "a student trained alone for as many steps as lie behind the network's weights, its start included",
+    "cost": "a student trained alone at the cost of all trainings behind the network, its teacher's included",
     "std-kd": "the same distillation from the standard teacher (SFT-KD students only)",
 }
 Kind = str | Mapping[str, object]  # a key of AGAINST, or values of columns that identify the reference
@@ -52,6 +54,13 @@ class Configuration:
     def steps(self) -> int:
         """Optimiser steps behind the weights, those of the start included; 0 where no record tells."""
         return max(network.record.steps or 0 for network in self.networks)
+
+    @cached_property
+    def cost(self) -> float:
+        """Multiply-adds a slice of all trainings behind the weights; 0 where a teacher came from elsewhere."""
+        e = self.experiment
+        ready = "ready" in (e.teacher_origin, *(network.record.origin for network in self.networks))
+        return 0.0 if ready else training_cost(behind(e))
 
     @cached_property
     def trained_alone(self) -> bool:
@@ -91,9 +100,9 @@ def find_reference(network: Configuration, others: Sequence[Configuration], kind
     alone = [c for c in others if c.trained_alone and _same_student(c, network)]
     if kind == "student":
         return _plain_student(network, alone)
-    if kind == "control":
+    if isinstance(kind, str) and (as_much := AS_MUCH.get(kind)):
         plain, distilled = _plain_student(network, alone), network.experiment.method
-        equal = [c for c in alone if distilled and c is not plain and _equal_steps(c, network)]
+        equal = [c for c in alone if distilled and c is not plain and as_much(c, network)]
         return min(equal, key=lambda c: (c.steps, -_agreement(c, network), c.name), default=None)
     return closest(network, [c for c in others if _standard_twin(c, network)])
 
@@ -126,6 +135,18 @@ def _standard_twin(other: Configuration, network: Configuration) -> bool:
 def _equal_steps(control: Configuration, network: Configuration) -> bool:
     """Whether a control took the network's steps, rounded up to a whole epoch of its own."""
     return 0 < network.steps <= control.steps < network.steps + control.steps / control.experiment.epochs
+
+
+def _equal_cost(control: Configuration, network: Configuration) -> bool:
+    """Whether a control cost as much as all that lies behind the network, rounded up to a whole epoch of its own."""
+    e = control.experiment
+    return (
+        e.role == "control"
+        and 0 < network.cost <= control.cost * (1 + ROUNDING) < network.cost + control.cost / e.epochs
+    )
+
+
+AS_MUCH = {"control": _equal_steps, "cost": _equal_cost}
 
 
 def _agreement(a: Configuration, b: Configuration) -> int:

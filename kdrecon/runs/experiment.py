@@ -25,7 +25,10 @@ ROLES = (*BASELINES, "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 DISTILLED = {"standard": "kd", "sft": "sftkd"}  # what the kind of a distilled student begins with, by its teacher
 SFT_STUDENT = "sft-student"  # a student that goes on alone from the blocks of the SFT training
-CONTROL = "control-"  # begins the name of the control of a distilled student, such as control-sftkd-at
+CONTROLS = {
+    "control-": "steps",
+    "cost-control-": "cost",
+}  # what begins the name of a distilled student's control: what is equal
 KEYS = {"architecture": "model"}  # what config.json calls a field, where that is not its name
 LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
 
@@ -57,14 +60,20 @@ def kinds() -> dict[str, tuple[str, str, str]]:
 
 def check_name(name: str) -> None:
     """Raise InputError for a name that is neither that of a kind of training nor of a control, nor of a baseline."""
-    known, controlled = kinds(), name.removeprefix(CONTROL)
+    known, (_, controlled) = kinds(), control_of(name)
     if name in BASELINES:
         return
     if controlled not in known or name != controlled and not known[controlled][2]:
         raise InputError(
             f"network {shown(name)} is unknown: expected one of {', '.join((*known, *BASELINES))}; or, of one that is "
-            f"distilled, its control, such as {CONTROL}sftkd-at"
+            f"distilled, its controls, such as control-sftkd-at and cost-control-sftkd-at"
         )
+
+
+def control_of(name: str) -> tuple[str, str]:
+    """What is equal in a control of this name, "steps" or "cost", and whose control it is; ("", name) for all others."""
+    found = next((prefix for prefix in CONTROLS if name.startswith(prefix)), "")
+    return CONTROLS.get(found, ""), name.removeprefix(found)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Experiment:
     Attributes:
         resolution: N of N x N images; "HxW", such as "640x368", of others.
         architecture: such as "D3C5"; the name of the baseline.
-        role: that of the baseline, "teacher", "sft_teacher", "student" or "control" (a student of equal compute).
+        role: that of the baseline, "teacher", "sft_teacher", "student" or "control" (a student trained alone for longer).
         teacher: for a distilled student "standard" or "sft", else "".
         method: key of the distillation method, else "".
         init: first weights of the network: "random", "sft" (the student blocks of the SFT training), or "sft_trained"
@@ -168,6 +177,12 @@ class Experiment:
         starts = {"sft": "SFT", "sft_trained": "trained SFT", "random": "random"}
         start = "" if usual else f", {starts[self.init]} start"
         return f"{self.architecture} {self.kind}{start}"
+
+    @property
+    def short_name(self) -> str:
+        """Architecture and kind of training, with the first weights where they are not the usual ones: D3C5_kd-at."""
+        usual = self.init == matched_start(self.teacher) or self.kind == SFT_STUDENT
+        return f"{self.architecture}_{self.kind}" + ("" if usual else f"_init-{self.init}")
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ from kdrecon.data.splits import Split, load_split
 from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
-from kdrecon.runs.experiment import CONTROL, TEACHERS, Experiment, check_name, kinds, resolution_of
+from kdrecon.runs.costs import epochs_of_cost
+from kdrecon.runs.experiment import TEACHERS, Experiment, check_name, control_of, kinds, resolution_of
 from kdrecon.runs.networks import Network, build, open_network, read_log
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.record import Record, read_record, require_record, write_record
@@ -124,11 +125,27 @@ class Laboratory:
         replace(self.parameters, methods=[method]).check()
         return self.experiment("student", teacher, method, init or self.switches.start(teacher))
 
-    def control(self, network: Network) -> Network:
-        """A student trained alone, without any teacher, for as many steps as lie behind a distilled student.
+    def control(self, network: Network, equal: str = "steps") -> Network:
+        """A student trained alone, without any teacher, for as many steps as lie behind a distilled student, or at its cost.
 
-        The steps are those of :meth:`student_steps`, rounded up to whole epochs; the schedule is stretched over them.
+        The steps are those of :meth:`student_steps`, the cost is that of :func:`kdrecon.runs.costs.training_cost` with the
+        teacher's training included; both are rounded up to whole epochs, and the schedule is stretched over them. The
+        control of equal steps of a ready student is ready, too, where one ships.
+
+        Raises:
+            InputError: the cost of a student whose teacher is ready, which this run has not trained.
         """
+        if equal == "cost":
+            if "ready" in (network.origin, network.experiment.teacher_origin):
+                raise InputError(
+                    f"cost of {network.experiment.title}: expected a teacher that this run has trained; set ready to false"
+                )
+            control = self.experiment("control")
+            return self.network(replace(control, epochs=epochs_of_cost(network.experiment, control)), ready=False)
+        if network.origin == "ready" and (
+            found := self._ready(self.experiment("control"), self.student_steps(network))
+        ):
+            return found
         epochs = math.ceil(self.student_steps(network) / self._steps_an_epoch(self.parameters.batch_size))
         return self.network(replace(self.experiment("control"), epochs=epochs), ready=False)
 
@@ -170,8 +187,9 @@ class Laboratory:
         check_name(name)
         if name in BASELINES:
             return self.zero_filled()
-        if name.startswith(CONTROL):
-            return self.control(self.named(name.removeprefix(CONTROL)))
+        equal, controlled = control_of(name)
+        if equal:
+            return self.control(self.named(controlled), equal)
         _, teacher, method = kinds()[name]
         if method:
             return self.distilled(method, teacher, ready=ready)
@@ -258,10 +276,10 @@ class Laboratory:
             config["weight"] = own * experiment.switches.weight_factor
         return config
 
-    def _ready(self, wanted: Experiment) -> Network | None:
+    def _ready(self, wanted: Experiment, steps: int | None = None) -> Network | None:
         """The ready network that does the wanted job, copied into the run so that it is evaluated like any other."""
-        name = f"{wanted.architecture}_{wanted.kind}"
-        if not (record := read_record(SHIPPED, f"{name}.json")):
+        name = wanted.short_name
+        if not (record := read_record(SHIPPED, f"{name}.json")) or steps not in (None, record.steps):
             return None
         free = ("epochs", "batch_size", "lr", "seed", "teacher_origin", "precision", "augment", "lr_schedule")
         experiment = record.experiment

@@ -21,7 +21,7 @@ from typing import Any
 from kdrecon.choices import BASELINES
 from kdrecon.distillation.registry import check_method
 from kdrecon.errors import InputError, shown
-from kdrecon.runs.experiment import CONTROL, DISTILLED, TEACHERS, Experiment, check_name, kinds, resolution_of
+from kdrecon.runs.experiment import DISTILLED, TEACHERS, Experiment, check_name, control_of, kinds, resolution_of
 from kdrecon.runs.parameters import Parameters, typed
 from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import project_root
@@ -55,19 +55,23 @@ class Job:
     @classmethod
     def of(cls, parameters: Parameters, resolution: int | str, network: str) -> "Job":
         """The job of a network with these parameters, and those it needs, for images of this resolution."""
-        p, name = parameters, network.removeprefix(CONTROL)
+        p, (equal, name) = parameters, control_of(network)
         if network in BASELINES:
             return cls(network, p, replace(Experiment.of(p, resolution, network), epochs=0), ())
         experiment = Experiment.named(p, resolution, name)
-        if network != name:
-            longer = replace(Experiment.of(p, resolution, "control"), epochs=epochs_behind(experiment))
+        if equal:
+            from kdrecon.runs.costs import epochs_of_cost
+
+            control = Experiment.of(p, resolution, "control")
+            epochs = epochs_behind(experiment) if equal == "steps" else epochs_of_cost(experiment, control)
+            longer = replace(control, epochs=epochs)
             return cls(network, p, longer, (cls.of(p, resolution, name),))
         return cls(network, p, experiment, tuple(cls.of(p, resolution, e.kind) for e in experiment.needs()))
 
     @property
     def facts(self) -> dict[str, Any]:
         """The values by which an exclusion may name the network."""
-        _, teacher, method = kinds().get(self.network.removeprefix(CONTROL), ("", "", ""))
+        _, teacher, method = kinds().get(control_of(self.network)[1], ("", "", ""))
         own = {"network": self.network, "method": method, "teacher": teacher}
         return asdict(self.parameters) | asdict(self.parameters.chosen) | own
 
@@ -145,7 +149,7 @@ class Matrix:
         axes = {name: values for name, values in row.items() if name not in ("networks", "methods", "teacher")}
         if (count := math.prod(map(len, axes.values())) * len(names)) > LARGEST:
             raise InputError(f"{self.path} asks for {count} networks: expected at most {LARGEST}; divide it")
-        methods = list(dict.fromkeys(filter(None, (kinds()[name.removeprefix(CONTROL)][2] for name in names))))
+        methods = list(dict.fromkeys(filter(None, (kinds()[control_of(name)[1]][2] for name in names))))
         for values in itertools.product(*axes.values()):
             p = self._parameters(dict(zip(axes, values)), methods or Parameters().methods[:1])
             self.missing(p.dataset, p.data_root)

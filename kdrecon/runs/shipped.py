@@ -15,15 +15,18 @@ from kdrecon.storage.places import SHIPPED, of_the_checkout
 
 
 def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
-    """Train teacher, student, SFT teacher and the student distilled from it with AT, and write them to kdrecon/weights/.
+    """Train the networks that ship, and write them to kdrecon/weights/.
 
-    Of each network {architecture}_{kind}: .pt (the checkpoint best_model.pt), .json (its run record) and .csv (its
-    training history). Learning rate and batch size are those of the paper and its code.
+    They are teacher, student and SFT teacher; the four students distilled with AT from either teacher, with either first
+    weights; and the control of SFT-KD. Of each, by :attr:`kdrecon.runs.experiment.Experiment.short_name`: .pt (the
+    checkpoint best_model.pt), .json (its run record) and .csv (its training history). Learning rate and batch size are
+    those of the paper and its code.
 
     Raises:
         InputError: there is no checkout to write them to.
     """
     weights = of_the_checkout(SHIPPED)
+    from kdrecon.runs.experiment import TEACHERS
     from kdrecon.runs.laboratory import Laboratory
 
     with tempfile.TemporaryDirectory() as folder:
@@ -31,8 +34,10 @@ def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
             epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False
         )  # fmt: skip
         alone = [lab.experiment(role) for role in ("teacher", "student", "sft_teacher")]
-        for network in lab.networks([*alone, lab.distillation("at", teacher="sft")]):
-            place = weights / f"{network.experiment.architecture}_{network.experiment.kind}"
+        cells = [lab.distillation("at", teacher, start) for teacher in TEACHERS for start in ("random", "sft")]
+        networks = lab.networks([*alone, *cells])
+        for network in [*networks, lab.control(networks[-1])]:
+            place = weights / network.experiment.short_name
             weights.mkdir(exist_ok=True)
             for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):
                 shutil.copyfile(Path(network.folder) / source, place.with_suffix(suffix))
