@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from typer.testing import CliRunner
 
 from kdrecon.app.cli import app
 from kdrecon.choices import FIDELITIES, TOLERANCES
-from kdrecon.deploy import Deployed, bench, build_graph, export, open_deployed, read_exported
-from kdrecon.deploy.benchmark import peak
+from kdrecon.deploy import Deployed, bench, build_graph, export, open_deployed, quantised, read_exported
+from kdrecon.deploy.benchmark import _peak, peak
 from kdrecon.deploy.exported import Exported
-from kdrecon.deploy.exporting import metadata, say
+from kdrecon.deploy.exporting import in_memory, metadata, say
 from kdrecon.deploy.training_data import TrainingData
 from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN, dc_cnn
@@ -109,8 +110,17 @@ def test_an_export_is_held_to_pytorch_and_tells_what_it_is(precision, student, t
         again.said["name"] == "D3C5 student" and again.said["licence"] == "MIT" and again.said["precision"] == precision
     )
     assert "not for clinical use" in again.said["use"] and "trained on sample 4x, 60 epochs" in again.said["provenance"]
+    assert open_deployed(str(tmp_path / "a.onnx")).title == f"D3C5 student {precision}".removesuffix(" fp32")
     assert again.data.experiment == student.data.experiment and again.data.intensity == student.data.intensity
     assert torch.equal(again.data.mask, student.data.mask)
+
+
+@pytest.mark.parametrize("operators", [["Conv"], ["MatMul"], []])
+def test_the_operators_that_are_asked_for_are_quantised(operators, student):
+    nodes = quantised(in_memory(student.network, student), student.data, operators).graph.node
+    made = {node.output[0]: node.op_type for node in nodes}
+    whole = {node.op_type for node in nodes if all(made.get(name) == "DequantizeLinear" for name in node.input)}
+    assert whole & {"Conv", "MatMul"} == set(operators or ["Conv", "MatMul"])
 
 
 def test_an_export_that_differs_too_much_is_not_written(student, tmp_path, monkeypatch):
@@ -292,6 +302,16 @@ def test_networks_are_timed_side_by_side(exported):
     assert (table["from"] <= table["ms a slice"]).all() and (table["ms a slice"] <= table["to"]).all()
     torch.testing.assert_close((table["ms a slice"] * table["slices a second"]).tolist(), [1000.0] * len(table))
     assert table.ratio[0] == 1
+
+
+def test_without_the_extra_pytorch_alone_is_timed(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else find(name, *rest))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # of a process of its own
+    table = bench(["D3C5_student"], batches=(1,), threads=(1,), repeats=1, memory=False)
+    assert table.engine.tolist() == ["PyTorch"]
+    assert _peak("D3C5_student", "PyTorch", 1, (24, 24)) < 2**20
 
 
 def test_peak_memory_is_that_of_a_process_of_its_own():

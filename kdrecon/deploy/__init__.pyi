@@ -3,5 +3,7 @@ from .deployed import Deployed as Deployed
 from .deployed import open_deployed as open_deployed
 from .exported import read_exported as read_exported
 from .exporting import export as export
+from .exporting import quantised as quantised
 from .graph import build_graph as build_graph
 from .graph import feeds as feeds
+from .reconstruction import reconstruct as reconstruct

@@ -27,7 +27,8 @@ from kdrecon.physics.sampling import undersample
 from kdrecon.results.timing import timed
 from kdrecon.training import processes
 
-ENGINES = {"PyTorch": "torch", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}  # and what has to be installed
+ENGINES = {"PyTorch": ("torch",), "ONNX Runtime": ("onnx", "onnxruntime"), "OpenVINO": ("onnx", "openvino")}
+"""The engines, and the packages that each needs."""
 PAUSE = 5e-4  # seconds between two looks at the memory
 
 Call = Callable[[], object]
@@ -94,7 +95,7 @@ def bench(
 
 def engines(deployed: Deployed) -> list[str]:
     """The engines that run a network here."""
-    here = [name for name, package in ENGINES.items() if importlib.util.find_spec(package)]
+    here = [name for name, packages in ENGINES.items() if all(map(importlib.util.find_spec, packages))]
     return here if isinstance(deployed.network, DCCNN) else [name for name in here if name != "PyTorch"]
 
 
@@ -128,8 +129,8 @@ def peak(name: str, engine: str, batch: int, shape: tuple[int, int]) -> float:
 
 
 def _peak(name: str, engine: str, batch: int, shape: tuple[int, int]) -> float:
-    importlib.import_module(ENGINES[engine])
-    importlib.import_module("onnx")
+    for package in ENGINES[engine]:
+        importlib.import_module(package)
     process, seen, done = psutil.Process(), list[int](), threading.Event()
 
     def watch() -> None:

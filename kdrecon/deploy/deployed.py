@@ -39,8 +39,9 @@ class Deployed:
 
     @property
     def title(self) -> str:
-        """Architecture and kind of training."""
-        return self.data.experiment.title
+        """Architecture and kind of training, and the precision of an exported one where it is not fp32."""
+        precision = self.network.said.get("precision", "") if isinstance(self.network, Exported) else ""
+        return self.data.experiment.title + (f" {precision}" if precision not in ("", "fp32") else "")
 
     @property
     def licence(self) -> str:

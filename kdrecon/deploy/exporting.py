@@ -12,7 +12,7 @@ True
 import copy
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,10 +138,15 @@ def parity(network: DCCNN, exported: Exported, data: TrainingData, size: int) ->
     return Parity(float(np.abs(ours - theirs).max()), (before, after), size)
 
 
-def quantised(model: "ModelProto", data: TrainingData) -> "ModelProto":
-    """A model with convolutions in int8, whose ranges are those of training slices; of the sample where those are not there.
+def quantised(model: "ModelProto", data: TrainingData, operators: Sequence[str] = ("Conv",)) -> "ModelProto":
+    """A model with operators in int8, whose ranges are those of training slices; of the sample where those are not there.
 
     Weights take 7 bits, so that no processor's sums overflow.
+
+    Args:
+        model: of :func:`kdrecon.deploy.graph.build_graph`, in fp32.
+        data: what its network was trained on.
+        operators: the types of those that are quantised; all for none. Only convolutions bear it well.
     """
     onnx = optional_import("onnx")
     quantization = optional_import("onnxruntime.quantization")
@@ -159,7 +164,7 @@ def quantised(model: "ModelProto", data: TrainingData) -> "ModelProto":
     with tempfile.TemporaryDirectory() as folder, _silent():
         path = Path(folder) / "int8.onnx"
         quantization.quantize_static(
-            copy.deepcopy(model), path, Reader(), op_types_to_quantize=["Conv"], reduce_range=True
+            copy.deepcopy(model), path, Reader(), op_types_to_quantize=list(operators) or None, reduce_range=True
         )
         return onnx.load(path)
 
