@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# A course in eight notebooks: how a small network learns to reconstruct MR images from a large one, and
+# A course in nine notebooks: how a small network learns to reconstruct MR images from a large one, and
 # whether a teacher can be trained so that the small one learns more from it.
 #
 # ![Target, zero-filled image and reconstructions of one test slice, with zoom and residues](../docs/comparison.png)
@@ -187,7 +187,7 @@ checks.shared_subjects(my_shared_subjects)
 # scan would measure, and a handful of epochs train each network. Quick results show how things work. They
 # are not the paper's figures, which took 150 epochs on other data.
 #
-# The same eight notebooks are the full run as well. On the command line
+# The same nine notebooks are the full run as well. On the command line
 #
 # ```
 # kdrecon run --params params/quick.yaml     # all notebooks without a click, about ten minutes

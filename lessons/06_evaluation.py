@@ -489,13 +489,18 @@ print(f"measured now, on this machine: {lab.device.type}, {threads} threads, {h}
 cost.style.format({"parameters": "{:,}"}, precision=2).hide(axis="index")
 
 # %%
-ms = cost.pivot(index=["precision", "batch"], columns="network", values="ms per slice")
-big, small = compared
+from kdrecon import deploy
+
+folders = [str(networks[name].folder) for name in models]
+times = deploy.bench(folders, threads=(threads,), repeats=3, memory=False)
+ms = times.pivot(index=["engine", "batch"], columns="network", values="ms a slice")
+big, small = times.network.unique()
 (ms[small] / ms[big]).map("{:.0%}".format).to_frame("the student's time in that of the teacher")
 
 # %% [markdown]
-# *What to see:* the second table answers the guess, for each precision and batch. A batch of 16 shares the
-# overhead of a call; bf16 appears where the processor has it. All quality figures of this course are fp32.
+# *What to see:* the second table answers the guess, for each engine and batch: the two took turns, so that whatever slowed the
+# machine down slowed both ([09](./09_deploy.ipynb) has more engines). A batch of 16 shares the overhead of a call; bf16 appears
+# in the first table where the processor has it. All quality figures of this course are fp32.
 # The memory hardly differs: cascades run one after the other, and their maps have 32 channels in both networks.
 #
 # Quality against speed, the figure for which one distils:

@@ -25,7 +25,7 @@ def test_a_run_leaves_everything_it_promises(tiny_run):
     out, done = tiny_run
     assert done.returncode == 0, done.stderr
     names = [path.stem for path in choose_notebooks(notebooks())]
-    assert re.findall(r"\[\d/8\] (\w+): done, \d+ s", done.stdout) == names and len(names) == 8
+    assert re.findall(r"\[\d/9\] (\w+): done, \d+ s", done.stdout) == names and len(names) == 9
     for name in names:
         text = (out / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
         assert len(text) > 10_000 and "<script" not in text and str(out) not in text
@@ -62,7 +62,7 @@ def test_a_second_run_repeats_nothing(tiny_run):
     out, _ = tiny_run
     before = {path: path.stat().st_mtime_ns for path in out.glob("experiments/**/*.pt")}
     done = kdrecon("run", "--params", TINY, "--out", out)
-    assert done.returncode == 0 and done.stdout.count("already done") == 8
+    assert done.returncode == 0 and done.stdout.count("already done") == 9
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("experiments/**/*.pt")}
 
 
@@ -106,6 +106,14 @@ def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     batch.run(parameters, out, choose_notebooks(books))
     printed = capsys.readouterr().out
     assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_broken: done" in printed
+
+
+def test_a_notebook_whose_packages_are_not_installed_is_left_out_with_a_word(tmp_path, capsys):
+    notebook(tmp_path / "books", "09_more", "import os\nimport no_such.module\nfrom nor_this import x\nimport no_such")
+    batch.run(read_parameters(TINY, []), tmp_path / "out", choose_notebooks(tmp_path / "books"))
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said == "[1/1] 09_more: left out, it needs no_such, nor_this; install that and run the same command again"
+    assert not list((tmp_path / "out" / "notebooks").iterdir())
 
 
 def test_a_network_that_cannot_be_read_has_its_notebooks_run_again(tmp_path, capsys):

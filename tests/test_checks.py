@@ -204,6 +204,11 @@ def tops(x):
     return x.max((1, 2))
 
 
+def spent(events, name=""):
+    """Time of the operators of a name, or of all."""
+    return sum(e["dur"] for e in events if e["cat"] == "Node" and name in e["args"]["op_name"])
+
+
 WRONG = {
     "parameters": [
         ({}, "dictionary is empty"),
@@ -364,6 +369,25 @@ WRONG = {
         (lambda a, b, s: -np.mean([(a - b)[:3].mean(), (a - b)[3]]), "sign"),
         (lambda a, b, s: (a - b)[:3].mean() + (a - b)[3], "summed"),
         (lambda a, b, s: a.mean(), "subtract b"),
+    ],
+    "parity": [
+        (lambda a, b, xs: np.abs(a(xs[0]) - b(xs[0])).max(), "only the first input"),
+        (lambda a, b, xs: np.max([(a(x) - b(x)).max() for x in xs]), "signed"),
+        (lambda a, b, xs: np.max([np.abs(a(x) - b(x)).mean() for x in xs]), "this is a mean"),
+        (lambda a, b, xs: np.max([np.sqrt(((a(x) - b(x)) ** 2).mean()) for x in xs]), "root mean square"),
+        (lambda a, b, xs: np.sum([np.abs(a(x) - b(x)).sum() for x in xs]), "this is a sum"),
+        (lambda a, b, xs: max(np.abs(a(x) - b(x)).max() for x in xs), "np.max keeps NaN"),
+    ],
+    "dominant": [
+        (lambda events: "Conv", "a name alone"),
+        (lambda events: ("MatMul", 0.3), "longest single call"),
+        (lambda events: ("Relu", 0.5), "called most often"),
+        (lambda events: ("Session", 0.5), "the op_name of an operator"),
+        (lambda events: ("Conv", 100 * spent(events, "Conv") / spent(events)), "per cent"),
+        (lambda events: ("Conv", spent(events, "Conv")), "this is a time"),
+        (lambda events: ("Conv", spent(events, "Conv") / sum(e["dur"] for e in events)), "cat 'Session'"),
+        (lambda events: ("Conv", 3 / 8), "share of the calls"),
+        (lambda events: ("Conv", 41 / spent(events)), "only one call"),
     ],
 }  # fmt: skip
 CASES = [(name, answer, hint) for name, answers in WRONG.items() for answer, hint in answers]

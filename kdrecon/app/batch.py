@@ -6,8 +6,10 @@
 >>> run(Parameters(epochs=1), Path("runs/mine"), sorted(Path("notebooks").glob("0*.ipynb")))  # doctest: +SKIP
 """
 
+import ast
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import sys
@@ -42,8 +44,9 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path], jobs: int | No
 
     {out}/notebooks/ receives the executed notebooks as .ipynb and .html, {out}/experiments/ the networks,
     {out}/summary.csv a row a model, {out}/comparisons.csv the paired comparisons and {out}/report.html a page with
-    everything. A notebook is skipped when it has already run with the same source and parameters; networks that an
-    interrupted one trained are found again. Where a network of the run cannot be read, all notebooks run again.
+    everything. A notebook is skipped when it has already run with the same source and parameters, and left out where a
+    package that it imports is not installed; networks that an interrupted one trained are found again. Where a network of
+    the run cannot be read, all notebooks run again.
 
     Args:
         parameters: of all notebooks.
@@ -73,6 +76,11 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path], jobs: int | No
             (out / "notebooks" / "finished.json").unlink(missing_ok=True)
         for number, notebook in enumerate(notebooks, 1):
             progress = f"[{number}/{len(notebooks)}] {notebook.stem}"
+            if missing := lacking(notebook):
+                print(
+                    f"{progress}: left out, it needs {', '.join(missing)}; install that and run the same command again"
+                )
+                continue
             started = time.perf_counter()
             state = "done" if _execute(notebook, out / "notebooks", asdict(parameters)) else "already done"
             print(f"{progress}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
@@ -80,6 +88,19 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path], jobs: int | No
     written = [path for path in (out / "report.html", out / "notebooks") if path.exists()]
     print(f"results: {_friendly(written[0])}")
     return left_out
+
+
+def lacking(notebook: Path) -> list[str]:
+    """The packages that a notebook imports and that are not installed."""
+    names = dict[str, None]()
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        with contextlib.suppress(SyntaxError):  # of markdown, or what only IPython understands
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.Import):
+                    names |= dict.fromkeys(alias.name.partition(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names[node.module.partition(".")[0]] = None
+    return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:

@@ -1,6 +1,8 @@
 from .dccnn import cascade as cascade
 from .dccnn import data_fidelity as data_fidelity
 from .dccnn import receptive_field as receptive_field
+from .deploy import dominant as dominant
+from .deploy import parity as parity
 from .evaluation import subject_gain as subject_gain
 from .evaluation import volume_psnr as volume_psnr
 from .sft import block_calls as block_calls
