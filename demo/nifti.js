@@ -72,9 +72,7 @@ function readHeader(view) {
     : [list(8, int16, 40, 2), int16(70), view.getFloat32(108, little), float(112), float(116)];
   const size = dim.slice(1, 4);
   if (dim[0] < 3 || dim[0] > 4 || size.some((n) => n < 1)) {
-    throw Error(
-      `is of shape ${dim.slice(1, 1 + Math.min(Math.max(dim[0], 0), 7)).join(" x ")}: expected a volume of three or four axes`,
-    );
+    throw Error(`has ${dim[0]} axes, the first ${size.join(" x ")}: expected three or four axes, none of them empty`);
   }
   if (!TYPES[type]) throw Error(`holds values of type ${type}: expected plain numbers, not colours or complex values`);
   if (!(offset >= 0 && offset <= HEADROOM))

@@ -148,10 +148,13 @@ function say(text, wrong = false) {
   at("message").classList.toggle("wrong", wrong);
 }
 
-/** Open a file in a worker of its own, which ends with it: a damaged one leaves nothing behind. */
-export function openFile(file, name = file.name) {
+let reader;
+
+/** Open a file in a worker of its own, which ends with it, or with the next one: a damaged file leaves nothing behind. */
+function openFile(file, name = file.name) {
   say(`Reading ${file.name} ...`);
-  const reader = new Worker("reader.js", { type: "module" });
+  reader?.terminate();
+  reader = new Worker("reader.js", { type: "module" });
   const done = (error, volume) => {
     reader.terminate();
     say(error ?? "", Boolean(error));
