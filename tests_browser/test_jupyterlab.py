@@ -36,6 +36,11 @@ from kdrecon.teaching import live
 lab = Laboratory(epochs=20, resolution=64, device="cpu", ready=False, run_root="{run_root}", listeners=[live.curve])
 lab.student();
 """
+TWO_TRAININGS = """
+from kdrecon.runs import Laboratory
+lab = Laboratory(epochs=6, resolution=64, device="cpu", ready=False, run_root="{run_root}", jobs=2)
+lab.networks([lab.experiment("teacher"), lab.experiment("student")]);
+"""
 
 NOTEBOOK = "const notebook = window.jupyterapp?.shell.currentWidget;"
 OPEN = NOTEBOOK + "return notebook?.context?.path === arguments[0] && notebook.sessionContext.session?.kernel?.status"
@@ -100,16 +105,41 @@ def test_notebook(path, lab, browser, run_root):
     browser.execute_async_script(CLOSE)
 
 
-def test_a_training_shows_its_curve_while_it_runs(lab, browser, run_root):
+def run_cell(source: str, name: str, lab, browser) -> None:
+    """A notebook of one cell, opened and started."""
     url, root = lab
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    cells = [nbformat.v4.new_code_cell(TRAINING.format(run_root=run_root))]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
-    nbformat.write(notebook, root / "training.ipynb")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=kernel)
+    nbformat.write(notebook, root / name)
     resize(browser, 1280, 800)
-    browser.get(f"{url}/lab/tree/training.ipynb?reset")
-    wait(browser, 300).until(lambda _: browser.execute_script(OPEN, "training.ipynb") == "idle", "no kernel")
+    browser.get(f"{url}/lab/tree/{name}?reset")
+    wait(browser, 300).until(lambda _: browser.execute_script(OPEN, name) == "idle", "no kernel")
     browser.execute_script(RUN)
+
+
+def test_two_trainings_show_a_bar_each_while_they_run(lab, browser, tmp_path):
+    """From one call of one cell; each bar has the name of its network, and goes when that is trained."""
+    run_cell(TWO_TRAININGS.format(run_root=tmp_path), "two_trainings.ipynb", lab, browser)
+
+    def seen(_):
+        with suppress(StaleElementReferenceException):
+            lines = [
+                " ".join(bar.text.split())
+                for bar in browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea .widget-hbox")
+            ]
+            return {name for name in ("D5C5 teacher", "D3C5 student") for line in lines if line.startswith(name)}
+
+    SCREENSHOTS.mkdir(exist_ok=True)
+    wait(browser, 300).until(lambda driver: len(seen(driver) or ()) == 2, "two bars were never there at once")
+    (SCREENSHOTS / "two-bars.png").write_bytes(browser.get_screenshot_as_png())
+    wait(browser, 300).until(lambda _: browser.execute_script("return window.finished"), "the trainings did not finish")
+    said = browser.find_element(By.CSS_SELECTOR, ".jp-OutputArea").text
+    assert said.count("trained, 6 epochs") == 2 and not seen(browser)
+    browser.execute_async_script(CLOSE)
+
+
+def test_a_training_shows_its_curve_while_it_runs(lab, browser, run_root):
+    run_cell(TRAINING.format(run_root=run_root), "training.ipynb", lab, browser)
     curves = set()
 
     def seen(_):
