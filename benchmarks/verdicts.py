@@ -8,6 +8,9 @@ seed k is u_mi + v_mk + w_mki (dB): normal, with standard deviations ``--people`
 differently), ``--seeds`` and ``--training``. Without an effect all methods are equal, and any verdict is false; for the power
 all of them are better by ``--effect``. Compared are the rule of version 0.1, Wilcoxon's test over people with Holm's
 correction and a limit for people and seeds, and that of :mod:`kdrecon.results.statistics`.
+
+"Equal" is false where all methods differ by just the margin of equivalence, and found where none differs. The last column is
+what :func:`kdrecon.results.power.power` foretells, with Bonferroni's correction in place of Holm's.
 """
 
 import argparse
@@ -16,7 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from kdrecon.results.statistics import LEVEL, Spread, estimate, holm, seed_spread
+from kdrecon.results.power import power
+from kdrecon.results.statistics import LEVEL, MARGIN, Components, Spread, equivalence, estimate, holm, seed_spread
 
 
 def study(random: np.random.Generator, n: int, seeds: int, sd: argparse.Namespace) -> tuple[np.ndarray, Spread]:
@@ -37,6 +41,11 @@ def wilcoxon_with_limit(differences: np.ndarray, seeds: int, spread: Spread) -> 
     return (p < LEVEL) & (abs(differences.mean(1)) > limit)
 
 
+def equal(differences: np.ndarray, seeds: int, spread: Spread) -> np.ndarray:
+    """Which methods (M,) are shown to be equal to the reference within the margin."""
+    return holm([equivalence(d, seeds, spread, MARGIN["psnr"]) for d in differences]) < LEVEL
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000)
@@ -44,10 +53,13 @@ def main() -> None:
     for name, default in {"people": 0.1, "seeds": 0.07, "training": 0.05, "effect": 0.2}.items():
         parser.add_argument(f"--{name}", type=float, default=default)
     options, rows = parser.parse_args(), []
+    spread_of_one = Components(options.people, np.sqrt(2) * options.seeds, np.sqrt(2) * options.training)
     for seeds in (1, 2, 3, 5):
         for n in (6, 10, 15):
             random = np.random.default_rng([seeds, n])
-            found = {name: [] for name in ("before", "after", "held", "power before", "power after")}
+            found = {
+                name: [] for name in ("before", "after", "held", "power before", "power after", "unequal", "equal")
+            }
             for _ in range(options.studies):
                 nothing, spread = study(random, n, seeds, options)
                 for title, differences in (("", nothing), ("power ", nothing + options.effect)):
@@ -56,7 +68,12 @@ def main() -> None:
                     found[f"{title}after"].append(holm([one.p for one in estimates]) < LEVEL)
                     if not title:
                         found["held"].append([one.low <= 0 <= one.high for one in estimates])
-            false = {name: np.array(found[name]) for name in ("before", "after")}
+                found["unequal"].append(equal(nothing + MARGIN["psnr"], seeds, spread))
+                found["equal"].append(equal(nothing, seeds, spread))
+            false = {name: np.array(found[name]) for name in ("before", "after", "unequal")}
+            foretold = (
+                power(options.effect, spread_of_one, n, seeds, options.methods, options.methods + 1) if seeds > 1 else 0
+            )
             rows.append(
                 {
                     "seeds": seeds,
@@ -65,8 +82,11 @@ def main() -> None:
                     "any false, before": false["before"].any(1).mean(),
                     "any false, after": false["after"].any(1).mean(),
                     "intervals that hold": np.mean(found["held"]),
+                    "any false equal": false["unequal"].any(1).mean(),
+                    "equal found": np.mean(found["equal"]),
                     "power, before": np.mean(found["power before"]),
                     "power, after": np.mean(found["power after"]),
+                    "power, foretold": foretold,
                 }
             )
     print(f"{options.studies} studies a row, {vars(options)}")

@@ -17,7 +17,9 @@ from kdrecon.results.tables import summary
 ROW = {
     "against": "control", "network": "SFT-KD AT", "reference": "control", "metric": "psnr", "difference": 0.2,
     "low": 0.1, "high": 0.3, "verdict": "better", "subjects": 9, "seeds": 3, "steps": 20, "reference_steps": 20, "note": "",
+    "equal": False, "margin": 0.1,
 }  # fmt: skip
+LIMITS = "What limits these comparisons: standard deviations of the differences"
 UNSEEN = {"low": np.nan, "high": np.nan, "verdict": "not tested"}
 STD = {"network": "Std-KD AT", "against": "student", "reference": "student"}
 ANSWERS = {
@@ -45,6 +47,20 @@ ANSWERS = {
         [{}, STD | {"difference": 0.3, "low": 0.05, "high": 0.55, "seeds": 2}],
         "Distillation helped here: against a student trained alone for as many steps, 2 of 2 distilled students are better, "
         "at +0.20 to +0.30 dB PSNR (95 % intervals within +0.05 to +0.55; 9 subjects, 2 to 3 seeds).",
+    ),
+    "equal, and one that is not": (
+        [
+            {"difference": 0.01, "low": -0.05, "high": 0.07, "verdict": "not shown", "equal": True},
+            STD | {"verdict": "not shown"},
+        ],
+        "Distillation made no difference here: against a student trained alone for as many steps, 1 of 2 distilled students "
+        "(SFT-KD AT) is equal within 0.1 dB, at +0.01 dB PSNR (95 % interval -0.05 to +0.07; 9 subjects, 3 seeds), nothing "
+        "is shown of the rest.",
+    ),
+    "better by less than the margin": (
+        [{"difference": 0.03, "low": 0.01, "high": 0.05, "equal": True}],
+        "Distillation helped here: against a student trained alone for as many steps, SFT-KD AT is better, at +0.03 dB "
+        "PSNR (95 % interval +0.01 to +0.05; 9 subjects, 3 seeds).",
     ),
     "not to be told": (
         [{"difference": 0.0, "low": -0.1, "high": 0.1, "verdict": "not shown"}],
@@ -173,7 +189,7 @@ def test_tables_use_the_names_of_the_lessons_and_have_no_empty_column(tmp_path):
     heads = {cell.text for cell in page.find_all("th")}
     assert {"PSNR (dB)", "difference (dB)"} < heads and not {"verdict", "p (Holm)", "95 % interval (dB)"} & heads
     assert {fold.summary.text: fold.table is not None for fold in page.find_all("details")} == {
-        "Networks, parameters, epochs and best epochs": True, "Parameters": False,
+        "Networks, parameters, epochs and best epochs": True, "Parameters": False, LIMITS: True,
     }  # fmt: skip
     assert "epochs" not in {cell.text for cell in table.find_all("th")}
 

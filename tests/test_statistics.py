@@ -4,7 +4,16 @@ import pytest
 from scipy import stats
 
 from kdrecon.errors import InputError
-from kdrecon.results.statistics import Spread, compare, estimate, holm, seed_spread, subject_means
+from kdrecon.results.statistics import (
+    Spread,
+    compare,
+    components,
+    equivalence,
+    estimate,
+    holm,
+    seed_spread,
+    subject_means,
+)
 
 
 def people(n: int, slices: int, effect: float = 0.0, between: float = 1.0, within: float = 0.1, seed: int = 0):
@@ -198,3 +207,61 @@ def test_tables_that_do_not_pair_are_refused():
         compare(tables, "tutor")
     with pytest.raises(InputError, match="metric 'loss' is unknown: expected one of psnr"):
         compare(tables, "student", "loss")
+
+
+@pytest.mark.parametrize("difference, p", [(0.0, 0.0), (0.1, 0.5), (0.3, 1.0)])
+def test_equivalence_is_not_claimed_at_the_margin_and_beyond(difference, p):
+    """Differences +-0.01 round their mean: se = 0.01 / sqrt(11), far below the margin of 0.1."""
+    d = difference + 0.01 * np.tile([-1, 1], 6)
+    assert equivalence(d, 2, Spread(0.0, 2), 0.1) == pytest.approx(p, abs=1e-6)
+    assert equivalence(-d, 2, Spread(0.0, 2), 0.1) == pytest.approx(p, abs=1e-6)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    d, spread = people(9, 1, effect=0.02, between=0.1)[0], Spread(0.0, 3)
+    sides = [stats.ttest_1samp(d, -0.1, alternative="greater"), stats.ttest_1samp(d, 0.1, alternative="less")]
+    assert equivalence(d, 2, spread, 0.1) == pytest.approx(max(side.pvalue for side in sides))
+    half = np.ptp(stats.t.interval(0.9, 8, d.mean(), stats.sem(d))) / 2
+    assert equivalence(d, 2, spread, abs(d.mean()) + half) == pytest.approx(
+        0.05
+    )  # the 90 % interval ends at the margin
+    assert equivalence(d, 2, Spread(0.2, 3), 0.1) > equivalence(d, 2, spread, 0.1)  # other seeds count
+    assert np.isnan([equivalence(d, 1, spread, 0.1), equivalence(d[:5], 2, spread, 0.1)]).all()
+
+
+def test_no_effect_can_be_shown_and_a_shown_effect_can_be_small():
+    table = compare(networks(0.4, n=60), "student")
+    assert table.equal.to_dict() == {"planted": False, "nothing": True} and table.verdict["nothing"] == "not shown"
+    small = compare(networks(0.05, n=200, noise=0.0), "student").loc["planted"]
+    assert small.verdict == "better" and small.equal
+    assert not compare(networks(0.4, n=60), "student", "nmse").equal.any()  # a metric without a margin
+
+
+def test_differences_at_the_margin_are_rarely_called_equal():
+    """Nine methods whose true difference is the margin: any false claim in at most about one study in twenty."""
+    random, studies, false = np.random.default_rng(1), 300, 0
+    for _ in range(studies):
+        shift = 0.02 * random.standard_normal((10, 3, 1)) + 0.04 * random.standard_normal((10, 3, 10))
+        spread, differences = seed_spread(shift.mean(2)), 0.1 + (shift[1:] - shift[0]).mean(1)
+        false += min(holm([equivalence(d, 3, spread, 0.1) for d in differences])) < 0.05
+    assert false / studies < 0.08
+
+
+def test_components_by_hand():
+    """Rows 0 2, 4 6, 5 7: people 1 5 6, seeds 3 5, nothing left; so MS_P = 2 * 7, MS_S = 3 * 2, MS_E = 0."""
+    found = components([[0, 2], [4, 6], [5, 7]])
+    np.testing.assert_allclose(found, [np.sqrt(7), np.sqrt(2), 0], atol=1e-12)
+    np.testing.assert_allclose(components([[1.0, -1.0], [-1.0, 1.0]]), [0, 0, 2])
+    assert components([[1.0], [3.0]]) == (
+        pytest.approx(np.sqrt(2)),
+        pytest.approx(np.nan, nan_ok=True),
+        pytest.approx(np.nan, nan_ok=True),
+    )
+    assert np.isnan(components([[1.0]])).all() and components([[1.0, 3.0]])[1] == pytest.approx(np.sqrt(2))
+
+
+def test_components_are_those_that_were_planted():
+    random, planted = np.random.default_rng(0), (0.5, 0.3, 0.2)
+    sides = (400, 1), (1, 400), (400, 400)
+    d = sum(sd * random.standard_normal(shape) for sd, shape in zip(planted, sides))
+    np.testing.assert_allclose(components(d), planted, rtol=0.1)

@@ -6,6 +6,7 @@
 0
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -144,6 +145,38 @@ def report(
     left_out = write_results(run, reference, volume_wise)
     print(run / "report.html")
     raise typer.Exit(bool(left_out))
+
+
+@app.command()
+def power(
+    run: Annotated[
+        Path | None, typer.Argument(help="folder of a run with several seeds, whose spread is taken")
+    ] = None,
+    effect: Annotated[float, typer.Option(help="difference that is to be shown, in dB of PSNR")] = 0.1,
+    people: Annotated[list[int] | None, typer.Option(help="how many, more than once; by default 6, 9, 15, 30")] = None,
+    seeds: Annotated[list[int] | None, typer.Option(help="how many, more than once; by default 2, 3, 5, 10")] = None,
+    comparisons: Annotated[int, typer.Option(min=1, help="that are tested at once")] = 1,
+    sd_people: Annotated[float | None, typer.Option(help="of a difference over people, in dB")] = None,
+    sd_seeds: Annotated[float | None, typer.Option(help="of a difference over seeds, in dB")] = None,
+    sd_interaction: Annotated[float | None, typer.Option(help="of what neither explains, in dB")] = None,
+    studies: Annotated[int, typer.Option(min=0, help="to simulate beside it, such as 500")] = 0,
+) -> None:
+    """How often a difference is shown, by people and seeds, and how many people it takes to show it in 80 of 100 studies."""
+    given = (sd_people, sd_seeds, sd_interaction)
+    if run is None and None in given:
+        raise InputError("no spread: expected the folder of a run, or --sd-people, --sd-seeds and --sd-interaction")
+    from kdrecon.results.comparisons import comparisons as compared
+    from kdrecon.results.power import power_table, typical_spread
+    from kdrecon.results.statistics import Components
+
+    found = typical_spread(compared(run, metrics=("psnr",))) if run else Components(math.nan, math.nan, math.nan)
+    spread = Components(*(theirs if own is None else own for own, theirs in zip(given, found)))
+    table = power_table(effect, spread, people or [6, 9, 15, 30], seeds or [2, 3, 5, 10], comparisons, studies=studies)
+    told = ", ".join(f"{name.removeprefix('sd_')} {sd:.3f}" for name, sd in spread._asdict().items())
+    print(
+        f"a difference of {effect:g} dB; standard deviations of a difference: {told} dB{'; (simulated)' if studies else ''}"
+    )
+    print(table.to_string(index=False))
 
 
 @app.command("import-released")

@@ -3,7 +3,7 @@
 >>> import pandas as pd
 >>> from kdrecon.results.answer import answer
 >>> row = {"against": "control", "network": "SFT-KD AT", "metric": "psnr", "difference": 0.2, "low": 0.1, "high": 0.3}
->>> row |= {"verdict": "better", "subjects": 9, "seeds": 3, "steps": 200, "reference_steps": 200}
+>>> row |= {"verdict": "better", "equal": False, "subjects": 9, "seeds": 3, "steps": 200, "reference_steps": 200}
 >>> answer(pd.DataFrame([row]))[:75]
 'Distillation helped here: against a student trained alone for as many steps'
 """
@@ -32,9 +32,10 @@ def answer(compared: pd.DataFrame) -> str:
     if rows.empty:
         return "Whether distillation helps was not asked here: no distilled student stands beside one trained alone."
     alone, tested = _alone(rows), rows[rows.verdict != "not tested"]
-    shown = [told for verdict in ("better", "worse") if len(told := rows[rows.verdict == verdict])]
+    rows["verdict"] = rows.verdict.mask((rows.verdict == "not shown") & rows.equal.eq(True), "equal")
+    shown = [told for verdict in ("better", "worse", "equal") if len(told := rows[rows.verdict == verdict])]
     if shown:
-        parts = [f"{_are(told, rows)} {told.verdict.iloc[0]}, at {_effect(told)}" for told in shown]
+        parts = [f"{_are(told, rows)} {_verdict(told)}, at {_effect(told)}" for told in shown]
         if len(rows) > sum(map(len, shown)):
             parts.append("nothing is shown of the rest")
         return f"{_opening(shown)}: against {alone}, {', '.join(parts)}."
@@ -61,9 +62,11 @@ def _alone(rows: pd.DataFrame) -> str:
 
 
 def _opening(shown: list[pd.DataFrame]) -> str:
-    if len(shown) == 2:
+    verdicts = {told.verdict.iloc[0] for told in shown}
+    if {"better", "worse"} <= verdicts:
         return "Whether distillation helps depends on the method here"
-    return f"Distillation {'helped' if shown[0].verdict.iloc[0] == 'better' else 'did harm'} here"
+    effect = "helped" if "better" in verdicts else "did harm" if "worse" in verdicts else "made no difference"
+    return f"Distillation {effect} here"
 
 
 def _are(told: pd.DataFrame, rows: pd.DataFrame) -> str:
@@ -72,6 +75,11 @@ def _are(told: pd.DataFrame, rows: pd.DataFrame) -> str:
         return f"{rows.network.iloc[0]} is"
     named = f" ({told.network.iloc[0]})" if len(told) == 1 else ""
     return f"{len(told)} of {len(rows)} distilled students{named} {'is' if len(told) == 1 else 'are'}"
+
+
+def _verdict(told: pd.DataFrame) -> str:
+    verdict = told.verdict.iloc[0]
+    return f"equal within {told.margin.iloc[0]:g} {PSNR.unit}" if verdict == "equal" else verdict
 
 
 def _lie(rows: pd.DataFrame, alone: str) -> str:

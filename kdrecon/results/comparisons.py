@@ -19,14 +19,15 @@ from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, SSIM
 from kdrecon.results.names import PLACE
 from kdrecon.results.references import AGAINST, AS_MUCH, Configuration, Kind, closest, configurations, find_reference
-from kdrecon.results.statistics import judged, pair, spread_over_seeds
+from kdrecon.results.statistics import MARGIN, judged, pair, spread_over_seeds
 from kdrecon.storage.files import write_table
 
 RECIPE = ("epochs", "batch_size", "lr", "lr_schedule", "augment")
 COLUMNS = (
     *PLACE, "against", "network", "reference", "metric", "seeds", "subjects", "n", "mean", "reference_mean",
     "difference", "low", "high", "about", "seed_sd", "p", "p_holm", "verdict", "below_student", "gap_teacher",
-    "gap_sft_teacher", "note", "steps", "reference_steps",
+    "gap_sft_teacher", "note", "steps", "reference_steps", "margin", "p_equal", "p_equal_holm", "equal",
+    "sd_people", "sd_seeds", "sd_interaction",
 )  # fmt: skip
 
 
@@ -51,7 +52,8 @@ def comparisons(
         against, network, reference, metric, then the columns of :func:`kdrecon.results.statistics.judged` (about says
         whether the interval speaks about the method or about the networks of a single seed), below_student
         (the mean is worse than the plain student's), gap_teacher and gap_sft_teacher (mean minus the teachers'), steps and
-        reference_steps (optimiser steps behind the weights of both; 0 where no record tells).
+        reference_steps (optimiser steps behind the weights of both; 0 where no record tells), and margin, within
+        which networks are taken for equal (:data:`kdrecon.results.statistics.MARGIN`).
         p-values are corrected within each place, kind of reference and metric.
 
     Raises:
@@ -102,7 +104,7 @@ def _family(networks: list[Configuration], kind: Kind, metric: str) -> pd.DataFr
             continue
         row: dict[str, object] = {"against": _title(kind), "network": network.name, "reference": reference.name}
         row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
-        row |= {"steps": network.steps, "reference_steps": reference.steps}
+        row |= {"steps": network.steps, "reference_steps": reference.steps, "margin": MARGIN.get(metric, np.nan)}
         try:
             found = pair(network.scores, reference.scores, metric, spread)
             tested.append(row | found._asdict() | {"recipe": _other_recipe(network, reference, kind)})

@@ -135,6 +135,9 @@ def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.Da
         f"SD over seeds{unit}": table.seed_sd.map(text),
         "p (Holm)": table.p_holm.map(_p),
         "verdict": table.verdict,
+        f"equal within {table.margin.max():g}{unit}": [
+            "yes" if equal is True else "" for equal in table.equal.tolist()
+        ],
     }
     if (table.against == "student").all():
         columns["below the plain student"] = ["yes" if below is True else "" for below in table.below_student.tolist()]
@@ -150,6 +153,18 @@ def _p(value: float) -> str:
     if np.isnan(value):
         return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def formatted_components(compared: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:
+    """What the differences vary by, as people read it: over people, over seeds, and by what neither explains."""
+    table = compared[(compared.metric == metric) & compared.sd_people.notna()]
+    known = METRICS[metric]
+    titles = {"sd_people": "people", "sd_seeds": "seeds", "sd_interaction": "interaction"}
+    columns = {
+        f"{title} ({known.unit})" if known.unit else title: table[name].map(known.text)
+        for name, title in titles.items()
+    }
+    return filled(pd.DataFrame({"network": table.network, "reference": table.reference} | columns))
 
 
 def formatted_published(table: pd.DataFrame) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from kdrecon.results.display import (
     filled,
     formatted,
     formatted_comparisons,
+    formatted_components,
     formatted_published,
     formatted_settings,
     formatted_volumes,
@@ -167,6 +168,7 @@ def _comparisons(compared: pd.DataFrame) -> list[dict[str, Any]]:
                 "subjects": f"{table.subjects.max():.0f}",
                 "seeds": table.seeds.max(),
                 "table": formatted_comparisons(table),
+                "components": formatted_components(table),
             }
             parts.append(part)
     return parts

@@ -25,6 +25,7 @@ from kdrecon.metrics import METRICS
 
 LEAST_SUBJECTS = 6
 LEVEL = 0.05
+MARGIN = {"psnr": 0.1}  # by metric: smaller differences are taken for none, stated before the data are seen
 SLICE = ("volume", "slice", "subject")  # columns that say which slice a row is of
 OTHER_SLICES = "network and reference were not evaluated on the same slices: expected one split of one data set"
 
@@ -46,11 +47,22 @@ class Estimate(NamedTuple):
     about: str
 
 
+class Components(NamedTuple):
+    """Standard deviations that make up a difference d_ik of person i with seed k; NaN where the data do not tell.
+
+    d_ik = D + P_i + S_k + E_ik: people differ by P, trainings by S, and E is what neither explains, their interaction.
+    """
+
+    sd_people: float
+    sd_seeds: float
+    sd_interaction: float
+
+
 class Paired(NamedTuple):
-    """One comparison: how much is compared, what it comes to, and the fields of :class:`Estimate`.
+    """One comparison: how much is compared, what it comes to, and the fields of :class:`Estimate` and :class:`Components`.
 
     seeds, subjects and slices (n) that both networks have; their means over subjects; seed_sd, the standard deviation over
-    seeds of the difference.
+    seeds of the difference; p_equal, the p-value of :func:`equivalence`, NaN without a margin.
     """
 
     seeds: int
@@ -64,6 +76,10 @@ class Paired(NamedTuple):
     high: float
     p: float
     about: str
+    p_equal: float
+    sd_people: float
+    sd_seeds: float
+    sd_interaction: float
 
 
 def subject_means(values: ArrayLike, subject: ArrayLike) -> pd.Series:
@@ -171,16 +187,71 @@ def estimate(differences: ArrayLike, seeds: int, spread: Spread) -> Estimate:
     n, difference = len(d), float(d.mean())
     if n < LEAST_SUBJECTS:
         return Estimate(difference, np.nan, np.nan, np.nan, "")
-    people, several = d.var(ddof=1) / n, seeds > 1
-    trainings = 2 * spread.sd**2 / seeds if several else 0.0
-    error = np.sqrt(people + trainings)
-    parts = people**2 / (n - 1) + (trainings**2 / spread.freedom if several else 0.0)
-    freedom = error**4 / parts if parts else n - 1
+    several, (error, freedom) = seeds > 1, _standard_error(d, seeds, spread)
     half = stats.t.ppf(1 - LEVEL / 2, freedom) * error
     p = np.nan
     if several:
         p = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
     return Estimate(difference, difference - half, difference + half, p, "method" if several else "networks")
+
+
+def _standard_error(d: np.ndarray, seeds: int, spread: Spread) -> tuple[float, float]:
+    """The standard error of a mean difference and its degrees of freedom, see :func:`estimate`."""
+    n, people = len(d), float(d.var(ddof=1)) / len(d)
+    trainings = 2 * spread.sd**2 / seeds if seeds > 1 else 0.0
+    parts = people**2 / (n - 1) + (trainings**2 / spread.freedom if seeds > 1 else 0.0)
+    return float(np.sqrt(people + trainings)), (people + trainings) ** 2 / parts if parts else n - 1
+
+
+def equivalence(differences: ArrayLike, seeds: int, spread: Spread, margin: float) -> float:
+    """The p-value of two one-sided t tests: is the mean difference, other people and seeds counted, within -+ margin?
+
+    p = P(T_f > (margin - abs(D)) / se) with D, se and f as in :func:`estimate`; below 0.05 the 90 % interval lies within the
+    margin, and "no effect" is shown instead of merely not refuted.
+
+    Args:
+        differences, seeds, spread: as in :func:`estimate`.
+        margin: in the unit of the differences, above 0; chosen before they are seen.
+
+    Returns:
+        p; NaN with one seed or below :data:`LEAST_SUBJECTS` people.
+
+    Source: Schuirmann 1987.
+    """
+    d = np.asarray(differences, np.float64)
+    if len(d) < LEAST_SUBJECTS or seeds < 2:
+        return np.nan
+    room, (error, freedom) = margin - abs(d.mean()), _standard_error(d, seeds, spread)
+    return float(stats.t.sf(room / error, freedom)) if error else float(room <= 0)
+
+
+def components(differences: ArrayLike) -> Components:
+    """What differences of people and seeds are made of: a two-way analysis of variance with one value a cell.
+
+    MS_P = K var_i(mean_k d_ik), MS_S = n var_k(mean_i d_ik), MS_E from what is left, and
+
+        var_P = max(0, (MS_P - MS_E) / K),    var_S = max(0, (MS_S - MS_E) / n),    var_E = MS_E.
+
+    Args:
+        differences: d_ik, a row a person, a column a seed (n, K).
+
+    Returns:
+        standard deviations; with one seed (or one person) that over people (over seeds) alone, which holds the interaction.
+
+    Source: Searle, Casella and McCulloch 1992.
+    """
+    d = np.asarray(differences, np.float64)
+    n, seeds = d.shape
+    if min(n, seeds) < 2:
+        alone = float(d.std(ddof=1)) if d.size > 1 else np.nan
+        return Components(alone if seeds == 1 else np.nan, alone if seeds > 1 else np.nan, np.nan)
+    of_people, of_seeds = d.mean(1), d.mean(0)
+    rest = d - of_people[:, None] - of_seeds + d.mean()
+    unexplained = float((rest**2).sum()) / ((n - 1) * (seeds - 1))
+    between = [
+        max(0.0, float(own.var(ddof=1)) - unexplained / others) for own, others in ((of_people, seeds), (of_seeds, n))
+    ]
+    return Components(*np.sqrt([*between, unexplained]).tolist())
 
 
 def holm(p: ArrayLike) -> np.ndarray:
@@ -239,8 +310,14 @@ def spread_over_seeds(networks: Iterable[Scores], metric: str) -> Spread:
     return seed_spread([list(scores.means(metric).values()) for scores in networks])
 
 
-def pair(network: Scores, reference: Scores, metric: str, spread: Spread) -> Paired:
+def pair(network: Scores, reference: Scores, metric: str, spread: Spread, margin: float | None = None) -> Paired:
     """One comparison: slice by slice, for the seeds that both networks were trained with, averaged over these seeds.
+
+    Args:
+        network, reference: to compare.
+        metric: a column of their tables.
+        spread: of :func:`spread_over_seeds`.
+        margin: of :func:`equivalence`; None takes that of :data:`MARGIN`, where the metric has one.
 
     Raises:
         InputError: no common seed, or tables that are not of the same slices.
@@ -255,6 +332,7 @@ def pair(network: Scores, reference: Scores, metric: str, spread: Spread) -> Pai
         raise InputError(OTHER_SLICES)
     of_network, of_reference = (scores.people(metric)[seeds] for scores in (network, reference))
     differences = of_network - of_reference  # a row a subject, a column a seed
+    averaged, margin = differences.mean(axis=1), MARGIN.get(metric) if margin is None else margin
     return Paired(
         seeds=len(seeds),
         subjects=len(differences),
@@ -262,24 +340,28 @@ def pair(network: Scores, reference: Scores, metric: str, spread: Spread) -> Pai
         mean=float(of_network.to_numpy().mean()),
         reference_mean=float(of_reference.to_numpy().mean()),
         seed_sd=float(differences.mean().std(ddof=1)) if len(seeds) > 1 else np.nan,
-        **estimate(differences.mean(axis=1), len(seeds), spread)._asdict(),
+        **estimate(averaged, len(seeds), spread)._asdict(),
+        p_equal=equivalence(averaged, len(seeds), spread, margin) if margin else np.nan,
+        **components(differences)._asdict(),
     )
 
 
 def judged(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Add p_holm, verdict and note to the comparisons of one table; all its p-values are one family.
+    """Add p_holm, p_equal_holm, verdict, equal and note to the comparisons of one table; p-values of a kind are one family.
 
     A network is "better" or "worse" than its reference where the corrected p-value is below 0.05, "not shown" otherwise,
-    and "not tested" with one seed or below six subjects; the note says why.
+    and "not tested" with one seed or below six subjects; the note says why. It is equal where the corrected p-value of
+    :func:`equivalence` is below 0.05: a difference can be shown and yet be smaller than the margin.
 
     Args:
         rows: a row a comparison, as :func:`pair` returns it.
         metric: decides whether a higher value is better.
     """
     rows = rows.copy()
-    rows["p_holm"] = holm(rows.p)
+    rows["p_holm"], rows["p_equal_holm"] = holm(rows.p), holm(rows.p_equal)
     gain = METRICS[metric].gain(rows.difference)
     rows["verdict"] = np.where(rows.p_holm < LEVEL, np.where(gain > 0, "better", "worse"), "not shown")
+    rows["equal"] = rows.p_equal_holm < LEVEL
     rows.loc[rows.p.isna(), "verdict"] = "not tested"
     rows["note"] = [_note(*counts) for counts in zip(rows.subjects, rows.seeds)]
     return rows
