@@ -88,6 +88,16 @@ ANSWERS = {
         "Distillation helped here: against a student trained alone for as many steps (fewer beside SFT-KD AT: no control), "
         "2 of 2 distilled students are better, at +0.20 dB PSNR (95 % intervals within +0.10 to +0.30; 9 subjects, 3 seeds).",
     ),
+    "at equal cost": (
+        [{"against": "cost", "reference_steps": 10}],
+        "Distillation helped here: against a student trained alone at equal cost, SFT-KD AT is better, at +0.20 dB PSNR "
+        "(95 % interval +0.10 to +0.30; 9 subjects, 3 seeds).",
+    ),
+    "at equal cost for one": (
+        [{"against": "cost"}, STD],
+        "Distillation helped here: against a student trained alone at equal cost or for as many steps, 2 of 2 distilled "
+        "students are better, at +0.20 dB PSNR (95 % intervals within +0.10 to +0.30; 9 subjects, 3 seeds).",
+    ),
     "no common seed": (
         [UNSEEN | {"difference": np.nan, "seeds": 0, "subjects": np.nan}],
         "Whether distillation helps was not tested here: no distilled student shares seed and slices with a student trained "
@@ -106,7 +116,9 @@ def test_the_answer_of_a_run(case):
     assert answer(pd.DataFrame([ROW | change for change in changes])) == sentence
 
 
-def test_the_control_answers_before_the_plain_student():
+def test_the_fairest_reference_answers():
+    cost = {"against": "cost", "difference": 0.5, "low": 0.4, "high": 0.6}
+    assert "at equal cost, SFT-KD AT is better, at +0.50 dB" in answer(pd.DataFrame([ROW, ROW | cost]))
     rows = [
         STD | {"network": "SFT-KD AT", "difference": 9.0, "reference_steps": 10},
         {"against": "std-kd", "difference": 8.0},

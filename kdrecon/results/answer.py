@@ -16,7 +16,11 @@ from kdrecon.metrics import PSNR
 from kdrecon.results.names import DISTILLED
 from kdrecon.results.statistics import LEAST_SUBJECTS
 
-FAIREST = ("control", "student")  # of kdrecon.results.references.AGAINST: a student is held against the first it has
+FAIREST = (
+    "cost",
+    "control",
+    "student",
+)  # of kdrecon.results.references.AGAINST: a student is held against the first it has
 
 
 def answer(compared: pd.DataFrame) -> str:
@@ -53,12 +57,13 @@ def _fairest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _alone(rows: pd.DataFrame) -> str:
     """The references of rows in words, and what is unfair about them."""
-    unfair = rows[rows.reference_steps < rows.steps]
-    if unfair.empty:
-        return "a student trained alone for as many steps"
+    cost = rows.against == "cost"
+    unfair = rows[~cost & (rows.reference_steps < rows.steps)]
     if len(unfair) == len(rows):
         return "the plain student, which took fewer steps (this run has no control)"
-    return f"a student trained alone for as many steps (fewer beside {' and '.join(unfair.network)}: no control)"
+    as_much = " or ".join(["at equal cost"] * bool(cost.any()) + ["for as many steps"] * (not cost.all()))
+    equal = f"a student trained alone {as_much}"
+    return equal if unfair.empty else f"{equal} (fewer beside {' and '.join(unfair.network)}: no control)"
 
 
 def _opening(shown: list[pd.DataFrame]) -> str:
