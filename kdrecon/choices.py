@@ -10,6 +10,7 @@ LR_SCHEDULES = ("steps", "one_cycle")  # of kdrecon.training.recipe.Recipe
 SPLITS = ("train", "validation", "test")  # of a data set
 FIDELITIES = ("real", "hermitian", "none")  # of kdrecon.physics.fidelity.DataFidelity
 MASK_TYPES = ("line", "gaussian", "lowpass")  # of kdrecon.physics.sampling.mask_for
+SELECTIONS = ("halves", "paper")  # of kdrecon.runs.laboratory.Laboratory
 IMITATIONS = ("paper", "released")  # of kdrecon.models.sft.sft_loss
 SFT_TERMS = ("all", "without_student", "without_imitation")  # likewise
 BASELINES = {"zero_filled": "zero-filled"}  # of kdrecon.tasks: name in records, where no network is, and in tables

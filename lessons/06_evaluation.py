@@ -549,8 +549,8 @@ results.formatted(summary).head(3).T
 #   they generalise.
 # - The k-space here is computed from magnitude images. Real raw data has several coils, a phase and noise;
 #   results on such computed data are flattering.
-# - The validation slices choose the best epoch. Where a data set has no test split, they also report: a
-#   little optimistic.
+# - The validation slices choose the best epoch. Where a data set has no test split, half of their people choose and
+#   the other half report: the same people would report a little too well (`selection`; the papers' way is `paper`).
 #
 # ## Summary
 #

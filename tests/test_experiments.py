@@ -109,9 +109,15 @@ def test_a_vdsr_is_the_same_network_whatever_residual_says():
 def test_a_switch_that_does_not_touch_a_network_stays_out_of_its_record():
     everything = Switches(
         "D4C5", "D2C5", "hermitian", True, "gaussian", "released", "without_student", "random", "released", "two_stage", 0.5,
-        3.0, 9, 12,
+        3.0, 9, 12, "paper",
     )  # fmt: skip
-    base = {"fidelity": "hermitian", "residual": True, "mask_type": "gaussian", "train_slices": 12}
+    base = {
+        "fidelity": "hermitian",
+        "residual": True,
+        "mask_type": "gaussian",
+        "train_slices": 12,
+        "selection": "paper",
+    }
     above = {"teacher_network": "D4C5", "teacher_epochs": 9}
     distillation = base | above | {"kd_form": "released", "schedule": "two_stage", "alpha": 0.5, "weight_factor": 3.0}
     sft = {"imitation": "released", "sft_terms": "without_student"}
@@ -203,6 +209,7 @@ def test_two_different_experiments_never_share_a_folder():
         "teacher_network": "D4C5", "student_network": "D2C5", "fidelity": "hermitian", "residual": True,
         "mask_type": "gaussian", "imitation": "released", "sft_terms": "without_student", "schedule": "two_stage",
         "alpha": 0.1, "kd_form": "released", "weight_factor": 3.0, "teacher_epochs": 9, "train_slices": 12,
+        "selection": "paper",
     }  # fmt: skip
     assert switches.keys() == asdict(Switches()).keys() - {"student_init"}  # which is the field init
     experiments = [TEACHER, *(replace(TEACHER, **{k: v}) for k, v in other.items())]

@@ -90,6 +90,12 @@ def test_a_heterogeneous_teacher_is_another_cell(tmp_path):
     assert table[table.status == "reproduced"].source.tolist() == ["gayathri2023, Table 6"]
 
 
+def test_who_chose_the_epoch_makes_no_other_network(tmp_path):
+    for selection in ("halves", "paper"):
+        write_network(tmp_path, **PAPER, selection=selection)
+    assert beside_published(results.summary(tmp_path)).status.tolist().count("reproduced") == 2
+
+
 def test_nothing_is_put_beside_data_that_no_paper_reports(tmp_path):
     write_network(tmp_path, dataset="sample")
     assert beside_published(results.summary(tmp_path)).empty

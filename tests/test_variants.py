@@ -2,6 +2,7 @@
 
 import functools
 
+import h5py
 import pandas as pd
 import pytest
 import torch
@@ -342,3 +343,44 @@ def test_the_gradient_ratio_of_a_distilled_student_stands_in_record_and_summary(
     record = read_record(network.folder).gradient_norms
     assert record.keys() == norms.keys() == {"reconstruction", "distillation"}
     assert ratio == record["distillation"] / record["reconstruction"] > 0
+
+
+def people_without_test_split(root, count):
+    """A data set of two people to train with and so many to validate with, two slices each."""
+    for split, number in (("train", 2), ("validation", count)):
+        (root / "own" / split).mkdir(parents=True)
+        for k in range(number):
+            with h5py.File(root / "own" / split / f"{k}.h5", "w") as file:
+                file["volfs"] = slices(2, 32, seed=10 * k + number).x[:, 0].permute(1, 2, 0).numpy()
+                file.attrs["subject"] = f"{split} {k}"
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_selection(tmp_path, limit):
+    """Who chooses the best epoch does not report it, unless that is asked for; in memory and streamed from files."""
+    people_without_test_split(tmp_path, 5)
+
+    def lab(**switches):
+        return Laboratory(
+            dataset="own", data_root=str(tmp_path), resolution=0, epochs=1, batch_size=4, ready=False, device="cpu",
+            run_root=str(tmp_path / "run"), switches=switches, memory_limit=limit,
+        )  # fmt: skip
+
+    honest, paper = lab(), lab(selection="paper")
+    chosen, reported = ([*dict.fromkeys(s.subject)] for s in (honest.validation, honest.test))
+    assert chosen == ["validation 1", "validation 3"] and reported == [f"validation {k}" for k in (0, 2, 4)]
+    assert paper.validation is paper.test and len(paper.test) == 10 and honest.evaluation_split == "validation"
+    for part in (honest.validation, honest.test):
+        rows = [i for i, subject in enumerate(paper.test.subject) if subject in part.subject]
+        assert torch.equal(part.whole.y, paper.test.batch(torch.tensor(rows)).y)
+    assert len({s.fingerprint for s in (honest.validation, honest.test, paper.test)}) == 3
+    teachers = [one.teacher() for one in (honest, paper)]
+    assert "selection" not in teachers[0].folder.name and teachers[1].folder.name.count("_selection-paper_") == 1
+    tables = [results.evaluate(one, teacher) for one, teacher in zip((honest, paper), teachers)]
+    assert [len(table) for table in tables] == [6, 10]
+
+
+def test_one_validation_person_cannot_be_halved(tmp_path):
+    people_without_test_split(tmp_path, 1)
+    lab = Laboratory(dataset="own", data_root=str(tmp_path), resolution=0, device="cpu", run_root=str(tmp_path / "run"))
+    assert lab.validation is lab.test and len(lab.test) == 2

@@ -6,9 +6,10 @@
 [8, 8, 4]
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +117,15 @@ class Slices(ABC):
             parts=self._read(keep),
         )
 
+    def of_subjects(self, subjects: Collection[str]) -> Self:
+        """The slices of these subjects, kept as they are kept here."""
+        rows = [i for i, subject in enumerate(self.subject) if subject in subjects]
+        told = "\n".join([self.fingerprint, *sorted(subjects)]).encode("utf-8", "surrogateescape")
+        return self._at(rows, hashlib.sha256(told).hexdigest()[:16])
+
+    def _at(self, rows: Sequence[int], fingerprint: str) -> Self:
+        return replace(self, labels=[self.labels[i] for i in rows], fingerprint=fingerprint)
+
     def to(self, device: torch.device) -> Self:
         """The same slices on another device."""
         return replace(self, task=self.task.to(device), device=device)
@@ -147,6 +157,9 @@ class MemorySlices(Slices):
             return tuple(part[here] for part in self.parts)
         x = change(self.x[here], indices)
         return x, *self.task.observe(x)
+
+    def _at(self, rows: Sequence[int], fingerprint: str) -> Self:
+        return replace(super()._at(rows, fingerprint), parts=tuple(part[list(rows)] for part in self.parts))
 
     def to(self, device: torch.device) -> Self:
         return replace(super().to(device), parts=tuple(part.to(device) for part in self.parts))

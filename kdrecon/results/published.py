@@ -125,7 +125,9 @@ def _same(figure: Figure, own: Row) -> bool:
     paper = columns(figure.experiment)
     if any(str(own[name]) != paper[name] for name in IDENTIFYING):
         return False
-    return all(own.get(name, value) == value for name, value in asdict(figure.experiment.switches).items())
+    switches = asdict(figure.experiment.switches)
+    del switches["selection"]  # of the epoch that is kept, and of whom it is reported on: the split may differ anyway
+    return all(own.get(name, value) == value for name, value in switches.items())
 
 
 def _status(paper: Row, own: Row) -> str:

@@ -77,7 +77,10 @@ class Laboratory:
         tested = self._split("test").files
         self.evaluation_split = "test" if tested else "validation"
         self.train, self.validation = self._slices("train"), self._slices("validation")
-        self.test = self._slices("test") if tested else self.validation
+        if tested:
+            self.test = self._slices("test")
+        else:
+            self.validation, self.test = self._selecting_and_reporting(self.validation)
         tasks = (slices.task for slices in (self.train, self.validation, self.test))
         self.mask, *others = (task.mask for task in tasks if isinstance(task, Reconstruction))
         if not all(torch.equal(self.mask, mask) for mask in others):
@@ -268,6 +271,13 @@ class Laboratory:
                 )
             slices = slices.subset(wanted)
         return slices.to(self.device)
+
+    def _selecting_and_reporting(self, slices: Slices) -> tuple[Slices, Slices]:
+        """Of validation slices those that choose the best epoch and those that report it: every second person each."""
+        people = sorted(set(slices.subject))
+        if self.switches.selection == "paper" or len(people) < 2:
+            return slices, slices
+        return slices.of_subjects(people[1::2]), slices.of_subjects(people[::2])
 
     def _config(self, experiment: Experiment) -> dict:
         config = {**experiment.config(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}

@@ -19,7 +19,8 @@ PRECISIONS = ("fp32", "bf16")
 LAYOUTS = ("channels_last", "contiguous")
 JOBS = "KDRECON_JOBS"  # environment variable: the trainings side by side where nothing else is said
 UNKNOWN_BEFORE = {  # to older versions, whose records and checkpoints mean these values
-    "augment": "none", "lr_schedule": "steps", "weight_factor": 1.0, "teacher_epochs": 0, "train_slices": 0
+    "augment": "none", "lr_schedule": "steps", "weight_factor": 1.0, "teacher_epochs": 0, "train_slices": 0,
+    "selection": "halves",
 }  # fmt: skip
 AT_ONCE = 5  # trainings by default at the most, as many as the course distils with one call
 
