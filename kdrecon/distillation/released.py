@@ -127,7 +127,7 @@ class ReleasedFactorTransfer(Method):
     """
 
     scaled = False
-    weight = 0.12
+    weight = 0.5
 
     def target(self, t: Tensor, cascade: int) -> Tensor:
         return attention_map(t)
@@ -144,7 +144,7 @@ class ReleasedProbabilisticTransfer(ProbabilisticTransfer):
     """
 
     scaled = False
-    weight = 45.0
+    weight = 60.0
 
     def loss(self, s: Tensor, target: Tensor, cascade: int) -> Tensor:
         return super().loss(s, target, cascade) / len(s)
