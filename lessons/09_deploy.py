@@ -84,7 +84,7 @@ pd.DataFrame(rows).T.style.format(
 )
 
 # %% [markdown]
-# *What to see:* four bytes a parameter, two, and more than one, because quantised tensors come with their scales. Every file
+# *What to see:* four bytes a parameter, two, and more than one, because each quantised tensor brings a scale and operators of its own. Every file
 # was run beside PyTorch on test slices of the sample before it was written, and *largest error* is that of any pixel; images
 # reach 1.
 #
@@ -164,7 +164,7 @@ checks.parity(my_parity)
 
 # %%
 table = deploy.bench(
-    [*folders, *map(str, list(files)[1:])], batches=(1,), threads=(1,), repeats=7, memory=False
+    [*folders, *map(str, list(files)[1:])], batches=(1,), threads=(1,), repeats=5, memory=False
 )
 columns = ["network", "engine", "ms a slice", "from", "to", "ratio"]
 table[columns].style.format(precision=1).format("{:.2f}", subset="ratio").hide(axis="index")
@@ -273,7 +273,7 @@ plt.show()
 # *What to see:* here the target is the network in fp32, so that the residue is what the eight bits have done. In the convolutions
 # that is grain. In data fidelity it gathers in whole columns, along which a mask of lines has it work, and single pixels are far
 # off; look in the zoom for a bright spot that fp32 does not have (with the networks that ship there is one). PSNR hardly
-# sees it, a radiologist would. And nothing was to be won there: data fidelity has no weights and takes no time.
+# sees it, a radiologist might. And nothing was to be won there: data fidelity has no weights and takes next to no time.
 #
 # ## What a scanner console would need
 #
