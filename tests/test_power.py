@@ -26,6 +26,7 @@ def test_more_of_anything_shows_more():
     assert all(found == sorted(found) and found[0] < found[-1] for found in powers)
     assert power(0.1, SPREAD, 9, 3, comparisons=5) < power(0.1, SPREAD, 9, 3)
     assert power(0.1, Components(0, 0, 0), 6, 2) == 1
+    assert power(9.0, Components(0.0, 0.0, 0.01), 15, 10) == 1  # nor is a sure thing NaN
 
 
 def test_the_fewest_people_that_are_enough():
