@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from test_comparisons import SFT_AT, STD_AT, write_network
 
 matplotlib.use("Agg")
 
@@ -15,6 +16,8 @@ from kdrecon import (
     metrics,  # noqa: E402
     results,  # noqa: E402
 )
+from kdrecon.errors import InputError  # noqa: E402
+from kdrecon.results import comparisons  # noqa: E402
 from kdrecon.teaching import plots  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -155,3 +158,26 @@ def test_epochs_note():
 
 def test_method_names():
     assert [results.method_name(key) for key in ("at", "fitnets")] == ["AT", "FitNets"]
+
+
+def test_curves_of_a_difference_over_epochs(tmp_path):
+    """A difference of 0.1 dB after 12 epochs and of 0.3 after 24, each against the student of as many."""
+    networks = {"student": {}, "Std": STD_AT, "SFT": SFT_AT, "control": {"role": "control", "epochs": 48}}
+    gains = {12: {"Std": 0.1, "SFT": 0.5}, 24: {"Std": 0.3, "SFT": 0.2}}
+    for seed in (0, 1, 2):
+        for epochs, gain in gains.items():
+            for name, settings in networks.items():
+                if name == "control" and epochs == 24:
+                    continue
+                write_network(tmp_path, gain.get(name, 0.0), **{"epochs": epochs, "seed": seed} | settings)
+    compared = comparisons.write_comparisons(tmp_path)
+    for table in (compared, pd.read_csv(tmp_path / "comparisons.csv")):
+        (ax,) = plots.effect_curves(table).axes
+        curves = {bars.get_label(): bars for bars in ax.containers}
+        assert set(curves) == {"Std-KD AT", "SFT-KD AT"}
+        for name, key in (("Std-KD AT", "Std"), ("SFT-KD AT", "SFT")):
+            line, _, (bars,) = curves[name]
+            assert line.get_ydata() == pytest.approx([gains[12][key], gains[24][key]], abs=0.03)
+            assert len(bars.get_segments()) == 2 and all(low < high for (_, low), (_, high) in bars.get_segments())
+    with pytest.raises(InputError, match="no network with a difference to 'std-kd' has several numbers of epochs"):
+        plots.effect_curves(compared[compared.epochs == 12], "std-kd")

@@ -27,7 +27,7 @@ COLUMNS = (
     *PLACE, "against", "network", "reference", "metric", "seeds", "subjects", "n", "mean", "reference_mean",
     "difference", "low", "high", "about", "seed_sd", "p", "p_holm", "verdict", "below_student", "gap_teacher",
     "gap_sft_teacher", "note", "steps", "reference_steps", "margin", "p_equal", "p_equal_holm", "equal",
-    "sd_people", "sd_seeds", "sd_interaction",
+    "sd_people", "sd_seeds", "sd_interaction", "curve", "epochs",
 )  # fmt: skip
 
 
@@ -52,8 +52,9 @@ def comparisons(
         against, network, reference, metric, then the columns of :func:`kdrecon.results.statistics.judged` (about says
         whether the interval speaks about the method or about the networks of a single seed), below_student
         (the mean is worse than the plain student's), gap_teacher and gap_sft_teacher (mean minus the teachers'), steps and
-        reference_steps (optimiser steps behind the weights of both; 0 where no record tells), and margin, within
-        which networks are taken for equal (:data:`kdrecon.results.statistics.MARGIN`).
+        reference_steps (optimiser steps behind the weights of both; 0 where no record tells), margin, within which networks
+        are taken for equal (:data:`kdrecon.results.statistics.MARGIN`), and curve and epochs: the network's name without its
+        epochs, and these.
         p-values are corrected within each place, kind of reference and metric.
 
     Raises:
@@ -105,6 +106,7 @@ def _family(networks: list[Configuration], kind: Kind, metric: str) -> pd.DataFr
         row: dict[str, object] = {"against": _title(kind), "network": network.name, "reference": reference.name}
         row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
         row |= {"steps": network.steps, "reference_steps": reference.steps, "margin": MARGIN.get(metric, np.nan)}
+        row |= {"curve": network.curve, "epochs": network.experiment.epochs}
         try:
             found = pair(network.scores, reference.scores, metric, spread)
             tested.append(row | found._asdict() | {"recipe": _other_recipe(network, reference, kind)})

@@ -30,9 +30,16 @@ Kind = str | Mapping[str, object]  # a key of AGAINST, or values of columns that
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """What a run trained once or with several seeds: its networks, which differ in the seed alone, and their name."""
+    """What a run trained once or with several seeds: its networks, which differ in the seed alone, and their name.
+
+    Attributes:
+        name: that tells it apart from all others of its place.
+        curve: its name without the epochs: networks of one curve differ in their epochs.
+        networks: one a seed.
+    """
 
     name: str
+    curve: str
     networks: tuple[EvaluatedNetwork, ...]
 
     @property
@@ -79,12 +86,12 @@ def configurations(run_root: Path) -> list[Configuration]:
     places: dict[tuple[object, ...], list[list[EvaluatedNetwork]]] = defaultdict(list)
     for group in groups:
         places[group[0].identity.place].append(group)
-    names = {
-        group[0].identity: name
-        for beside in places.values()
-        for group, name in zip(beside, network_names([group[0].identity.columns for group in beside]))
-    }
-    return [Configuration(names[group[0].identity], tuple(group)) for group in groups]
+    names: dict[Identity, tuple[str, str]] = {}
+    for beside in places.values():
+        columns = [group[0].identity.columns for group in beside]
+        curves = network_names([{key: value for key, value in own.items() if key != "epochs"} for own in columns])
+        names |= zip((group[0].identity for group in beside), zip(network_names(columns), curves))
+    return [Configuration(*names[group[0].identity], tuple(group)) for group in groups]
 
 
 def find_reference(network: Configuration, others: Sequence[Configuration], kind: Kind) -> Configuration | None:

@@ -9,6 +9,7 @@ from .pictures import matrix_pairs as matrix_pairs
 from .pictures import strips as strips
 from .scores import box_plots as box_plots
 from .scores import distillation_gains as distillation_gains
+from .scores import effect_curves as effect_curves
 from .scores import lines as lines
 from .scores import quality_against_speed as quality_against_speed
 from .trainings import ARROW as ARROW

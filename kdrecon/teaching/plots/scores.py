@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
+from kdrecon.results.names import PLACE
 from kdrecon.teaching.plots.colours import COLOURS, colour, style
 
 
@@ -94,6 +96,49 @@ def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figur
         ax.set(xlabel="time a slice (ms)", ylabel=f"mean {PSNR.heading}", xlim=(0, 1.15 * max(ms.values())))
         ax.set_title("to the left is faster, up is better")
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def effect_curves(compared: pd.DataFrame, against: str = "student") -> Figure:
+    """PSNR minus that of a reference over the epochs of the training, with 95 % intervals; a panel a place.
+
+    Controls are left out: their epochs are those of the networks that they are held against.
+
+    Args:
+        compared: the table of :func:`kdrecon.results.comparisons.comparisons`, or a comparisons.csv.
+        against: which of its references.
+
+    Raises:
+        InputError: no network that has a difference to such a reference was trained for several numbers of epochs.
+    """
+    known = compared[(compared.against == against) & (compared.metric == PSNR.name) & compared.difference.notna()]
+    known = known[known.curve.str.startswith(tuple(COLOURS))]
+    several = known.groupby([*PLACE, "curve"]).epochs.transform("nunique") > 1
+    if not several.any():
+        raise InputError(
+            f"no network with a difference to {against!r} has several numbers of epochs: expected a run with some, such as "
+            "a study with epochs: [10, 30, 100]"
+        )
+    places = list(known[several].groupby(list(PLACE), sort=False))
+    with style():
+        size = (7, 0.4 + 3 * len(places))
+        figure, axes = plt.subplots(len(places), 1, figsize=size, layout="constrained", squeeze=False, sharex=True)
+        for ax, (place, here) in zip(axes[:, 0], places):
+            for k, (name, curve) in enumerate(here.groupby("curve", sort=False)):
+                curve = curve.sort_values("epochs")
+                ends = np.abs(np.stack([curve[end] - curve.difference for end in ("low", "high")]))
+                ax.errorbar(
+                    curve.epochs * 1.02**k, curve.difference, ends, color=colour(str(name)), label=name,
+                    marker="osD^vP"[k % 6], capsize=3,
+                )  # fmt: skip
+            ax.axhline(0, color="0.6", lw=1, zorder=0)
+            ax.set(ylabel=f"{PSNR.title} minus {against} ({PSNR.unit})", xscale="log")
+            ax.set_title(", ".join(map(str, place[:4])) if len(places) > 1 else "")
+            ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+            ticks = sorted(set(here.epochs))
+            ax.set_xticks(ticks, [f"{epochs:g}" for epochs in ticks])
+            ax.minorticks_off()
+        axes[-1, 0].set_xlabel("epochs of the network")
     return figure
 
 
