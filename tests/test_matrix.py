@@ -13,7 +13,8 @@ from kdrecon.runs.parameters import Parameters, read_parameters
 from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import project_root
 
-STUDIES = {"tiny": 11, "quick": 31, "paper": 284, "course": 100}  # networks, a zero-filled baseline a place among them
+# networks, a zero-filled baseline a place among them
+STUDIES = {"tiny": 11, "quick": 31, "paper": 284, "course": 100, "super_resolution": 37}
 
 
 def matrix(folder: Path, text: str):
