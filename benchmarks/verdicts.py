@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kdrecon.choices import MARGIN
 from kdrecon.results.power import power
-from kdrecon.results.statistics import LEVEL, MARGIN, Components, Spread, equivalence, estimate, holm, seed_spread
+from kdrecon.results.statistics import LEVEL, Components, Spread, equivalence, estimate, holm, seed_spread
 
 
 def study(random: np.random.Generator, n: int, seeds: int, sd: argparse.Namespace) -> tuple[np.ndarray, Spread]:

@@ -386,3 +386,27 @@ def test_a_network_is_read_once_for_all_tables_and_anew_when_its_figures_change(
     table = pd.read_csv(folder / "metrics.csv")
     write_table(table.assign(psnr=table.psnr + 1), folder / "metrics.csv")
     assert results.summary(tmp_path).psnr.iloc[-1] == pytest.approx(before + 1) and len(read) == 4
+
+
+def test_networks_are_equal_within_the_margin_that_is_chosen(tmp_path, monkeypatch):
+    """0.05 dB on eight people and three seeds: less than 0.1 dB, more than 0.04 dB; another metric has no margin."""
+    for seed in (0, 1, 2):
+        for gain, settings in ((0.0, {}), (0.05, STD_AT)):
+            write_network(tmp_path, gain, seed=seed, **settings)
+    found = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT")
+    assert found.equal and found.margin == 0.1 and found.p_equal < 0.05
+    assert not row(comparisons.comparisons(tmp_path, margin=0.04), "student", "Std-KD AT").equal
+    ssim = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT", "ssim")
+    assert not ssim.equal and np.isnan([ssim.p_equal, ssim.margin]).all()
+    monkeypatch.setattr("sys.argv", ["kdrecon", "report", str(tmp_path), "--margin", "0.04"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0 and set(pd.read_csv(tmp_path / "comparisons.csv").margin.dropna()) == {0.04}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "equal within" not in page
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.1, np.nan, np.inf])
+def test_a_margin_that_is_none_is_refused(margin, tmp_path):
+    with pytest.raises(InputError, match="margin .*: expected a number above 0, in dB of PSNR"):
+        comparisons.comparisons(tmp_path, margin=margin)

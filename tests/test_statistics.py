@@ -227,6 +227,7 @@ def test_equivalence_is_two_one_sided_tests():
     )  # the 90 % interval ends at the margin
     assert equivalence(d, 2, Spread(0.2, 3), 0.1) > equivalence(d, 2, spread, 0.1)  # other seeds count
     assert np.isnan([equivalence(d, 1, spread, 0.1), equivalence(d[:5], 2, spread, 0.1)]).all()
+    assert np.isnan(equivalence(np.zeros(6), 2, spread, np.nan))
 
 
 def test_no_effect_can_be_shown_and_a_shown_effect_can_be_small():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from kdrecon.app import console
-from kdrecon.choices import TOLERANCES
+from kdrecon.choices import MARGIN, TOLERANCES
 from kdrecon.errors import Busy, InputError, shown
 from kdrecon.runs.shipped import find_network
 from kdrecon.storage.places import notebooks, quick_parameters, runs
@@ -137,12 +137,16 @@ def report(
     volume_wise: Annotated[
         bool, typer.Option("--volume-wise", help="write volume_wise.csv and its section, too")
     ] = False,
+    margin: Annotated[
+        float,
+        typer.Option(help="dB of PSNR below which networks are taken for equal; chosen before the figures are seen"),
+    ] = MARGIN["psnr"],
 ) -> None:
     """Write summary.csv, comparisons.csv and report.html of a run anew."""
     reference = _assigned("--against", against or [])
     from kdrecon.results.report import write_results
 
-    left_out = write_results(run, reference, volume_wise)
+    left_out = write_results(run, reference, volume_wise, margin)
     print(run / "report.html")
     raise typer.Exit(bool(left_out))
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kdrecon.choices import MARGIN
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, SSIM
 from kdrecon.results.names import PLACE
 from kdrecon.results.references import AGAINST, AS_MUCH, Configuration, Kind, closest, configurations, find_reference
-from kdrecon.results.statistics import MARGIN, judged, pair, spread_over_seeds
+from kdrecon.results.statistics import judged, pair, spread_over_seeds
 from kdrecon.storage.files import write_table
 
 RECIPE = ("epochs", "batch_size", "lr", "lr_schedule", "augment")
@@ -32,7 +33,10 @@ COLUMNS = (
 
 
 def comparisons(
-    run_root: Path, against: Kind | None = None, metrics: Sequence[str] = (PSNR.name, SSIM.name)
+    run_root: Path,
+    against: Kind | None = None,
+    metrics: Sequence[str] = (PSNR.name, SSIM.name),
+    margin: float = MARGIN[PSNR.name],
 ) -> pd.DataFrame:
     """Each network of a run against the plain student, the longer trained control and Std-KD; a row a comparison.
 
@@ -47,28 +51,38 @@ def comparisons(
             values that identify another reference by columns of summary.csv, such as
             {"model": "sft_teacher"}; None for all of AGAINST.
         metrics: columns of metrics.csv.
+        margin: in dB of PSNR, below which networks are taken for equal; to be chosen before the figures are seen. Other
+            metrics have none.
 
     Returns:
         against, network, reference, metric, then the columns of :func:`kdrecon.results.statistics.judged` (about says
         whether the interval speaks about the method or about the networks of a single seed), below_student
         (the mean is worse than the plain student's), gap_teacher and gap_sft_teacher (mean minus the teachers'), steps and
-        reference_steps (optimiser steps behind the weights of both; 0 where no record tells), margin, within which networks
-        are taken for equal (:data:`kdrecon.results.statistics.MARGIN`), and curve and epochs: the network's name without its
-        epochs, and these.
+        reference_steps (optimiser steps behind the weights of both; 0 where no record tells), margin, and curve and
+        epochs: the network's name without its epochs, and these.
         p-values are corrected within each place, kind of reference and metric.
 
     Raises:
-        InputError: no evaluated experiment, an unknown reference or column, or values that no network of the run has.
+        InputError: no evaluated experiment, an unknown reference or column, values that no network of the run has, or
+            a margin that is not above 0.
     """
+    if not 0 < margin < np.inf:
+        raise InputError(f"margin {margin}: expected a number above 0, in dB of PSNR")
     if isinstance(against, str) and against not in AGAINST:
         raise InputError(f"against {against!r}: expected one of {', '.join(AGAINST)}, or values of columns by name")
     kinds: list[Kind] = list(AGAINST) if against is None else [against]
+    margins = {PSNR.name: margin}
     found, places = configurations(run_root), defaultdict(list)
     if isinstance(against, Mapping):
         _check_columns(against, found)
     for configuration in found:
         places[configuration.identity.place].append(configuration)
-    tables = [_family(networks, kind, metric) for networks in places.values() for kind in kinds for metric in metrics]
+    tables = [
+        _family(networks, kind, metric, margins.get(metric, np.nan))
+        for networks in places.values()
+        for kind in kinds
+        for metric in metrics
+    ]
     tables = [table for table in tables if len(table)]
     if not tables and isinstance(against, Mapping):
         raise InputError(
@@ -78,9 +92,11 @@ def comparisons(
     return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS) if tables else pd.DataFrame(columns=COLUMNS)
 
 
-def write_comparisons(run_root: Path, against: Mapping[str, object] | None = None) -> pd.DataFrame:
+def write_comparisons(
+    run_root: Path, against: Mapping[str, object] | None = None, margin: float = MARGIN[PSNR.name]
+) -> pd.DataFrame:
     """Write :func:`comparisons`, and those against a chosen reference, to {run_root}/comparisons.csv; return them."""
-    tables = [comparisons(run_root)] + ([comparisons(run_root, against)] if against else [])
+    tables = [comparisons(run_root, kind, margin=margin) for kind in ([None, against] if against else [None])]
     table = pd.concat(tables, ignore_index=True)
     write_table(table, Path(run_root) / "comparisons.csv")
     return table
@@ -96,7 +112,7 @@ def _title(kind: Kind) -> str:
     return kind if isinstance(kind, str) else ", ".join(f"{name}={value}" for name, value in kind.items())
 
 
-def _family(networks: list[Configuration], kind: Kind, metric: str) -> pd.DataFrame:
+def _family(networks: list[Configuration], kind: Kind, metric: str, margin: float) -> pd.DataFrame:
     """The comparisons of one place with one kind of reference: one family of tests."""
     spread = spread_over_seeds([network.scores for network in networks], metric)
     tested, untested = [], []
@@ -105,10 +121,10 @@ def _family(networks: list[Configuration], kind: Kind, metric: str) -> pd.DataFr
             continue
         row: dict[str, object] = {"against": _title(kind), "network": network.name, "reference": reference.name}
         row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
-        row |= {"steps": network.steps, "reference_steps": reference.steps, "margin": MARGIN.get(metric, np.nan)}
+        row |= {"steps": network.steps, "reference_steps": reference.steps, "margin": margin}
         row |= {"curve": network.curve, "epochs": network.experiment.epochs}
         try:
-            found = pair(network.scores, reference.scores, metric, spread)
+            found = pair(network.scores, reference.scores, metric, spread, margin)
             tested.append(row | found._asdict() | {"recipe": _other_recipe(network, reference, kind)})
         except InputError as error:
             untested.append(row | {"seeds": 0, "verdict": "not tested", "note": str(error)})

@@ -19,7 +19,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from kdrecon.choices import BASELINES
+from kdrecon.choices import BASELINES, MARGIN
 from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
 from kdrecon.results.answer import answer
@@ -53,7 +53,12 @@ PAGE = jinja2.Environment(
 )
 
 
-def write_results(run_root: Path, against: Mapping[str, object] | None = None, by_volume: bool = False) -> list[str]:
+def write_results(
+    run_root: Path,
+    against: Mapping[str, object] | None = None,
+    by_volume: bool = False,
+    margin: float = MARGIN[PSNR.name],
+) -> list[str]:
     """Write summary.csv, comparisons.csv and report.html of a run anew from the experiments and notebooks in it.
 
     What cannot be read is left out and named, on the page too.
@@ -62,6 +67,7 @@ def write_results(run_root: Path, against: Mapping[str, object] | None = None, b
         run_root: folder of the run.
         against: a further reference of the comparisons, see :func:`kdrecon.results.comparisons.comparisons`.
         by_volume: write {run_root}/volume_wise.csv and its section of the page, too.
+        margin: in dB of PSNR, below which networks are taken for equal.
 
     Returns:
         a message for each file that was left out.
@@ -71,7 +77,7 @@ def write_results(run_root: Path, against: Mapping[str, object] | None = None, b
     """
     left_out = damaged(run_root)
     volumes = volume_wise(run_root, left_out) if by_volume else None
-    compared = write_comparisons(run_root, against)
+    compared = write_comparisons(run_root, against, margin)
     if volumes is not None and len(volumes):
         write_table(volumes, run_root / "volume_wise.csv")
     write_report(run_root, write_summary(run_root), compared, volumes, left_out)

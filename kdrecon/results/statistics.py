@@ -20,12 +20,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from kdrecon.choices import MARGIN
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS
 
 LEAST_SUBJECTS = 6
 LEVEL = 0.05
-MARGIN = {"psnr": 0.1}  # by metric: smaller differences are taken for none, stated before the data are seen
 SLICE = ("volume", "slice", "subject")  # columns that say which slice a row is of
 OTHER_SLICES = "network and reference were not evaluated on the same slices: expected one split of one data set"
 
@@ -214,12 +214,12 @@ def equivalence(differences: ArrayLike, seeds: int, spread: Spread, margin: floa
         margin: in the unit of the differences, above 0; chosen before they are seen.
 
     Returns:
-        p; NaN with one seed or below :data:`LEAST_SUBJECTS` people.
+        p; NaN with one seed, below :data:`LEAST_SUBJECTS` people, or without a margin.
 
     Source: Schuirmann 1987.
     """
     d = np.asarray(differences, np.float64)
-    if len(d) < LEAST_SUBJECTS or seeds < 2:
+    if len(d) < LEAST_SUBJECTS or seeds < 2 or np.isnan(margin):
         return np.nan
     room, (error, freedom) = margin - abs(d.mean()), _standard_error(d, seeds, spread)
     return float(stats.t.sf(room / error, freedom)) if error else float(room <= 0)
@@ -317,7 +317,7 @@ def pair(network: Scores, reference: Scores, metric: str, spread: Spread, margin
         network, reference: to compare.
         metric: a column of their tables.
         spread: of :func:`spread_over_seeds`.
-        margin: of :func:`equivalence`; None takes that of :data:`MARGIN`, where the metric has one.
+        margin: of :func:`equivalence`; NaN for none, and None for that of :data:`kdrecon.choices.MARGIN`.
 
     Raises:
         InputError: no common seed, or tables that are not of the same slices.
@@ -332,7 +332,7 @@ def pair(network: Scores, reference: Scores, metric: str, spread: Spread, margin
         raise InputError(OTHER_SLICES)
     of_network, of_reference = (scores.people(metric)[seeds] for scores in (network, reference))
     differences = of_network - of_reference  # a row a subject, a column a seed
-    averaged, margin = differences.mean(axis=1), MARGIN.get(metric) if margin is None else margin
+    averaged, margin = differences.mean(axis=1), MARGIN.get(metric, np.nan) if margin is None else margin
     return Paired(
         seeds=len(seeds),
         subjects=len(differences),
@@ -341,7 +341,7 @@ def pair(network: Scores, reference: Scores, metric: str, spread: Spread, margin
         reference_mean=float(of_reference.to_numpy().mean()),
         seed_sd=float(differences.mean().std(ddof=1)) if len(seeds) > 1 else np.nan,
         **estimate(averaged, len(seeds), spread)._asdict(),
-        p_equal=equivalence(averaged, len(seeds), spread, margin) if margin else np.nan,
+        p_equal=equivalence(averaged, len(seeds), spread, margin),
         **components(differences)._asdict(),
     )
 
