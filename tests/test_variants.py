@@ -220,6 +220,17 @@ def test_alpha(make):
     assert set(gradient_norms(objective, b)) == {"reconstruction", "imitation", "distillation"}
 
 
+def test_imitation_alone(make):
+    lab, b = make(alpha=0.5, weight_factor=0), batch(make())
+    objective = untrained(lab, "student", "standard", "at")
+    x_student = objective.network(b.x_u, b.y, b.mask)
+    by_hand = sum((x - x_student).abs().mean() for x in (b.x, lab.teacher().model(b.x_u, b.y, b.mask))) / 2
+    torch.testing.assert_close(objective(b).total, by_hand)
+    assert gradient_norms(objective, b)["distillation"] == 0
+    history = lab.distilled("at").history
+    assert (history.distillation == 0).all() and history.total.notna().all()
+
+
 @pytest.mark.parametrize("name", ["DC-UNet", "D4C5"])
 def test_teacher_network(make, name):
     lab = make(teacher_network=name)

@@ -71,7 +71,7 @@ class Switches:
             L_KD on the validation slices. Paper and scripts take 150 epochs a stage.
         alpha: weight of the imitation between the outputs of teacher and distilled student, 0 to 1
             (:class:`kdrecon.training.objectives.Distillation`). KD-MRI's alpha weighs the reconstruction: equal at 0.5.
-        weight_factor: multiplies the weight w that a method states of its loss term.
+        weight_factor: multiplies the weight w that a method states of its loss term; 0 with alpha 0.5 is imitation alone.
         teacher_epochs: epochs of the teacher and the SFT training; 0: as many as every other training.
         train_slices: how many of the training slices are used, evenly spaced; 0: all.
         selection: where a data set has no test split, "halves": the best epoch is chosen on one half of the validation
