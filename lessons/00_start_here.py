@@ -125,7 +125,8 @@ pd.DataFrame({"parameters": sizes, "share of D5C5": shares})
 # 1 mm, axial slices of the cerebrum.
 
 # %%
-rows = {"train": lab.train, "validation": lab.validation, lab.evaluation_split: lab.test}
+reported = "test" if lab.evaluation_split == "test" else "reported"
+rows = {"train": lab.train, "validation": lab.validation, reported: lab.test}
 facts = {
     "slices": {split: len(s) for split, s in rows.items()},
     "subjects": {split: ", ".join(sorted(set(s.subject))) for split, s in rows.items()},
