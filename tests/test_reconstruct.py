@@ -362,7 +362,7 @@ def test_a_nifti_file_that_cannot_be_used_is_refused(case, brain, tmp_path):
 ODD = np.eye(64, 56) > 0
 HDF5 = {
     "no mask": ({"mask": None}, "has no mask: expected an .h5 file with kspace"),
-    "no kspace": ({"kspace": None}, r"no scan .found: mask.: expected fully sampled images, volfs, or"),
+    "no kspace": ({"kspace": None}, r"no scan .found: mask.: expected fully sampled images, volfs, raw data in"),
     "zero-filled alone": ({"kspace": None, "img_volus_4x": np.ones((64, 56, 3))}, "undersampled images alone .img_volus_4x"),
     "coils": ({"kspace": np.ones((3, 4, 64, 56), np.complex64)}, "combine coils before"),
     "real": ({"kspace": np.ones((3, 64, 56))}, "kspace is float64"),
