@@ -1,7 +1,7 @@
 """Every notebook in JupyterLab, as a reader meets it: run all, no error; move the sliders, and the figures follow.
 
-Copies with the smallest parameters that the ready networks fit are opened, all in one run folder. Screenshots of the
-whole notebooks are left in tests_browser/screenshots/.
+Copies with the smallest parameters that the ready networks fit are opened, each in a run folder of its own, as by somebody
+who opens it alone. Screenshots of the whole notebooks are left in tests_browser/screenshots/.
 """
 
 import base64
@@ -77,7 +77,7 @@ def run_root(tmp_path_factory) -> Path:
 def test_notebook(path, lab, browser, run_root):
     url, root = lab
     papermill.execute_notebook(
-        path, root / path.name, PARAMETERS | {"run_root": str(run_root)},
+        path, root / path.name, PARAMETERS | {"run_root": str(run_root / path.stem)},
         prepare_only=True, kernel_name="python3", progress_bar=False,
     )  # fmt: skip
     resize(browser, 1280, 1000)
