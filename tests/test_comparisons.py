@@ -71,6 +71,15 @@ def row(table, against, network, metric="psnr"):
     return found.iloc[0]
 
 
+def test_who_chose_the_epoch_of_an_older_training_is_not_told_wrong(tmp_path):
+    for number, (split, expected) in enumerate({"validation": "paper", "test": "halves"}.items()):
+        folder = write_network(tmp_path / str(number))
+        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        record["evaluation"]["split"] = split
+        (folder / "config.json").write_text(json.dumps(record), encoding="utf-8")
+        assert results.summary(tmp_path / str(number)).selection.tolist() == [expected]
+
+
 def test_each_network_has_its_references(tmp_path):
     write_run(tmp_path)
     table = comparisons.comparisons(tmp_path)

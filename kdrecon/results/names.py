@@ -40,8 +40,13 @@ class Identity:
 
     @classmethod
     def of(cls, record: Record, evaluation: Evaluation) -> "Identity":
-        """The identity in a record; a record of an older version lacks the newer settings: they had their defaults."""
+        """The identity in a record; a record of an older version lacks the newer settings: they had their defaults.
+
+        But for the selection of the epoch: before there was a choice, validation slices that are reported chose it, too.
+        """
         experiment, config = record.experiment, record.config
+        if "selection" not in config and evaluation.split == "validation":
+            experiment = replace(experiment, switches=replace(experiment.switches, selection="paper"))
         known = {*experiment.config(), "data", "weight"}
         others = tuple((name, value) for name, value in config.items() if name not in known)
         return cls(
