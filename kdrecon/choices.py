@@ -14,7 +14,5 @@ SELECTIONS = ("halves", "paper")  # of kdrecon.runs.laboratory.Laboratory
 IMITATIONS = ("paper", "released")  # of kdrecon.models.sft.sft_loss
 SFT_TERMS = ("all", "without_student", "without_imitation")  # likewise
 BASELINES = {"zero_filled": "zero-filled"}  # of kdrecon.tasks: name in records, where no network is, and in tables
-MARGIN = {
-    "psnr": 0.1
-}  # by metric, in its unit: smaller differences are taken for none, stated before the data are seen
+MARGIN = {"psnr": 0.1}  # by metric, in its unit: smaller differences are taken for none
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.25}  # of exports, by precision: of a pixel against PyTorch

@@ -25,10 +25,7 @@ ROLES = (*BASELINES, "teacher", "student", "sft_teacher", "control")
 TEACHERS = ("standard", "sft")
 DISTILLED = {"standard": "kd", "sft": "sftkd"}  # what the kind of a distilled student begins with, by its teacher
 SFT_STUDENT = "sft-student"  # a student that goes on alone from the blocks of the SFT training
-CONTROLS = {
-    "control-": "steps",
-    "cost-control-": "cost",
-}  # what begins the name of a distilled student's control: what is equal
+CONTROLS = {"control-": "steps", "cost-control-": "cost"}  # what begins a control's name: what is equal
 KEYS = {"architecture": "model"}  # what config.json calls a field, where that is not its name
 LONGEST = 120  # characters of a folder name: of the 260 of a path on Windows, TensorBoard takes 60
 
