@@ -47,7 +47,7 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("augment", "turns", "augment 'turns': expected 'none' or 'flips'"),
         ("augment", None, "augment = None: expected text"),
         ("augment", True, "augment = True: expected text"),
-        ("precision", "fp16", "precision 'fp16': expected 'auto', 'fp32' or 'bf16'"),
+        ("precision", "fp8", "precision 'fp8': expected 'auto', 'fp32', 'bf16' or 'fp16'"),
         ("preset", "papers", "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
         ("switches", "hermitian", "switches = 'hermitian': expected names and values, such as {fidelity: hermitian}"),
         (

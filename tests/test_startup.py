@@ -42,7 +42,7 @@ MISTYPED = {
     "lr=2": "lr = 2.0: expected a number between 0 and 1",
     "dataset=../x": "dataset '../x': expected a plain name",
     "device=gpu": "device 'gpu': expected 'auto', 'cpu' or 'cuda'",
-    "precision=fp16": "precision 'fp16': expected 'auto', 'fp32' or 'bf16'",
+    "precision=fp8": "precision 'fp8': expected 'auto', 'fp32', 'bf16' or 'fp16'",
     "methods=[attention]": "method 'attention' is unknown: expected one of at, fitnets",
     "methods=[at, at]": "methods ['at', 'at']: expected each method once",
     "preset=mine": "preset 'mine' is unknown: expected one of paper",

@@ -24,11 +24,16 @@ from kdrecon.tasks import Reconstruction
 from kdrecon.teaching import live
 from kdrecon.training import loop
 from kdrecon.training.loop import fit
-from kdrecon.training.objectives import Supervised
+from kdrecon.training.objectives import Loss, Supervised
 from kdrecon.training.recipe import Recipe, resolve_layout, resolve_precision
 
 KINDS = ["supervised", "sft", "at", "fitnets", "cc", "fsp", "sp", "drawing"]
-RUNS = [*((kind, "none") for kind in KINDS), ("supervised", "flips"), ("sp", "flips")]
+RUNS = [
+    *((kind, "none", "fp32") for kind in KINDS),
+    ("supervised", "flips", "fp32"),
+    ("sp", "flips", "fp32"),
+    ("at", "none", "fp16"),
+]
 RECIPE = Recipe(epochs=2, batch_size=4, lr=1e-3, seed=0, precision="fp32")
 
 
@@ -50,10 +55,10 @@ def test_any_seed_of_64_bits_trains(seed, tmp_path):
     assert len(fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, epochs=1, seed=seed))) == 1
 
 
-@pytest.mark.parametrize(("kind", "augment"), RUNS)
-def test_interrupted_and_resumed_equals_uninterrupted(kind, augment, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kind", "augment", "precision"), RUNS)
+def test_interrupted_and_resumed_equals_uninterrupted(kind, augment, precision, tmp_path, monkeypatch):
     train, validation = slices(), slices(2, seed=1)
-    recipe = Recipe(epochs=3, batch_size=4, precision="fp32", augment=augment)
+    recipe = Recipe(epochs=3, batch_size=4, precision=precision, augment=augment)
     whole = objective(kind)
     history = fit_in(tmp_path / "whole", whole, train, recipe, validation)
 
@@ -258,9 +263,36 @@ def test_bf16_is_native_where_the_convolutions_may_use_it(most, precision, monke
     assert resolve_precision("auto", torch.device("cpu")) == precision
 
 
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp16"), ((6, 1), "fp32")])
+def test_a_gpu_without_bf16_computes_in_fp16_where_it_has_tensor_cores(capability, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert resolve_precision("auto", torch.device("cuda")) == precision
+
+
+class Overflowing(Supervised):
+    """A training whose first step has gradients beyond fp16."""
+
+    def forward(self, batch):
+        loss = super().forward(batch)
+        self.seen = [*getattr(self, "seen", []), weights(self.network)]
+        return Loss(
+            loss.total * (torch.inf if len(self.seen) == 1 else 1.0) if self.training else loss.total, loss.terms
+        )
+
+
+def test_a_step_in_fp16_whose_gradients_overflow_is_left_out(tmp_path):
+    trained = Overflowing(dc_cnn("D3C1"))
+    training = loop.Training(trained, slices(), replace(RECIPE, precision="fp16"), tmp_path, {})
+    for indices in torch.arange(4).split(2):
+        training.step(indices, slices().batch(indices))
+    assert torch.equal(*trained.seen) and not torch.equal(trained.seen[1], weights(trained.network))
+    assert training.scaler.get_scale() == 2.0**15
+
+
 def test_an_unknown_precision(tmp_path):
-    with pytest.raises(InputError, match="precision 'fp16': expected 'auto', 'fp32' or 'bf16'"):
-        fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, precision="fp16"))
+    with pytest.raises(InputError, match="precision 'fp8': expected 'auto', 'fp32', 'bf16' or 'fp16'"):
+        fit_in(tmp_path, objective("supervised"), slices(), replace(RECIPE, precision="fp8"))
 
 
 def test_another_precision_is_another_configuration(tmp_path):

@@ -59,7 +59,7 @@ class Parameters:
     data_root: str = said("", 'folder of prepared data sets; "" is the default place')
     run_root: str = said("", 'folder of this run\'s experiments; "" is runs/lab')
     ready: bool = said(True, "start from the trained networks of the repository where they fit")
-    precision: str = said("auto", '"auto", "fp32" or "bf16": arithmetic of the training steps')
+    precision: str = said("auto", '"auto", "fp32", "bf16" or "fp16": arithmetic of the training steps')
     preset: str = said("paper", '"paper", "as_released", "kd_mri", ...: a named set of switches')
     switches: dict = said({}, 'single switches on top of the preset, such as {"fidelity": "hermitian"}')
 

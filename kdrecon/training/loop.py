@@ -50,6 +50,7 @@ from kdrecon.training.recipe import (
 )
 from kdrecon.training.targets import Targets, keep, target_limit
 
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 KEPT, ASKED = "kept", "asked at every step"
 WATCHED = 16
@@ -146,7 +147,7 @@ class Training:
         self.objective, self.train, self.recipe, self.folder = objective, train, recipe, folder
         self.device = train.device
         check_choices(recipe.augment, recipe.lr_schedule)
-        self.precision = resolve_precision(recipe.precision, self.device)
+        self.compute_in(resolve_precision(recipe.precision, self.device))
         layout = resolve_layout(recipe.layout, self.precision, self.device)
         made = {
             "precision": self.precision,
@@ -164,6 +165,16 @@ class Training:
         self.best: dict = {}
         self._unchecked: list[tuple[Tensor, Tensor]] = []
         self.begin_epoch()
+
+    def compute_in(self, precision: str) -> None:
+        """Take the steps to come in this precision; in fp16 with a scaled loss, where a step that overflows is left out."""
+        self.precision = precision
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+
+    def autocast(self) -> torch.autocast:
+        """A context in which convolutions run in the training's precision."""
+        half = HALVES.get(self.precision)
+        return torch.autocast(self.device.type, half or torch.bfloat16, enabled=half is not None)
 
     def epoch(self, stop: Callable[[], None], progress: Callable[[int], None]) -> None:
         """Take the steps of the running epoch that are left; ``stop`` is asked after each and may raise."""
@@ -186,7 +197,7 @@ class Training:
         if not (isinstance(self.objective, Distillation) and self.objective.listens):
             return
         if self._begun != ASKED and not self.recipe.augmented:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            with self.autocast():
                 size, epochs = self.recipe.batch_size, self.recipe.epochs
                 self.targets = keep(self.objective, self.train, size, epochs, target_limit(self.device))
         self.config["targets"] = KEPT if self.targets else ASKED
@@ -195,11 +206,12 @@ class Training:
 
     def step(self, indices: Tensor, batch: Batch) -> None:
         """One step of the optimiser on the batch of slices with these indices (B,); on a GPU it is not waited for."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self.autocast():
             loss = self.objective(batch, *([self.targets.of(indices)] if self.targets else []))
         self.optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()
-        self.optimiser.step()
+        self.scaler.scale(loss.total).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         if self.recipe.lr_schedule == "one_cycle":
             self.scheduler.step()
         for name, term in {**loss.terms, "total": loss.total}.items():
@@ -229,6 +241,7 @@ class Training:
     def _state(self) -> dict:
         state = {name: getattr(self, name).state_dict() for name in ("objective", "optimiser", "scheduler")}
         state |= {name: getattr(self, name) for name in ("config", *self._PROGRESS)}
+        state |= {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
         state["random"] = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             state["random"]["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -246,6 +259,8 @@ class Training:
             self._take_over(state["config"], path)
             for name in ("objective", "optimiser", "scheduler"):
                 getattr(self, name).load_state_dict(state[name])
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(state["scaler"])
             for name in self._PROGRESS:
                 setattr(self, name, state[name])
             _, self.change = self._drawn()
@@ -282,7 +297,7 @@ class Training:
             )
         self._begun = begun.get("targets", ASKED)
         if self.precision != self.config["precision"]:
-            self.precision = self.config["precision"]
+            self.compute_in(self.config["precision"])
             print(f"going on in {self.precision} as it began, which is not this device's fast way")
         if before.rpartition(" ")[2] != here:
             self.config["device"] = f"{before}, then {here}"
@@ -295,6 +310,7 @@ class Training:
             InputError: it cannot be read, or has another form.
         """
         state, form = read_checkpoint(path), self._state()
+        form.pop("scaler", None)
         trained = self.optimiser.param_groups[0]["params"]
         moments = [{"step": torch.tensor(0.0), "exp_avg": p, "exp_avg_sq": p} for p in trained]
         best = {"model": self.objective.network.state_dict(), "epoch": 1, "validation_l1": 0.0, "config": {}}
@@ -309,6 +325,8 @@ class Training:
             form["best"] = best if state["history"] else {}
             form["sums"] = {name: torch.tensor(0.0, dtype=torch.float64) for name in state["sums"]}
             form["random"] = {name: form["random"][name] for name in {"cpu", *state["random"]} & form["random"].keys()}
+            if state["config"].get("precision") == "fp16":
+                form["scaler"] = torch.amp.GradScaler(self.device.type).state_dict()
             wrong = unlike(state, form | {"config": {"device": ""}})
             if not wrong:
                 json.dumps(state["config"])

@@ -15,8 +15,9 @@ from kdrecon.errors import InputError, shown
 if TYPE_CHECKING:
     import torch
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16")
 LAYOUTS = ("channels_last", "contiguous")
+TENSOR_CORES = 7, 0  # compute capability of the first GPUs that have them
 JOBS = "KDRECON_JOBS"  # environment variable: the trainings side by side where nothing else is said
 UNKNOWN_BEFORE = {  # to older versions, whose records and checkpoints mean these values
     "augment": "none", "lr_schedule": "steps", "weight_factor": 1.0, "teacher_epochs": 0, "train_slices": 0,
@@ -83,17 +84,18 @@ def check_choices(augment: str, lr_schedule: str) -> None:
 def check_precision(precision: str) -> None:
     """Raise InputError for a precision that :func:`resolve_precision` does not know."""
     if precision not in ("auto", *PRECISIONS):
-        raise InputError(f"precision {shown(precision)}: expected 'auto', 'fp32' or 'bf16'")
+        raise InputError(f"precision {shown(precision)}: expected 'auto', 'fp32', 'bf16' or 'fp16'")
 
 
 def resolve_precision(precision: str, device: "torch.device") -> str:
-    """The precision, "fp32" or "bf16": "auto" takes bf16 where the hardware multiplies bf16 matrices natively.
+    """The precision, "fp32", "bf16" or "fp16": "auto" takes bf16 where the hardware multiplies bf16 matrices natively.
 
-    ONEDNN_MAX_CPU_ISA=AVX2 makes a processor one that does not. Only the convolutions of the training steps run in bf16;
-    weights, data fidelity, losses and every evaluation stay in fp32.
+    A GPU that multiplies fp16 alone, as a T4 does, takes that, with the loss scaled so that small gradients are not lost.
+    ONEDNN_MAX_CPU_ISA=AVX2 makes a processor one that has no bf16. Only the convolutions of the training steps run in 16
+    bits; weights, data fidelity, losses and every evaluation stay in fp32.
 
     Raises:
-        InputError: precision is not "auto", "fp32" or "bf16".
+        InputError: precision is not "auto", "fp32", "bf16" or "fp16".
     """
     import torch
 
@@ -101,7 +103,9 @@ def resolve_precision(precision: str, device: "torch.device") -> str:
     if precision != "auto":
         return precision
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+        return "fp16" if torch.cuda.get_device_capability(device) >= TENSOR_CORES else "fp32"
     units, most = torch.cpu.get_capabilities(), os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     native = units.get("avx512_bf16") or units.get("amx_bf16")
     taken = not most or any(name in most for name in ("BF16", "FP16", "AMX", "AVX10", "DEFAULT", "ALL"))
@@ -112,7 +116,7 @@ def resolve_layout(layout: str, precision: str, device: "torch.device") -> str:
     """The layout, "channels_last" or "contiguous": "auto" takes the one whose convolutions are faster.
 
     In fp32 on a CPU that is contiguous: without AVX-512 the gradient of the weights takes half as long as in
-    channels-last, with it as long (benchmarks/training.py). In bf16, and on a GPU, channels-last is faster.
+    channels-last, with it as long (benchmarks/training.py). In 16 bits, and on a GPU, channels-last is faster.
 
     Raises:
         InputError: layout is not "auto", "channels_last" or "contiguous".
