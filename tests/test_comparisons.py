@@ -157,10 +157,100 @@ def test_the_reference_is_the_plain_student_of_the_same_architecture_and_recipe(
         write_network(tmp_path, **STD_AT | settings)
     table = comparisons.comparisons(tmp_path, "student")
     assert {(r.network, r.reference) for r in table.itertuples()} == {
-        ("student, epochs 24", "student"),
         ("Std-KD AT, epochs 24", "student, epochs 24"),
         ("Std-KD AT, network D4C5", "student, network D4C5"),
     }
+
+
+def pairs(table, against):
+    return {(r.network, r.reference) for r in table[table.against == against].itertuples()}
+
+
+CONTROL = {"role": "control", "epochs": 24}
+OTHER = [
+    {"train_slices": 12, "data": "a few"}, {"data": "others"}, {"residual": True}, {"fidelity": "hermitian"},
+    {"augment": "flips"}, {"lr": 3e-3}, {"lr_schedule": "one_cycle"}, {"batch_size": 2}, {"precision": "bf16"},
+    {"selection": "halves"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", OTHER, ids=str)
+def test_a_reference_differs_in_nothing_that_the_comparison_is_not_about(other, tmp_path):
+    """As many steps do not make a control of a student trained under other conditions, nor equal epochs a reference."""
+    known = {"data": "all of them"}
+    for settings in ({}, {"epochs": 24}, {"epochs": 24, "role": "control"}):
+        write_network(tmp_path, **known | settings | other)
+    for settings in (TEACHER, {"epochs": 6}, SFT_AT, STD_AT | {"init": "sft"}):
+        write_network(tmp_path, **known | settings, steps=60 if settings == {"epochs": 6} else None)
+    table = comparisons.comparisons(tmp_path, metrics=("psnr",))
+    assert pairs(table, "control") == pairs(table, "cost") == set() and "SFT-KD AT" in set(table.network)
+    plain = table[(table.against == "student") & table.network.str.contains("teacher|KD")]
+    assert plain.reference_steps.tolist() == [60, 60, 60]
+    write_network(tmp_path, **known | CONTROL)
+    table = comparisons.comparisons(tmp_path, metrics=("psnr",))
+    held = table[table.against == "control"]
+    assert set(held.network) == {"SFT-KD AT", "Std-KD AT, init sft"} and set(held.reference_steps) == {240}
+    assert not held.note.str.contains("against").any()
+
+
+def test_without_equal_conditions_the_plain_student_is_told_what_differs(tmp_path):
+    write_network(tmp_path, data="a few", train_slices=12)
+    write_network(tmp_path, data="all", **STD_AT)
+    (note,) = comparisons.comparisons(tmp_path, "student", metrics=("psnr",)).note
+    assert note.startswith("Std-KD AT: data all against a few, train_slices 0 against 12; one seed")
+
+
+def test_a_longer_student_is_held_against_the_plain_one_of_the_networks_whose_control_it_is(tmp_path):
+    """And neither against the shortest one of the study, nor is a plain student held against another one."""
+    for settings in ({}, {"epochs": 3}, {"train_slices": 12, "data": "a few", "epochs": 48}):
+        write_network(tmp_path, **settings)
+        write_network(tmp_path, **settings | STD_AT)
+    for settings in (SFT_AT, CONTROL, CONTROL | {"epochs": 18}, {"init": "sft"}):
+        write_network(tmp_path, **settings, steps=240 if settings == {"init": "sft"} else None)
+    table = comparisons.comparisons(tmp_path, metrics=("psnr",))
+    found = {network: reference for network, reference in pairs(table, "student") if "KD" not in network}
+    assert found == {
+        "control, epochs 24": "student", "control, epochs 18": "student, epochs 3", "student, init sft": "student",
+    }  # fmt: skip
+    assert ("student, init sft", "control, epochs 24") in pairs(table, "control")
+
+
+def test_teachers_stand_beside_the_plain_student_of_each_size(tmp_path):
+    small = {"model": "D2C5"}
+    for settings in (
+        {},
+        small,
+        TEACHER,
+        TEACHER | {"epochs": 48, "train_slices": 12},
+        {"epochs": 48, "train_slices": 12},
+    ):
+        write_network(tmp_path, **settings)
+    for size in ("D3C5", "D2C5"):
+        write_network(tmp_path, **SFT_TEACHER, student_network=size)
+    assert pairs(comparisons.comparisons(tmp_path), "student") == {
+        ("teacher", "student"), ("teacher", "student, network D2C5"),
+        ("teacher, epochs 48, train_slices 12", "student, epochs 48, train_slices 12"),
+        ("SFT teacher", "student"), ("SFT teacher, student_network D2C5", "student, network D2C5"),
+    }  # fmt: skip
+
+
+def test_what_a_network_lacks_of_its_teacher_is_of_the_one_that_it_learned_from(tmp_path):
+    write_network(tmp_path)
+    for gain, settings in enumerate((STD_AT, TEACHER, TEACHER | {"epochs": 48}, TEACHER | {"model": "D4C5"})):
+        write_network(tmp_path, gain, **settings | ({"teacher_epochs": 48} if settings == STD_AT else {}))
+    found = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT, teacher_epochs 48")
+    assert found.gap_teacher == pytest.approx(-2, abs=0.03)
+
+
+def test_names_say_of_training_data_how_many_slices_they_are_and_what_most_networks_have_goes_unsaid(tmp_path):
+    few = {"train_slices": 12, "data": "12 of all"}
+    for settings in (TEACHER, STD_AT, {}, STD_AT | {"method": "fitnets"}):
+        write_network(tmp_path, data="all", **settings)
+    for settings in (few, TEACHER | few):
+        write_network(tmp_path, **settings)
+    assert {c.name for c in configurations(tmp_path)} == {
+        "teacher", "student", "Std-KD AT", "Std-KD FitNets", "teacher, train_slices 12", "student, train_slices 12",
+    }  # fmt: skip
 
 
 def test_the_control_has_as_many_steps_as_lie_behind_the_weights_of_a_student(tmp_path):

@@ -19,11 +19,19 @@ from kdrecon.choices import MARGIN
 from kdrecon.errors import InputError
 from kdrecon.metrics import METRICS, PSNR, SSIM
 from kdrecon.results.names import PLACE
-from kdrecon.results.references import AGAINST, AS_MUCH, Configuration, Kind, closest, configurations, find_reference
+from kdrecon.results.references import (
+    AGAINST,
+    AS_MUCH,
+    Configuration,
+    Kind,
+    configurations,
+    differing_conditions,
+    find_references,
+    nearest_teacher,
+)
 from kdrecon.results.statistics import judged, pair, spread_over_seeds
 from kdrecon.storage.files import write_table
 
-RECIPE = ("epochs", "batch_size", "lr", "lr_schedule", "augment")
 COLUMNS = (
     *PLACE, "against", "network", "reference", "metric", "seeds", "subjects", "n", "mean", "reference_mean",
     "difference", "low", "high", "about", "seed_sd", "p", "p_holm", "verdict", "below_student", "gap_teacher",
@@ -43,7 +51,7 @@ def comparisons(
     Paired by slice, a mean over subjects, averaged over the seeds that both networks have: see
     :mod:`kdrecon.results.statistics`. The means of summary.csv are over slices, as in the papers; where subjects have unequal
     numbers of slices, the two differ. Networks are compared only where data set, acceleration, resolution and slices are the
-    same; where a run holds several references that would do, the one that agrees in most settings is taken.
+    same; where a run holds several references that would do, the fairest one is taken, and a note says what still differs.
 
     Args:
         run_root: folder of a run.
@@ -116,9 +124,8 @@ def _family(networks: list[Configuration], kind: Kind, metric: str, margin: floa
     """The comparisons of one place with one kind of reference: one family of tests."""
     spread = spread_over_seeds([network.scores for network in networks], metric)
     tested, untested = [], []
-    for network in networks:
-        if (reference := find_reference(network, networks, kind)) is None:
-            continue
+    pairs = [(network, reference) for network in networks for reference in find_references(network, networks, kind)]
+    for network, reference in pairs:
         row: dict[str, object] = {"against": _title(kind), "network": network.name, "reference": reference.name}
         row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
         row |= {"steps": network.steps, "reference_steps": reference.steps, "margin": margin}
@@ -135,23 +142,23 @@ def _family(networks: list[Configuration], kind: Kind, metric: str, margin: floa
 
 def _standing(network: Configuration, networks: list[Configuration], metric: str) -> dict[str, object]:
     """A network's mean, whether it is worse than the plain student's, and what it lacks of the teachers'."""
-    plain = find_reference(network, networks, "student")
+    plain = next(iter(find_references(network, networks, "student")), None)
     standing = {
         "metric": metric,
         "mean": np.mean(list(network.scores.means(metric).values())),
         "below_student": METRICS[metric].gain(_gap(network, plain, metric)) < 0,
     }
     for role in ("teacher", "sft_teacher"):
-        nearest = closest(network, [c for c in networks if c.experiment.role == role])
-        standing[f"gap_{role}"] = _gap(network, nearest, metric)
+        standing[f"gap_{role}"] = _gap(network, nearest_teacher(network, networks, role), metric)
     return standing
 
 
 def _other_recipe(network: Configuration, reference: Configuration, kind: Kind) -> str:
     """What of the recipe differs, though it does not define the comparison; "" where nothing does."""
-    names = [name for name in RECIPE if not (isinstance(kind, str) and kind in AS_MUCH and name == "epochs")]
-    values = [(name, getattr(network.experiment, name), getattr(reference.experiment, name)) for name in names]
-    differing = [f"{name} {ours} against {theirs}" for name, ours, theirs in values if ours != theirs]
+    ours, theirs = network.identity.columns, reference.identity.columns
+    names = ["epochs"] * (_title(kind) not in AS_MUCH and ours["epochs"] != theirs["epochs"])
+    names += differing_conditions(network, reference)
+    differing = [f"{name} {ours[name]} against {theirs[name]}" for name in names]
     return f"{network.name}: {', '.join(differing)}" if differing else ""
 
 

@@ -5,6 +5,7 @@
 ('AT', 'FitNets')
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,25 +91,34 @@ def network_names(networks: Sequence[Mapping[str, object]]) -> list[str]:
 
     Args:
         networks: each by its columns, see :attr:`Identity.columns`. The usual value of one is the most frequent among those
-            with the same role (a control is a student), of equally frequent ones the last, and for init the paper's.
+            with the same role (a control is a student); of equally frequent ones that of most networks, then the last; for
+            init the paper's.
     """
-    told, peers = ("model", "teacher", "method", "origin"), defaultdict(list)
-    for network in networks:
-        peers[_role(network)].append(network)
+    told = ("model", "teacher", "method", "origin")
     settings = dict.fromkeys(name for network in networks for name in network if name not in told)
+    among: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    everywhere: dict[str, Counter[str]] = defaultdict(Counter)
+    for network, name in itertools.product(reversed(networks), settings):
+        among[_peers(network, name)][_text(network, name)] += 1
+        everywhere[name][_text(network, name)] += 1
     usual = {
-        role: {name: Counter(_text(peer, name) for peer in reversed(group)).most_common(1)[0][0] for name in settings}
-        for role, group in peers.items()
+        peers: max(counts, key=lambda text: (counts[text], everywhere[peers[0]][text]))
+        for peers, counts in among.items()
     }
     names = []
     for network in networks:
-        here = usual[_role(network)] | {"init": matched_start(str(network["teacher"]))}
-        differing = [
-            f"{name} {_text(network, name)}" for name in network if name in here and _text(network, name) != here[name]
-        ]
+        here = {name: usual[_peers(network, name)] for name in settings}
+        here["init"] = matched_start(str(network["teacher"]))
+        told_apart = [name for name in settings if name in network and _text(network, name) != here[name]]
+        differing = [f"{name} {_text(network, name)}" for name in told_apart]
         kind = kind_name(str(network["model"]), str(network["teacher"]), str(network["method"]))
         names.append(", ".join([kind, *differing]))
     return names
+
+
+def _peers(network: Mapping[str, object], name: str) -> tuple[str, ...]:
+    """Among which networks a setting is usual: those of a role; of its training data those with as many slices of them."""
+    return name, _role(network), _text(network, "train_slices") if name == "data" else ""
 
 
 def _role(network: Mapping[str, object]) -> str:

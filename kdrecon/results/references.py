@@ -5,11 +5,12 @@
 "a student trained alone for as many steps as lie behind the network's weights, its start included"
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kdrecon.choices import BASELINES
 from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped
@@ -17,7 +18,7 @@ from kdrecon.results.names import Identity, network_names
 from kdrecon.results.statistics import Scores
 from kdrecon.runs.costs import ROUNDING, behind, training_cost
 from kdrecon.runs.experiment import Experiment
-from kdrecon.runs.switches import matched_start
+from kdrecon.runs.switches import EVERY_NETWORK, matched_start
 
 AGAINST = {
     "student": "the plain student: same architecture, trained alone",
@@ -25,6 +26,9 @@ AGAINST = {
     "cost": "a student trained alone at the cost of all trainings behind the network, its teacher's included",
     "std-kd": "the same distillation from the standard teacher (SFT-KD students only)",
 }
+CONDITIONS = (  # of a training, that no comparison of AGAINST is about
+    "data", "batch_size", "lr", "lr_schedule", "augment", "precision", *EVERY_NETWORK,
+)  # fmt: skip
 Kind = str | Mapping[str, object]  # a key of AGAINST, or values of columns that identify the reference
 
 
@@ -94,42 +98,94 @@ def configurations(run_root: Path) -> list[Configuration]:
     return [Configuration(*names[group[0].identity], tuple(group)) for group in groups]
 
 
-def find_reference(network: Configuration, others: Sequence[Configuration], kind: Kind) -> Configuration | None:
-    """The network that this one is compared with, or None where the run has none that would do.
+def find_references(network: Configuration, others: Sequence[Configuration], kind: Kind) -> list[Configuration]:
+    """The networks that this one is compared with, the fairest first; none where the run has none that would do.
+
+    What the comparison is not about agrees wherever the run has such a network: :data:`CONDITIONS`, then the epochs.
+    "control" and "cost" take no other. A teacher has a plain student of each size to stand beside. A student that was
+    trained alone has none, unless it is longer for the sake of another network: then that one's.
 
     Args:
-        network: whose reference is wanted.
+        network: whose references are wanted.
         others: all configurations that were scored on the same slices, this one among them.
         kind: of reference.
     """
     if isinstance(kind, Mapping):
-        return closest(network, [c for c in others if _fits(c, kind)])
-    alone = [c for c in others if c.trained_alone and _same_student(c, network)]
+        return _closest(network, [c for c in others if _fits(c, kind)])
     if kind == "student":
-        return _plain_student(network, alone)
-    if isinstance(kind, str) and (as_much := AS_MUCH.get(kind)):
-        plain, distilled = _plain_student(network, alone), network.experiment.method
-        equal = [c for c in alone if distilled and c is not plain and as_much(c, network)]
-        return min(equal, key=lambda c: (c.steps, -_agreement(c, network), c.name), default=None)
-    return closest(network, [c for c in others if _standard_twin(c, network)])
+        return _longer_for(network, others) if network.trained_alone else _plain_students(network, others)
+    if as_much := AS_MUCH.get(str(kind)):
+        plain = _plain_students(network, others)
+        equal = [c for c in others if c not in plain and _is_control(c, network, as_much)]
+        return sorted(equal, key=lambda c: (c.steps, *_unlikeness(c, network)))[:1]
+    return _closest(network, [c for c in others if _standard_twin(c, network)])
 
 
-def closest(network: Configuration, candidates: Sequence[Configuration]) -> Configuration | None:
-    """The candidate that agrees with the network in most settings, of equals the plainest; never the network itself."""
-    others = [c for c in candidates if c is not network]
-    return min(others, key=lambda c: (-_agreement(c, network), *_plainness(c)), default=None)
+def nearest_teacher(network: Configuration, others: Sequence[Configuration], role: str) -> Configuration | None:
+    """The teacher of a role that a network learned from; where it did not learn from one, the most similar one."""
+    teachers, needed = [c for c in others if c.experiment.role == role], network.experiment.needs()
+    own = [c for c in teachers if c.experiment in needed]
+    for_it = [c for c in teachers if c.experiment.switches.student_network == network.experiment.architecture]
+    return next(iter(_closest(network, own or for_it or teachers)), None)
 
 
-def _plain_student(network: Configuration, alone: list[Configuration]) -> Configuration | None:
-    if not network.trained_alone:
-        return closest(network, alone)
-    plain = min(alone, key=_plainness)
-    return plain if plain is not network else None
+def differing_conditions(network: Configuration, other: Configuration) -> list[str]:
+    """Which of :data:`CONDITIONS` differ; what the record of an older version does not tell is taken for equal."""
+    ours, theirs = network.identity.columns, other.identity.columns
+    return [name for name in CONDITIONS if "" != ours[name] != theirs[name] != ""]
+
+
+def _closest(network: Configuration, candidates: Iterable[Configuration]) -> list[Configuration]:
+    """The fairest of the candidates, of equals the plainest; never the network itself."""
+    return sorted((c for c in candidates if c is not network), key=lambda c: _unlikeness(c, network))[:1]
+
+
+def _unlikeness(other: Configuration, network: Configuration) -> tuple[Any, ...]:
+    """Sort key: the fairer a reference, the earlier."""
+    ours, theirs, e = network.identity.columns, other.identity.columns, other.experiment
+    differing = sum(theirs.get(key) != value for key, value in ours.items())
+    other_epochs = e.epochs != network.experiment.epochs
+    return len(differing_conditions(network, other)), other_epochs, differing, e.role == "control", e.epochs, other.name
+
+
+def _plain_students(network: Configuration, others: Sequence[Configuration]) -> list[Configuration]:
+    """The fairest student that was trained alone; beside a teacher one of each size that is as fair."""
+    sizes: dict[str, list[Configuration]] = defaultdict(list)
+    for c in others:
+        if c.trained_alone:
+            sizes[c.experiment.architecture].append(c)
+    e = network.experiment
+    if e.role in ("student", "control"):
+        return _closest(network, sizes[e.architecture])
+    if e.role == "sft_teacher" and (own := sizes[e.switches.student_network]):
+        return _closest(network, own)
+    each = [c for students in sizes.values() for c in _closest(network, students)]
+    each.sort(key=lambda c: _unlikeness(c, network))
+    return [c for c in each if _unlikeness(c, network)[:2] == (0, False)] or each[:1]
+
+
+def _longer_for(control: Configuration, others: Sequence[Configuration]) -> list[Configuration]:
+    """The plain student of the networks whose control it is; of a control without any the closest, else the shortest one."""
+    controlled = [c for c in others if any(_is_control(control, c, as_much) for as_much in AS_MUCH.values())]
+    plain = Counter(student for c in controlled for student in _plain_students(c, others) if student is not control)
+    if plain or control.experiment.role == "student":
+        return sorted(plain, key=lambda c: (-plain[c], c.experiment.epochs))[:1]
+    return _closest(control, [c for c in others if c.experiment.role == "student" and _same_student(c, control)])
 
 
 def _same_student(plain: Configuration, network: Configuration) -> bool:
-    student = network.experiment.role in ("student", "control")
-    return not student or plain.experiment.architecture == network.experiment.architecture
+    return plain.trained_alone and plain.experiment.architecture == network.experiment.architecture
+
+
+def _is_control(other: Configuration, network: Configuration, as_much: Callable[..., bool]) -> bool:
+    """Whether a student was trained alone under the same conditions for as much as another one that was not."""
+    return (
+        _same_student(other, network)
+        and network.experiment.role == "student"
+        and not network.trained_alone
+        and as_much(other, network)
+        and not differing_conditions(network, other)
+    )
 
 
 def _standard_twin(other: Configuration, network: Configuration) -> bool:
@@ -154,15 +210,6 @@ def _equal_cost(control: Configuration, network: Configuration) -> bool:
 
 
 AS_MUCH = {"control": _equal_steps, "cost": _equal_cost}
-
-
-def _agreement(a: Configuration, b: Configuration) -> int:
-    ours, theirs = a.identity.columns, b.identity.columns
-    return sum(theirs.get(key) == value for key, value in ours.items())
-
-
-def _plainness(network: Configuration) -> tuple[bool, int, str]:
-    return network.experiment.role == "control", network.experiment.epochs, network.name
 
 
 def _fits(network: Configuration, values: Mapping[str, object]) -> bool:

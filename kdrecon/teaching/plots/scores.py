@@ -102,7 +102,8 @@ def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figur
 def effect_curves(compared: pd.DataFrame, against: str = "student") -> Figure:
     """PSNR minus that of a reference over the epochs of the training, with 95 % intervals; a panel a place.
 
-    Controls are left out: their epochs are those of the networks that they are held against.
+    Controls are left out: their epochs are those of the networks that they are held against. Of several references of a
+    network the first is taken, which is the fairest.
 
     Args:
         compared: the table of :func:`kdrecon.results.comparisons.comparisons`, or a comparisons.csv.
@@ -112,7 +113,7 @@ def effect_curves(compared: pd.DataFrame, against: str = "student") -> Figure:
         InputError: no network that has a difference to such a reference was trained for several numbers of epochs.
     """
     known = compared[(compared.against == against) & (compared.metric == PSNR.name) & compared.difference.notna()]
-    known = known[known.curve.str.startswith(tuple(COLOURS))]
+    known = known[known.curve.str.startswith(tuple(COLOURS))].drop_duplicates([*PLACE, "network"])
     several = known.groupby([*PLACE, "curve"]).epochs.transform("nunique") > 1
     if not several.any():
         raise InputError(
