@@ -119,6 +119,42 @@ def test_box_plots_draw_a_box_a_network():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["teacher", "Std-KD AT"]
 
 
+def test_metric_boxes_draw_a_panel_a_metric_and_say_which_end_is_better():
+    figure = plots.metric_boxes({"teacher": scores(30.0), "SFT-KD AT": scores(29.0)}, ("ssim", "mse"))
+    said = ["SSIM per slice, higher is better", "MSE per slice, lower is better"]
+    assert [ax.get_xlabel() for ax in figure.axes] == said and [len(ax.patches) for ax in figure.axes] == [2, 2]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["teacher", "SFT-KD AT"]
+
+
+def test_gains_fill_the_markers_of_what_is_shown():
+    rows = [("12", "Std-KD AT", -0.1, -0.5, 0.3, "not shown"), ("50", "Std-KD AT", 0.4, 0.1, 0.7, "better")]
+    rows += [("12", "SFT-KD AT", -0.6, -0.9, -0.3, "worse")]
+    panel = pd.DataFrame(rows, columns=["x", "name", "difference", "low", "high", "verdict"])
+    figure = plots.gains({"epochs": panel, "slices": panel[:1]})
+    first, second = figure.axes
+    assert (first.get_title(), [label.get_text() for label in first.get_xticklabels()]) == ("epochs", ["12", "50"])
+    points = {(line.get_ydata()[0], line.get_markerfacecolor()) for line in first.lines if line.get_marker() != "None"}
+    assert points == {(-0.1, "white"), (0.4, plots.COLOURS["Std-KD"]), (-0.6, plots.COLOURS["SFT-KD"])}
+    intervals = {tuple(line.get_ydata()) for line in first.lines if line.get_marker() == "None"}
+    assert {(-0.5, 0.3), (0.1, 0.7), (-0.9, -0.3)} <= intervals and first.get_ylim() == second.get_ylim()
+    assert {"Std-KD AT", "SFT-KD AT", "hollow: not shown"} <= set(texts(figure))
+
+
+def test_people_are_drawn_a_row_each():
+    gaps = pd.DataFrame({"D3C5": [0.5, -0.1], "D2C5": [1.5, 0.2]}, ["ann", "bob"])
+    (ax,) = plots.people(gaps, "teacher").axes
+    drawn = {dots.get_label(): dots.get_offsets().tolist() for dots in ax.collections if dots.get_label() in gaps}
+    assert drawn == {"D3C5": [[0.5, 0], [-0.1, 1]], "D2C5": [[1.5, 0], [0.2, 1]]}
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ann", "bob"] and ax.yaxis_inverted()
+
+
+def test_rankings_are_relative_to_the_reference_under_each_condition():
+    table = pd.DataFrame({"student": [30.0, 28.0], "teacher": [31.0, 27.5]}, ["4x", "5x"])
+    (ax,) = plots.rankings(table, "student").axes
+    assert {line.get_label(): list(line.get_ydata()) for line in ax.lines} == {"student": [0, 0], "teacher": [1, -0.5]}
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4x\n30.0 dB", "5x\n28.0 dB"]
+
+
 def test_quality_against_speed_draws_a_point_a_network_in_the_colour_of_its_kind():
     ms = {"teacher": 9.0, "SFT teacher": 9.0, "student": 4.0, "SFT-KD AT": 4.0, "SFT-KD SP": 4.0}
     figure = plots.quality_against_speed(ms, {name: 30.0 + k for k, name in enumerate(ms)})

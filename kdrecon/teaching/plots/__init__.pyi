@@ -11,7 +11,11 @@ from .scores import box_plots as box_plots
 from .scores import distillation_gains as distillation_gains
 from .scores import effect_curves as effect_curves
 from .scores import lines as lines
+from .scores import metric_boxes as metric_boxes
 from .scores import quality_against_speed as quality_against_speed
+from .studies import gains as gains
+from .studies import people as people
+from .studies import rankings as rankings
 from .trainings import ARROW as ARROW
 from .trainings import block_gradients as block_gradients
 from .trainings import curves as curves

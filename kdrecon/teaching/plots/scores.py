@@ -6,15 +6,16 @@
 'acceleration'
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kdrecon.errors import InputError
-from kdrecon.metrics import PSNR
+from kdrecon.metrics import METRICS, PSNR
 from kdrecon.results.names import PLACE
 from kdrecon.teaching.plots.colours import COLOURS, colour, style
 
@@ -60,20 +61,43 @@ def box_plots(scores: dict[str, pd.DataFrame], reference: str) -> Figure:
         size = (11.2, 1.2 + 0.32 * len(scores))
         figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
         for ax, values in zip(axes, (alone, paired)):
-            boxes = ax.boxplot(
-                list(values.values()), orientation="horizontal", patch_artist=True,
-                widths=0.65, medianprops={"color": "black"}, flierprops={"markersize": 3},
-            )  # fmt: skip
-            for box, name in zip(boxes["boxes"], scores):
-                box.set_facecolor(colour(name))
+            _boxes(ax, values)
         axes[0].set_xlabel(f"{PSNR.title} per slice ({PSNR.unit})")
         axes[1].axvline(0, color="0.6", lw=1, zorder=0)
         axes[1].set_xlabel(f"{PSNR.title} minus that of the {reference}, slice by slice ({PSNR.unit})")
-        axes[0].set_yticks(range(1, len(scores) + 1), list(scores))
         axes[0].invert_yaxis()
         counts = sorted({len(table) for table in scores.values()})
         figure.suptitle(f"{' or '.join(map(str, counts))} slices of the evaluation split")
     return figure
+
+
+def metric_boxes(scores: Mapping[str, pd.DataFrame], metrics: Sequence[str] = ("ssim", "mse")) -> Figure:
+    """A box a network, a panel a metric; a box has the median, the quartiles, and whiskers to 1.5 interquartile ranges.
+
+    Args:
+        scores: network's name -> a row a slice.
+        metrics: columns of the tables.
+    """
+    with style():
+        size = (11.2, 1.0 + 0.32 * len(scores))
+        figure, axes = plt.subplots(1, len(metrics), figsize=size, layout="constrained", sharey=True, squeeze=False)
+        for ax, metric in zip(axes[0], metrics):
+            _boxes(ax, {name: table[metric] for name, table in scores.items()})
+            known = METRICS[metric]
+            ax.set_xlabel(f"{known.heading} per slice, {'lower' if known.lower_is_better else 'higher'} is better")
+        axes[0, 0].invert_yaxis()
+    return figure
+
+
+def _boxes(ax: Axes, values: Mapping[str, pd.Series]) -> None:
+    """Horizontal boxes in the colours of the networks, the first one at the bottom, each beside its name."""
+    boxes = ax.boxplot(
+        list(values.values()), orientation="horizontal", patch_artist=True,
+        widths=0.65, medianprops={"color": "black"}, flierprops={"markersize": 3},
+    )  # fmt: skip
+    for box, name in zip(boxes["boxes"], values):
+        box.set_facecolor(colour(name))
+    ax.set_yticks(range(1, len(values) + 1), list(values))
 
 
 def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figure:
