@@ -116,6 +116,9 @@ def study(
     jobs: Annotated[int | None, typer.Option(min=1, help="trainings side by side")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="plan, start nothing")] = False,
     status: Annotated[bool, typer.Option("--status", help="say how far it is, start nothing")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="write the tables of what is done to this folder, start nothing")
+    ] = None,
 ) -> None:
     """Train and score every network of a matrix through Snakemake, here or on a cluster; then write the tables."""
     from kdrecon.app import study
@@ -123,6 +126,8 @@ def study(
     out = (out or runs() / f"study-{matrix.stem}").resolve()
     if status:
         study.status(matrix, out)
+    elif export:
+        study.export(matrix, out, export)
     elif not study.run(matrix, out, profile, jobs, dry_run):
         raise typer.Exit(1)
 

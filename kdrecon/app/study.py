@@ -75,6 +75,21 @@ def status(matrix: Path, out: Path) -> None:
     print(told(wanted, [_state(job, out) for job in wanted], out))
 
 
+def export(matrix: Path, out: Path, folder: Path) -> None:
+    """Write the tables of the networks in a study's folder to another one, see :mod:`kdrecon.results.studies`.
+
+    Raises:
+        InputError: the matrix is refused, none of its networks is done, or the folder cannot be written.
+    """
+    from kdrecon.results.studies import export_study
+
+    wanted = list(read_matrix(matrix).jobs())
+    lacking = [job.experiment for job in wanted if _state(job, out) != "done"]
+    left = [f"{e.title}, {e.epochs} epochs, seed {e.seed}" if e.epochs else e.role for e in lacking]
+    export_study(out, folder, {"matrix": matrix.name, "left": left})
+    print(f"tables of {len(wanted) - len(left)} of {len(wanted)} networks: {folder}")
+
+
 def told(wanted: list[Job], states: list[str], out: Path) -> str:
     """How far a study is in words."""
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "begun", "failed", "left"))

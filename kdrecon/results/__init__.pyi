@@ -16,6 +16,7 @@ from .scoring import score_folders as score_folders
 from .statistics import compare as compare
 from .statistics import estimate as estimate
 from .statistics import seed_spread as seed_spread
+from .studies import shipped_study as shipped_study
 from .tables import summary as summary
 from .tables import volume_wise as volume_wise
 from .tables import write_summary as write_summary

@@ -67,7 +67,7 @@ def checkout() -> Path:
     """
     if not is_checkout(root := project_root()):
         raise InputError(
-            "this needs the notebooks and parameter files, which are not installed with the library: expected to be "
+            "this needs the notebooks, parameter files or studies, which are not installed with the library: expected to be "
             "started in a checkout of the repository; get one, change to its folder and run the same command again"
         )
     return root
@@ -81,6 +81,11 @@ def notebooks() -> Path:
 def study_engine() -> Path:
     """The folder of the Snakefile and its profiles, in a :func:`checkout`."""
     return checkout() / "study"
+
+
+def shipped_studies() -> Path:
+    """The folder of the finished studies' tables, in a :func:`checkout`."""
+    return checkout() / "docs" / "study"
 
 
 def quick_parameters() -> Path:

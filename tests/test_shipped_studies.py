@@ -1,0 +1,91 @@
+import numpy as np
+import pandas as pd
+import pytest
+from test_comparisons import RUN, STD_AT, write_network, write_run
+
+from kdrecon.app import cli
+from kdrecon.errors import InputError
+from kdrecon.results import shipped_study
+from kdrecon.results.statistics import compare
+from kdrecon.results.studies import FILES, export_study, read_study
+from kdrecon.runs.matrix import read_matrix
+from kdrecon.storage.places import PACKAGES, shipped_studies
+
+STUDIES = sorted(path.name for path in shipped_studies().iterdir())
+
+
+def check(study, tolerance):
+    """The three tables speak of the same networks, and the differences are those of the slices."""
+    assert set(study.slices.network) == set(study.summary.name)
+    assert {*study.comparisons.network, *study.comparisons.reference} <= set(study.summary.name)
+    seeds = {name: ", ".join(map(str, sorted(set(rows.seed)))) for name, rows in study.slices.groupby("network")}
+    trained = study.summary[study.summary.model != "zero_filled"]
+    assert trained.seed.tolist() == [seeds[name] for name in trained.name]
+    scores = {
+        name: dict(tuple(rows.reset_index(drop=True).groupby("seed"))) for name, rows in study.slices.groupby("network")
+    }
+    compared = study.comparisons[(study.comparisons.metric == "psnr") & study.comparisons.difference.notna()]
+    for row in compared.itertuples():
+        found = compare({name: scores[name] for name in (row.network, row.reference)}, row.reference).iloc[0]
+        assert found.difference == pytest.approx(row.difference, abs=tolerance)
+
+
+def test_the_tables_of_a_study_are_those_of_its_networks(tmp_path):
+    write_run(tmp_path / "run")
+    write_network(tmp_path / "run", seed=3, **STD_AT, lr=2e-3)
+    written = export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml"})
+    check(written, 1e-3)
+    assert written.about["networks"] == len(RUN) * 2 + 1 and written.about["matrix"] == "mine.yaml"
+    assert written.summary.teacher.tolist().count("") == 5 and written.slices.subject.map(type).eq(str).all()
+    assert written.comparisons.low.dtype == written.comparisons.p.dtype == np.float64
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
+    export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml"})
+    assert before == {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
+
+
+def test_a_person_may_be_called_anything_in_a_shipped_table(tmp_path):
+    path = write_network(tmp_path / "run") / "metrics.csv"
+    table = pd.read_csv(path, dtype={"subject": str})
+    names = dict(zip(table.subject.unique(), ["NA", "null", "007", "1e3", "TRUE", "7", "nan", "None"], strict=True))
+    table.assign(subject=table.subject.map(names)).to_csv(path, index=False)
+    assert set(export_study(tmp_path / "run", tmp_path / "out", {}).slices.subject) == set(names.values())
+
+
+def test_one_command_writes_the_tables_of_what_is_done_and_names_what_is_not(tmp_path, monkeypatch, capsys):
+    matrix = tmp_path / "mine.yaml"
+    matrix.write_text("{dataset: sample, resolution: 150, epochs: 12, networks: [student, teacher]}", encoding="utf-8")
+    student = next(job.experiment for job in read_matrix(matrix).jobs() if job.network == "student")
+    folder = write_network(tmp_path / "run", **student.config())
+    folder.rename(student.folder(tmp_path / "run"))
+    monkeypatch.setattr(
+        "sys.argv", ["kdrecon", "study", f"{matrix}", "--out", f"{tmp_path / 'run'}", "--export", f"{tmp_path / 'out'}"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code and "tables of 1 of 3 networks" in capsys.readouterr().out
+    about = read_study(tmp_path / "out").about
+    assert about["matrix"] == "mine.yaml" and about["left"] == ["zero_filled", "D5C5 teacher, 12 epochs, seed 0"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_shipped_study_is_whole(name):
+    study = shipped_study(name)
+    check(study, 2e-3)
+    assert (PACKAGES / "study" / study.about["matrix"]).is_file()
+    networks = study.summary[study.summary.model != "zero_filled"].seed.str.split(", ").map(len).sum()
+    assert networks == study.about["networks"] == sum(part["networks"] for part in study.about["trainings"])
+
+
+def test_the_shipped_studies_are_small():
+    assert sum(path.stat().st_size for path in shipped_studies().rglob("*.*")) < 2**20 and "course" in STUDIES
+
+
+def test_a_study_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="study 'curse': expected one of .*course.*; check the name"):
+        shipped_study("curse")
+    with pytest.raises(InputError, match="has no about.json: expected it; kdrecon study --export writes it"):
+        read_study(tmp_path)
+    monkeypatch.setattr("kdrecon.storage.places.PACKAGES", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="or studies, which are not installed .* expected to be started in a checkout"):
+        shipped_study("course")
