@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# A course in nine notebooks: how a small network learns to reconstruct MR images from a large one, and
+# A course in notebooks: how a small network learns to reconstruct MR images from a large one, and
 # whether a teacher can be trained so that the small one learns more from it.
 #
 # ![Target, zero-filled image and reconstructions of one test slice, with zoom and residues](../docs/comparison.png)
@@ -101,6 +101,8 @@ plt.show()
 # | [05](./05_sft_kd.ipynb) | distillation from that teacher |
 # | [06](./06_evaluation.ipynb) | who is better, by how much, and is it shown? |
 # | [07](./07_your_own_data.ipynb) | from a folder of your own scans to a trained student |
+# | [09](./09_deploy.ipynb) | the student as a file that runs without PyTorch |
+# | [10](./10_super_resolution.ipynb) | the same idea at another task, without data fidelity |
 #
 # ## The networks
 #
@@ -188,7 +190,7 @@ checks.shared_subjects(my_shared_subjects)
 # scan would measure, and a handful of epochs train each network. Quick results show how things work. They
 # are not the paper's figures, which took 150 epochs on other data.
 #
-# The same nine notebooks are the full run as well. On the command line
+# The same notebooks are the full run as well. On the command line
 #
 # ```
 # kdrecon run --params params/quick.yaml     # all notebooks without a click, about ten minutes

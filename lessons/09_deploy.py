@@ -29,7 +29,7 @@
 #
 # **Minutes:** under 1 in quick mode on two cores, after 05; alone, its networks are trained first.
 #
-# [previous: 07 · Your own data](./07_your_own_data.ipynb) · [back to the start](./00_start_here.ipynb)
+# [previous: 07 · Your own data](./07_your_own_data.ipynb) · [next: 10 · Super-resolution](./10_super_resolution.ipynb)
 
 # %% tags=["parameters"]
 
@@ -331,4 +331,4 @@ print(packed.network.said["use"], *answer.unlike, sep="\n- ")
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `jacob2018`, `inati2017`.
 #
-# [back to the start](./00_start_here.ipynb)
+# [next: 10 · Super-resolution](./10_super_resolution.ipynb)

@@ -21,7 +21,7 @@ PARTS = (
 LEFT_OUT = ("__pycache__", "instructors.md")
 README = """# kdrecon: the course
 
-Nine notebooks on knowledge distillation in accelerated MRI reconstruction, with exercises.
+Notebooks on knowledge distillation in accelerated MRI reconstruction, with exercises.
 
     make lab        # Python 3.11 or newer; builds the environment, opens the first notebook
 

@@ -130,6 +130,11 @@ def lines(n, every, block, dtype=torch.bool):
     return mask
 
 
+def block(n, side, both=torch.logical_and, lines=lambda k, side: (k >= -(side // 2)) & (k < side // 2)):
+    inside = lines(torch.fft.fftfreq(n, 1 / n), side)
+    return both(inside[:, None], inside[None])
+
+
 def around_dc(n, centre):
     return torch.arange(-(centre // 2), centre // 2 + 1)
 
@@ -253,6 +258,30 @@ WRONG = {
         (lambda m: (m | m.flip(0).roll(1)).sum(), "it is a count"),
         (lambda m: 100 * (m | m.flip(0).roll(1)).float().mean(), "per cent"),
         (lambda m: (m & m.flip(0).roll(1)).float().mean(), "instead of intersecting"),
+    ],
+    "lowpass": [
+        (lambda n, f: ~block(n, n // f), "polarity is inverted"),
+        (lambda n, f: torch.fft.fftshift(block(n, n // f)), "middle of the array"),
+        (lambda n, f: block(n, n // f, lines=lambda k, side: (k >= 0) & (k < side)), "positive frequencies only"),
+        (lambda n, f: block(n, n // f, lambda a, b: a.expand(n, n)), "whole lines: keep only"),
+        (lambda n, f: block(n, n // f)[0], "expected (24, 24)"),
+        (lambda n, f: block(n, n // f, torch.logical_or), "a cross"),
+        (lambda n, f: block(n, n // f, lines=lambda k, side: k.abs() <= side / 2), "one frequency too many"),
+        (lambda n, f: block(n, n // f, lines=lambda k, side: k.abs() < side / 2), "lacks one frequency"),
+        (lambda n, f: block(n, n // f).int(), "expected torch.bool"),
+        (lambda n, f: block(n, n // 4), "but not for n = 32"),
+        (lambda n, f: block(n, n // f**2), "-3 to 2 along each axis"),
+    ],
+    "branch_view": [
+        (lambda i, a, b: 2 * i * a // b + 1, "the teacher's group sees"),
+        (lambda i, a, b: 2 * (i * a // b + b) + 1, "student's convolutions 1 to i"),
+        (lambda i, a, b: 2 * b + 1, "not one: this is what the plain student sees"),
+        (lambda i, a, b: 2 * a + 1, "what the teacher sees"),
+        (lambda i, a, b: i * a // b + b - i, "number of convolutions"),
+        (lambda i, a, b: 2 * (i * a // b + b - i), "the pixel itself is missing"),
+        (lambda i, a, b: 3 * (i * a // b + b - i), "do not see 3 pixels more"),
+        (lambda i, a, b: (2 * (i * a // b + b - i) + 1) ** 2, "number of pixels"),
+        (lambda i, a, b: 2 * (3 * i + b - i) + 1, "does not hold for i = 2, a = 10, b = 5"),
     ],
     "data_fidelity": [
         (fidelity, "take the real part"),

@@ -9,7 +9,7 @@ from kdrecon import metrics
 from kdrecon.data.splits import Split, load_split
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import mirror, undersample
-from kdrecon.results.published import published
+from kdrecon.results.published import published_figures
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.storage.places import project_root
 
@@ -87,7 +87,7 @@ def test_hfn_clips_the_prediction(middle):
 
 
 def test_gains_of_the_papers_table_1():
-    table = published()
+    table = published_figures()
     table = table[(table.source == "gayathri2023, Table 1")]
     kinds = {
         name: rows.set_index(["dataset", "acceleration", "method"]).psnr for name, rows in table.groupby("teacher")

@@ -3,7 +3,7 @@ from test_comparisons import SFT_AT, SFT_TEACHER, STD_AT, TEACHER, ZERO_FILLED, 
 
 from kdrecon import results
 from kdrecon.distillation import METHODS
-from kdrecon.results.published import beside_published, published
+from kdrecon.results.published import beside_published, published_figures
 from kdrecon.results.report import write_results
 
 PAPER = {"dataset": "cardiac", "epochs": 150, "batch_size": 4, "lr": 1e-3}
@@ -17,7 +17,7 @@ def cell(table, **values):
 
 
 def test_the_published_tables():
-    table = published()
+    table = published_figures()
     assert len(table) == 4 * 14 + 1 + 5 + 2 * 3 + 6 * 4 + 15 + 4
     assert not table.duplicated(["source", "dataset", "acceleration", *CELL]).any()
     assert set(table.dataset) == {"cardiac", "mrbrain", "calgary"} and set(table.method) - {""} <= set(METHODS)
@@ -29,7 +29,7 @@ def test_the_published_tables():
 
 
 def test_super_resolution_gains_less_than_a_tenth_of_its_spread_over_volumes():
-    table = published()
+    table = published_figures()
     paper = table[table.source == "gayathri2023, Table 9"]
     assert set(paper.network) == {"V12", "V4"} and (paper.teacher_network[paper.method != ""] == "V12").all()
     pairs = paper[paper.method != ""].pivot(index="method", columns="teacher", values=["psnr", "ssim"])

@@ -10,6 +10,7 @@ from .evaluation import score as score
 from .evaluation import volume_score as volume_score
 from .names import method_name as method_name
 from .published import beside_published as beside_published
+from .published import published_figures as published_figures
 from .report import write_report as write_report
 from .report import write_results as write_results
 from .scoring import score_folders as score_folders

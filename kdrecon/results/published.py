@@ -1,7 +1,7 @@
 """The papers' own figures, and those of a run beside them where data set and acceleration are the same.
 
->>> from kdrecon.results.published import published
->>> published()[["source", "dataset", "acceleration", "model", "psnr"]].head(1).to_dict("records")
+>>> from kdrecon.results.published import published_figures
+>>> published_figures()[["source", "dataset", "acceleration", "model", "psnr"]].head(1).to_dict("records")
 [{'source': 'gayathri2023, Table 1', 'dataset': 'mrbrain', 'acceleration': '4x', 'model': 'zero_filled', 'psnr': 31.38}]
 """
 
@@ -49,7 +49,7 @@ class Figure:
     spreads: dict[str, float]
 
 
-def published() -> pd.DataFrame:
+def published_figures() -> pd.DataFrame:
     """Every published figure: source, what identifies the network (columns of summary.csv), PSNR in dB, SSIM, spreads.
 
     The papers do not state whether a figure is a mean over slices or over volumes. What they print behind +/-, 2 standard

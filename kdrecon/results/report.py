@@ -36,7 +36,7 @@ from kdrecon.results.display import (
 )
 from kdrecon.results.forest import Axis, forest
 from kdrecon.results.names import PLACE
-from kdrecon.results.published import beside_published, published
+from kdrecon.results.published import beside_published, published_figures
 from kdrecon.results.references import AGAINST
 from kdrecon.results.tables import volume_wise, write_summary
 from kdrecon.runs.experiment import sides
@@ -141,7 +141,7 @@ def _about(summary: pd.DataFrame) -> dict[str, Any]:
 def _beside_published(summary: pd.DataFrame) -> dict[str, Any]:
     """The papers' figures beside the run's; without any for its data, what there is of both."""
     table = beside_published(summary)
-    of_run, of_papers = (list(dict.fromkeys(t.dataset + " " + t.acceleration)) for t in (summary, published()))
+    of_run, of_papers = (list(dict.fromkeys(t.dataset + " " + t.acceleration)) for t in (summary, published_figures()))
     return {
         "published": formatted_published(table) if len(table) else None,
         "own_data": of_run,

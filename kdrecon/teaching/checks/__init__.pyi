@@ -15,6 +15,8 @@ from .standard_kd import distillation_loss as distillation_loss
 from .standard_kd import freeze as freeze
 from .start_here import parameters as parameters
 from .start_here import shared_subjects as shared_subjects
+from .super_resolution import branch_view as branch_view
+from .super_resolution import lowpass as lowpass
 from .undersampling import known_share as known_share
 from .undersampling import lines as lines
 from .undersampling import repair as repair
