@@ -101,6 +101,7 @@ plt.show()
 # | [05](./05_sft_kd.ipynb) | distillation from that teacher |
 # | [06](./06_evaluation.ipynb) | who is better, by how much, and is it shown? |
 # | [07](./07_your_own_data.ipynb) | from a folder of your own scans to a trained student |
+# | [08](./08_the_study.ipynb) | a finished study of a hundred networks: what it shows, and what not |
 # | [09](./09_deploy.ipynb) | the student as a file that runs without PyTorch |
 # | [10](./10_super_resolution.ipynb) | the same idea at another task, without data fidelity |
 #

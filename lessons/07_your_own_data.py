@@ -28,7 +28,7 @@
 #
 # **Minutes:** under 1 in quick mode on two cores: one student is trained.
 #
-# [previous: 06 · Evaluation](./06_evaluation.ipynb) · [next: 09 · Deploy](./09_deploy.ipynb)
+# [previous: 06 · Evaluation](./06_evaluation.ipynb) · [next: 08 · The study](./08_the_study.ipynb)
 
 # %% tags=["parameters"]
 
@@ -286,4 +286,4 @@ plt.show()
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`. Formats and layouts:
 # [data](../docs/data.md).
 #
-# [next: 09 · Deploy](./09_deploy.ipynb)
+# [next: 08 · The study](./08_the_study.ipynb)

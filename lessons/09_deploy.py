@@ -29,7 +29,7 @@
 #
 # **Minutes:** under 1 in quick mode on two cores, after 05; alone, its networks are trained first.
 #
-# [previous: 07 · Your own data](./07_your_own_data.ipynb) · [next: 10 · Super-resolution](./10_super_resolution.ipynb)
+# [previous: 08 · The study](./08_the_study.ipynb) · [next: 10 · Super-resolution](./10_super_resolution.ipynb)
 
 # %% tags=["parameters"]
 

@@ -418,6 +418,31 @@ WRONG = {
         (lambda events: ("Conv", 3 / 8), "share of the calls"),
         (lambda events: ("Conv", 41 / spent(events)), "only one call"),
     ],
+    "reading": [
+        (lambda low, high: "better" if low + high > 0 else "worse", "only its middle is looked at"),
+        (lambda low, high: "better" if low > 0 else "not shown", "expected 'worse', not 'not shown'"),
+        (lambda low, high: "worse" if low > 0 else "better", "expected 'better', not 'worse'"),
+        (lambda low, high: low > 0, "expected 'better', 'worse' or 'not shown'"),
+        (lambda low, high: "better" if low > 0 else "worse" if high < 0 else "equal", "'equal': expected"),
+        (lambda low, high: "better" if low > 0 else "worse", "holds 0"),
+    ],
+    "half_width": [
+        (lambda p, n, s, k: (p**2 / n + 2 * s**2 / k) ** 0.5, "two of them to either side"),
+        (lambda p, n, s, k: 4 * (p**2 / n + 2 * s**2 / k) ** 0.5, "half of it"),
+        (lambda p, n, s, k: 2 * (p**2 / n + s**2 / k) ** 0.5, "count twice"),
+        (lambda p, n, s, k: 2 * p / n**0.5, "trainings are left out"),
+        (lambda p, n, s, k: 2 * (2 * s**2 / k) ** 0.5, "people are left out"),
+        (lambda p, n, s, k: 2 * (p / n + 2 * s / k) ** 0.5, "enters as its square"),
+        (lambda p, n, s, k: 2 * (p**2 / n + 2 * s**2 / k), "root is missing"),
+        (lambda p, n, s, k: 2 * (p / n**0.5 + (2 * s**2 / k) ** 0.5), "not the sum of the roots"),
+        (lambda p, n, s, k: 2 * (p**2 / n + 2 * s**2 / (k * n)) ** 0.5, "not the expected ones"),
+    ],
+    "question": [
+        ("Std-KD AT", "expected a pair of names"),
+        (("Std-KD AT", "Std-KD AT"), "the same network"),
+        (("SFT-KD AT", "Std-KD AT"), "teacher and first weights differ"),
+        (("Std-KD AT, epochs 12, weight_factor 3.0", "Std-KD AT"), "epochs and weight_factor differ"),
+    ],
 }  # fmt: skip
 CASES = [(name, answer, hint) for name, answers in WRONG.items() for answer, hint in answers]
 

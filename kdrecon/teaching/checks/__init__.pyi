@@ -17,6 +17,9 @@ from .start_here import parameters as parameters
 from .start_here import shared_subjects as shared_subjects
 from .super_resolution import branch_view as branch_view
 from .super_resolution import lowpass as lowpass
+from .the_study import half_width as half_width
+from .the_study import question as question
+from .the_study import reading as reading
 from .undersampling import known_share as known_share
 from .undersampling import lines as lines
 from .undersampling import repair as repair
