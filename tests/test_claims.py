@@ -10,6 +10,7 @@ from kdrecon.data.splits import Split, load_split
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import mirror, undersample
 from kdrecon.results.published import published_figures
+from kdrecon.results.studies import shipped_study
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.storage.places import project_root
 
@@ -99,6 +100,43 @@ def test_gains_of_the_papers_table_1():
     assert sum(psnr < alone[key[:2]] for key, psnr in kinds["standard"].items()) == 5
     assert "0.27 dB on average, from 0.05 to 0.56 dB" in text("lessons/05_sft_kd.py")
     assert "below that of the plain student in 5 of 20 cells" in text("lessons/03_standard_kd.py")
+
+
+def test_what_the_study_of_super_resolution_says():
+    table = published_figures().query("source == 'gayathri2023, Table 9' and method != ''")
+    pairs = table.pivot(index="method", columns="teacher", values="psnr")
+    assert (pairs.sft - pairs.standard).mean() == pytest.approx(0.04, abs=0.0005)
+    study = shipped_study("super_resolution")
+    psnr = study.slices.groupby(["network", "seed", "subject"]).psnr.mean()
+    gain = psnr["student, fidelity hermitian"] - psnr["student"]
+    assert (round(gain.mean(), 2), len(gain)) == (0.62, 27) and gain.min() > 0
+    compared = study.comparisons.query("metric == 'psnr' and (against == 'std-kd' or network == 'teacher')")
+    assert len(compared) == 3 and set(compared.verdict) == {"not shown"}
+    assert (compared.high - compared.low).round(1).tolist() == [0.8] * 3
+    assert "intervals are 0.8 dB wide, Table 9's mean gain is 0.04 dB" in text("README.md")
+    assert "V4 with the measured block at its end gains 0.62 dB" in text("README.md")
+
+
+@pytest.mark.parametrize(
+    "name, row", [("course", "AT | 0.74 | 0.29"), ("course", "FitNets | 2.17 | 3.21")]
+    + [("super_resolution", "AT | 0.022 | 0.145"), ("super_resolution", "FT | 0.017 | 0.099")],
+)  # fmt: skip
+def test_how_hard_the_teacher_pulls(name, row):
+    method, *quoted = row.split(" | ")
+    found = shipped_study(name).summary.query("method == @method.lower()").set_index(["teacher", "init"]).gradient_ratio
+    digits = len(quoted[0].partition(".")[2])
+    assert [f"{found[cell].mean():.{digits}f}" for cell in (("standard", "random"), ("sft", "sft"))] == quoted
+    assert f"| {row} |" in text("docs/study.md")
+
+
+def test_the_confidence_of_an_attentive_hint_would_be_negative(tmp_path):
+    lab = Laboratory(run_root=str(tmp_path), device="cpu")
+    batch, teacher = lab.train.whole, lab.teacher().model
+    with torch.no_grad():
+        errors = (teacher(*batch.inputs) - batch.x).square().mean((1, 2, 3))
+    confidence = 1 - errors / (errors.max() - errors.min())
+    assert [float(confidence.min()), float(confidence.max())] == pytest.approx([-1.4, -0.4], abs=0.05)
+    assert "from -1.4 to -0.4" in text("README.md")
 
 
 def test_x_u_is_not_linear_in_the_image(middle):
