@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 from test_comparisons import SFT_AT, SFT_TEACHER, STD_AT, TEACHER, ZERO_FILLED, write_network
 
 from kdrecon import results
 from kdrecon.distillation import METHODS
+from kdrecon.results.display import formatted_published
 from kdrecon.results.published import beside_published, published_figures
 from kdrecon.results.report import write_results
 
@@ -18,14 +20,29 @@ def cell(table, **values):
 
 def test_the_published_tables():
     table = published_figures()
-    assert len(table) == 4 * 14 + 1 + 5 + 2 * 3 + 6 * 4 + 15 + 4
+    assert len(table) == 4 * 14 + 13 + 5 + 5 + 2 * 3 + 6 * 4 + 15 + 4
     assert not table.duplicated(["source", "dataset", "acceleration", *CELL]).any()
     assert set(table.dataset) == {"cardiac", "mrbrain", "calgary"} and set(table.method) - {""} <= set(METHODS)
-    assert table.psnr.between(22, 41).all() and table.ssim.between(0.6, 1).all()
+    figures = table[table.source != "gayathri2023, Table 3"]
+    assert figures.psnr.between(22, 41).all() and figures.ssim.between(0.6, 1).all()
     distilled = table[(table.source == "gayathri2023, Table 1") & (table.method != "")]
     psnr = distilled.pivot(index=["dataset", "acceleration", "method"], columns="teacher", values="psnr")
     gain = psnr.sft - psnr.standard
     assert [gain.mean(), gain.min(), gain.max()] == pytest.approx([0.27, 0.05, 0.56], abs=0.005) and len(gain) == 20
+
+
+def test_fine_detail_and_error_beside_psnr(tmp_path):
+    table = published_figures()
+    detail = cell(table, source="gayathri2023, Table 3", method="sp", teacher="sft")
+    assert (detail.hfn, detail.vif) == (0.2915, 0.9170) and np.isnan(detail.psnr)
+    init = cell(table, source="gayathri2023, Table 5", init="random", teacher="sft")
+    assert (init.psnr, init.hfn, init.mse) == (39.99, 0.2882, 1.015e-4)
+    write_network(tmp_path, **PAPER | STD_AT | {"dataset": "mrbrain", "resolution": 240})
+    beside = beside_published(results.summary(tmp_path))
+    here = cell(beside, source="gayathri2023, Table 3", method="at", teacher="standard")
+    assert (here.published_vif, here.status) == (0.9103, "reproduced") and 0 < here.vif < 1
+    columns = ["HFN published", "HFN here", "MSE published", "VIF published", "PSNR here"]
+    assert set(columns) <= set(formatted_published(beside)) and "" in set(formatted_published(beside)["PSNR published"])
 
 
 def test_super_resolution_gains_less_than_a_tenth_of_its_spread_over_volumes():

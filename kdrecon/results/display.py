@@ -176,7 +176,7 @@ def formatted_published(table: pd.DataFrame) -> pd.DataFrame:
     starts = ["" if init == matched_start(teacher) else f", init {init}" for teacher, init in students]
     shown["network"] = [kind + start for kind, start in zip(kinds, starts)]
     shown["architecture"] = table.network.replace(list(BASELINES), "")
-    for metric in PUBLISHED:
+    for metric in (metric for metric in METRICS.values() if f"published_{metric.name}" in table):
         for place, column in (("published", f"published_{metric.name}"), ("here", metric.name)):
             values = table[column] if column in table else pd.Series(np.nan, table.index)
             shown[f"{metric.title} {place}"] = values.map(metric.text)

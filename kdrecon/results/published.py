@@ -34,7 +34,7 @@ IDENTIFYING = ["dataset", "acceleration", "model", "network", "teacher", "method
 
 @dataclass(frozen=True)
 class Figure:
-    """What a paper reports of a network: PSNR in dB and SSIM.
+    """What a paper reports of a network: PSNR in dB and SSIM, in some tables HFN, VIF and MSE.
 
     Attributes:
         source: paper and table.
@@ -50,7 +50,7 @@ class Figure:
 
 
 def published_figures() -> pd.DataFrame:
-    """Every published figure: source, what identifies the network (columns of summary.csv), PSNR in dB, SSIM, spreads.
+    """Every published figure: source, what identifies the network (columns of summary.csv), metrics by name, spreads.
 
     The papers do not state whether a figure is a mean over slices or over volumes. What they print behind +/-, 2 standard
     deviations over volumes by the released code, stands under psnr_spread and ssim_spread for super-resolution alone.
@@ -75,8 +75,8 @@ def beside_published(summary: pd.DataFrame) -> pd.DataFrame:
         summary: of :func:`kdrecon.results.tables.summary`.
 
     Returns:
-        source, the identifying columns, published_psnr, published_ssim, psnr, ssim, seed, status; empty for data that
-        no paper reports.
+        source, the identifying columns, each metric that a table has (published_psnr and psnr, for instance), seed, status;
+        empty for data that no paper reports.
     """
     places, networks = set(zip(summary.dataset, summary.acceleration)), summary.to_dict("records")
     rows = []
@@ -114,7 +114,8 @@ def _figures() -> Iterator[Figure]:
         ]
         for key, (teacher, init) in DISTILLED.items():
             networks += [(("student", teacher, method, init), values) for method, values in block.get(key, {}).items()]
-        resolution, metrics = block.get("resolution") or usual_resolution(dataset) or "", [m.name for m in PUBLISHED]
+        resolution = block.get("resolution") or usual_resolution(dataset) or ""
+        metrics = block.get("metrics", [metric.name for metric in PUBLISHED])
         for network, numbers in networks:
             values, spreads = (dict(zip(metrics, part)) for part in (numbers, numbers[len(metrics) :]))
             yield Figure(block["source"], Experiment.of(parameters, resolution, *network), values, spreads)
