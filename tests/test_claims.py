@@ -143,3 +143,23 @@ def test_x_u_is_not_linear_in_the_image(middle):
     x, mask = middle
     x_u, y = undersample(x, mask)
     assert float((x_u - ifft2(y).real).norm() / ifft2(y).real.norm()) == pytest.approx(0.11, abs=0.005)
+
+
+def test_what_notebook_08_says_of_the_study():
+    study, lesson = shipped_study("course"), text("lessons/08_the_study.py")
+    by = study.slices.groupby(["network", "subject"]).psnr
+    over_slices, over_people = study.slices.groupby("network").psnr.mean(), by.mean().groupby("network").mean()
+    gap = over_slices.teacher - over_slices.student, over_people.teacher - over_people.student
+    assert gap == pytest.approx((0.77, 0.38), abs=0.005) and "is 0.8 dB over slices and 0.4 dB over people" in lesson
+    counts = study.slices.drop_duplicates(["volume", "slice"]).subject.value_counts()
+    assert (counts[:3].sum(), counts.sum()) == (34, 40) and "the three heads bring 34 of 40 slices" in lesson
+    small = [means["SFT-KD AT, network D2C5"] - means["student, network D2C5"] for means in (over_slices, over_people)]
+    assert small == pytest.approx([0.28, -0.20], abs=0.005)
+    assert "SFT-KD gains 0.28 dB over slices and loses 0.20 dB over people" in lesson
+    compared = study.comparisons[study.comparisons.metric == "psnr"]
+    better = compared[(compared.against == "student") & (compared.verdict == "better")].network
+    assert list(better) == ["teacher, epochs 200, train_slices 24", "SFT-KD AT, epochs 12, teacher_epochs 50"]
+    assert "only with 24 training slices" in lesson and "one filled marker" in lesson
+    assert not (compared.verdict == "worse").any() and not compared.equal.eq(True).any()
+    hearts = shipped_study("sunnybrook").comparisons.query("metric == 'psnr' and against == 'student'")
+    assert hearts.set_index("network").high.teacher < 0.205 and not (hearts.verdict == "better").any()

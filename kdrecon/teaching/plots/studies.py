@@ -82,7 +82,7 @@ def people(gaps: pd.DataFrame, name: str) -> Figure:
         ax.axvline(0, color="0.6", lw=1, zorder=0)
         ax.set_yticks(range(len(gaps)), list(gaps.index))
         ax.invert_yaxis()
-        ax.set_xlabel(f"{PSNR.title} of the {name}, minus that of the student ({PSNR.unit})")
+        ax.set_xlabel(f"{name} minus student: {PSNR.heading}")
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
