@@ -28,8 +28,8 @@ from kdrecon.storage.places import SAMPLES, runs
 DEMO = Path(__file__).resolve().parent
 ABOUT = "demo.json"  # by it the folder of a page is known
 NETWORKS = {  # what the page calls them: the network, and its title
-    "distilled": ("D3C5_sftkd-at", "distilled (SFT-KD, AT)"),
-    "alone": ("D3C5_student", "trained alone"),
+    "distilled": ("D2C5_sftkd-at", "distilled (SFT-KD, AT)"),
+    "alone": ("D2C5_student", "trained alone"),
     "teacher": ("D5C5_teacher", "teacher"),
 }
 VENDOR = {  # of the packages, what the page needs

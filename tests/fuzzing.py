@@ -345,7 +345,18 @@ def read_and_check(inside: Path, out: Path) -> None:
 
 
 def laboratory(run_root: Path) -> Laboratory:
-    small = {"resolution": 32, "epochs": 2, "batch_size": 24, "ready": False, "device": "cpu", "precision": "fp32"}
+    small = {
+        "dataset": "sample",
+        "preset": "paper",
+        "lr_schedule": "steps",
+        "augment": "none",
+        "resolution": 32,
+        "epochs": 2,
+        "batch_size": 24,
+        "ready": False,
+        "device": "cpu",
+        "precision": "fp32",
+    }
     return Laboratory(run_root=str(run_root), **small)
 
 

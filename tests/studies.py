@@ -11,7 +11,16 @@ import torch
 
 from kdrecon.storage.checkpoints import read_checkpoint
 
-SETTINGS = {"resolution": 32, "epochs": 3, "batch_size": 16, "device": "cpu"}
+SETTINGS = {
+    "dataset": "sample",
+    "preset": "paper",
+    "lr_schedule": "steps",
+    "augment": "none",
+    "resolution": 32,
+    "epochs": 3,
+    "batch_size": 16,
+    "device": "cpu",
+}
 MATRIX = "\n".join([*(f"{name}: {value}" for name, value in SETTINGS.items()), "networks: [kd-at]"])
 
 

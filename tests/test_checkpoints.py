@@ -103,7 +103,16 @@ def test_a_flipped_bit_in_the_table_of_contents_is_one_line_or_harmless(tmp_path
 @pytest.mark.parametrize("damaged", [["best_model.pt"], ["best_model.pt", "model.pt"]], ids=len)
 def test_a_silently_damaged_network_is_restored(damaged, tmp_path, capsys):
     def student():
-        lab = Laboratory(run_root=str(tmp_path), resolution=32, epochs=2, batch_size=4, ready=False, device="cpu")
+        lab = Laboratory(
+            dataset="sample",
+            preset="paper",
+            run_root=str(tmp_path),
+            resolution=32,
+            epochs=2,
+            batch_size=4,
+            ready=False,
+            device="cpu",
+        )
         lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
         return lab.student()
 

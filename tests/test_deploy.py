@@ -44,7 +44,7 @@ def measured(mask: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, ...]:
 
 @pytest.fixture(scope="module")
 def student():
-    return open_deployed("D3C5_student")
+    return open_deployed("D2C5_student")
 
 
 @pytest.fixture(scope="module")
@@ -280,20 +280,20 @@ def test_a_checkpoint_says_itself_what_it_is_or_is_refused(tmp_path):
         open_deployed(str(tmp_path / "best_model.pt"))
     for name in ("nothing", str(tmp_path / "a.txt")):
         (tmp_path / "a.txt").write_text("", encoding="utf-8")
-        with pytest.raises(InputError, match="expected an experiment folder.*D3C5_student"):
+        with pytest.raises(InputError, match="expected an experiment folder.*D2C5_student"):
             open_deployed(name)
     with pytest.raises(InputError, match="holds no finished experiment"):
         open_deployed(str(tmp_path))
 
 
 def test_the_command_exports(tmp_path):
-    done = CliRunner().invoke(app, ["export", "D3C5_student", "--out", str(tmp_path / "a.onnx"), "--precision", "fp16"])
+    done = CliRunner().invoke(app, ["export", "D2C5_student", "--out", str(tmp_path / "a.onnx"), "--precision", "fp16"])
     assert done.exit_code == 0 and "largest difference from PyTorch on the sample" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
 
 
 def test_networks_are_timed_side_by_side(exported):
-    table = bench(["D3C5_student", str(exported)], batches=(1, 2), threads=(1,), repeats=2, memory=False)
+    table = bench(["D2C5_student", str(exported)], batches=(1, 2), threads=(1,), repeats=2, memory=False)
     pairs = list(zip(table.network, table.engine, table.batch))
     engines = ["PyTorch", "ONNX Runtime"] + ["OpenVINO"] * bool(importlib.util.find_spec("openvino"))
     assert pairs == [
@@ -309,16 +309,16 @@ def test_without_the_extra_pytorch_alone_is_timed(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else find(name, *rest))
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # of a process of its own
-    table = bench(["D3C5_student"], batches=(1,), threads=(1,), repeats=1, memory=False)
+    table = bench(["D2C5_student"], batches=(1,), threads=(1,), repeats=1, memory=False)
     assert table.engine.tolist() == ["PyTorch"]
-    assert _peak("D3C5_student", "PyTorch", 1, (24, 24)) < 2**20
+    assert _peak("D2C5_student", "PyTorch", 1, (24, 24)) < 2**20
 
 
 def test_peak_memory_is_that_of_a_process_of_its_own():
-    small, large = (peak("D3C5_student", "ONNX Runtime", batch, (120, 120)) for batch in (1, 16))
+    small, large = (peak("D2C5_student", "ONNX Runtime", batch, (120, 120)) for batch in (1, 16))
     assert 0 < small < large  # sixteen slices have sixteen times as large maps
 
 
 def test_the_command_times():
-    done = CliRunner().invoke(app, ["bench", "D3C5_student", "--repeats", "1", "--no-memory"])
+    done = CliRunner().invoke(app, ["bench", "D2C5_student", "--repeats", "1", "--no-memory"])
     assert done.exit_code == 0 and "ONNX Runtime" in done.stdout and "ratio" in done.stdout

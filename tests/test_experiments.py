@@ -48,7 +48,7 @@ TEACHER = Experiment("sample", "4x", 240, 150, 4, 1e-3, 0, "D5C5", "teacher")
         ("augment", None, "augment = None: expected text"),
         ("augment", True, "augment = True: expected text"),
         ("precision", "fp8", "precision 'fp8': expected 'auto', 'fp32', 'bf16' or 'fp16'"),
-        ("preset", "papers", "preset 'papers' is unknown: expected one of paper, as_released, kd_mri"),
+        ("preset", "papers", "preset 'papers' is unknown: expected one of paper, course, as_released"),
         ("switches", "hermitian", "switches = 'hermitian': expected names and values, such as {fidelity: hermitian}"),
         (
             "switches",
@@ -92,9 +92,9 @@ def test_switches_on_top_of_a_preset():
         {"preset": "kd_mri", "switches": {"alpha": "2e-1", "fidelity": "hermitian"}}
     ).chosen
     assert chosen == Switches(fidelity="hermitian", residual=True, schedule="two_stage", alpha=0.2)
-    assert Parameters.from_mapping({"switches": None}).chosen == Parameters().chosen == Switches()
+    assert Parameters.from_mapping({"switches": None}).chosen == Parameters().chosen == Switches.of("course")
     assert Switches.of("as_released", {"schedule": "joint"}) == Switches(imitation="released", kd_form="released")
-    assert len({Switches.of(preset) for preset in PRESETS}) == len(PRESETS) == 5
+    assert len({Switches.of(preset) for preset in PRESETS}) == len(PRESETS) == 6
 
 
 def test_a_vdsr_is_the_same_network_whatever_residual_says():

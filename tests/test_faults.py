@@ -233,7 +233,17 @@ def test_a_training_of_another_device_is_continued_and_the_devices_are_noted(tmp
     assert torch.load(tmp_path / "model.pt", weights_only=True)["config"]["device"] == "cuda, then cpu"
 
 
-SMALL = {"resolution": 32, "epochs": 2, "batch_size": 8, "ready": False, "device": "cpu"}
+SMALL = {
+    "dataset": "sample",
+    "preset": "paper",
+    "lr_schedule": "steps",
+    "augment": "none",
+    "resolution": 32,
+    "epochs": 2,
+    "batch_size": 8,
+    "ready": False,
+    "device": "cpu",
+}
 
 
 def test_a_damaged_best_model_is_restored_from_the_checkpoint(tmp_path, capsys):
@@ -352,7 +362,8 @@ os.makedirs(folder, exist_ok=True)
 steps, step = os.open(folder + "/steps", os.O_CREAT | os.O_APPEND | os.O_WRONLY), Training.step
 Training.step = counted
 sys.addaudithook(audit)
-lab = Laboratory(run_root=folder, resolution=32, epochs=2, batch_size=8, ready=False, device="cpu")
+small = {"dataset": "sample", "preset": "paper", "resolution": 32, "epochs": 2, "batch_size": 8}
+lab = Laboratory(**small, run_root=folder, ready=False, device="cpu")
 print("started", flush=True)
 for network in (lab.zero_filled(), lab.student(), lab.distilled("at")):
     results.evaluate(lab, network)

@@ -18,7 +18,16 @@ from kdrecon.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
 RECIPE = Recipe(epochs=3, batch_size=2, lr=1e-3, precision="fp32")
-SMALL = {"dataset": "sample", "resolution": 60, "epochs": 2, "ready": False, "precision": "fp32"}
+SMALL = {
+    "dataset": "sample",
+    "preset": "paper",
+    "lr_schedule": "steps",
+    "augment": "none",
+    "resolution": 60,
+    "epochs": 2,
+    "ready": False,
+    "precision": "fp32",
+}
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 

@@ -276,7 +276,9 @@ def test_what_is_no_checkpoint_is_refused(content, tmp_path):
 def test_an_imported_network_is_scored_and_stands_in_the_table(tmp_path):
     path = write_checkpoint(tmp_path / "best_model.pt", {"s": 3}, arguments={"dataset_type": "sample"})
     folder = importing.import_checkpoint(path, tmp_path / "run", resolution=32)
-    lab = Laboratory(resolution=32, run_root=str(tmp_path / "run"), ready=False, device="cpu")
+    lab = Laboratory(
+        dataset="sample", preset="paper", resolution=32, run_root=str(tmp_path / "run"), ready=False, device="cpu"
+    )
     results.evaluate(lab, open_network(folder))
     table = results.summary(tmp_path / "run")
     assert table.origin.tolist() == ["released"] and table.network.tolist() == ["D3C5"] and np.isfinite(table.psnr[0])

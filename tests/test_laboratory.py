@@ -28,7 +28,17 @@ from kdrecon.runs.parameters import Parameters
 from kdrecon.storage.files import alone_in
 from kdrecon.storage.places import SHIPPED
 
-TINY = {"resolution": 32, "epochs": 1, "batch_size": 4, "ready": False, "device": "cpu"}
+TINY = {
+    "dataset": "sample",
+    "preset": "paper",
+    "lr_schedule": "steps",
+    "augment": "none",
+    "resolution": 32,
+    "epochs": 1,
+    "batch_size": 4,
+    "ready": False,
+    "device": "cpu",
+}
 
 
 def small_laboratory(run_root) -> Laboratory:
@@ -75,11 +85,11 @@ def test_networks_with_nearly_all_switches_together_are_found_again_and_stand_in
 
 
 def test_steps_are_those_of_the_ready_start_and_of_the_training(tmp_path):
-    """The ready SFT training took 60 epochs of 48 / 4 steps; 14 epochs of 48 / 3 come on top."""
+    """The ready SFT training took 50 epochs of 93 / 4 steps; 14 epochs of 93 / 3 come on top."""
     lab = Laboratory(resolution=120, epochs=14, batch_size=3, run_root=str(tmp_path), device="cpu")
-    assert lab.student_steps(lab.sft_teacher()) == 720
-    assert lab._steps(lab.experiment("student", "sft", "at", "sft")) == 720 + 14 * 16
-    assert lab.student_steps(lab.distilled("at", "sft", ready=True)) == 1440
+    assert lab.student_steps(lab.sft_teacher()) == 1200
+    assert lab._steps(lab.experiment("student", "sft", "at", "sft")) == 1200 + 14 * 31
+    assert lab.student_steps(lab.distilled("at", "sft", ready=True)) == 2400
 
 
 def test_the_four_cells_and_the_control_of_equal_steps_ship(tmp_path, monkeypatch):
@@ -95,11 +105,11 @@ def test_the_four_cells_and_the_control_of_equal_steps_ship(tmp_path, monkeypatc
     cells = lab.networks(lab.distillation("at", teacher, init) for teacher in TEACHERS for init in ("random", "sft"))
     control = lab.control(cells[-1])
     assert [network.origin for network in (*cells, control)] == ["ready"] * 5 and not trained
-    assert [lab.student_steps(network) for network in (*cells, control)] == [720, 1440, 720, 1440, 1440]
-    with pytest.raises(InputError, match="cost of D3C5 sftkd-at: expected a teacher that this run has trained"):
+    assert [lab.student_steps(network) for network in (*cells, control)] == [1200, 2400, 1200, 2400, 2400]
+    with pytest.raises(InputError, match="cost of D2C5 sftkd-at: expected a teacher that this run has trained"):
         lab.control(cells[-1], "cost")
     lab.control(cells[0])
-    assert [(e.role, e.epochs) for e in trained] == [("control", 720 // 16)]
+    assert [(e.role, e.epochs) for e in trained] == [("control", 1200 // 47 + 1)]
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 3 * 2**20
 
 
@@ -197,7 +207,7 @@ def test_figures_follow_from_the_results(lab):
 
 
 def test_an_augmented_network_says_so_and_is_scored_on_test_slices_as_they_are(tmp_path):
-    lab = Laboratory(run_root=str(tmp_path), augment="flips", **TINY)
+    lab = Laboratory(run_root=str(tmp_path), **(TINY | {"augment": "flips"}))
     lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
     network = lab.student()
     results.evaluate(lab, network)

@@ -30,6 +30,7 @@ from kdrecon.training.recipe import AT_ONCE, JOBS, resolve_jobs
 
 CPU = torch.device("cpu")
 SMALL = {
+    "dataset": "sample", "preset": "paper", "lr_schedule": "steps", "augment": "none",
     "resolution": 20, "epochs": 2, "batch_size": 4, "ready": False, "device": "cpu", "precision": "fp32",
     "switches": {"teacher_network": "D3C2", "student_network": "D2C2"},
 }  # fmt: skip

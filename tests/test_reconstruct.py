@@ -29,7 +29,7 @@ from kdrecon.errors import InputError
 from kdrecon.physics.sampling import gaussian_mask, line_mask, undersample
 
 one_thread = pytest.fixture(autouse=True)(trees.one_thread)
-STUDENT, NONE = "D3C5_student", {"plane": "", "match": ""}
+STUDENT, NONE = "D2C5_student", {"plane": "", "match": ""}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,14 @@ from kdrecon.runs.laboratory import Laboratory
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The zero-filled baseline of the sample, evaluated by kdrecon: laboratory, its folder and its table."""
-    lab = Laboratory(run_root=str(tmp_path_factory.mktemp("run")), resolution=64, ready=False, device="cpu")
+    lab = Laboratory(
+        dataset="sample",
+        preset="paper",
+        run_root=str(tmp_path_factory.mktemp("run")),
+        resolution=64,
+        ready=False,
+        device="cpu",
+    )
     network = lab.zero_filled()
     return lab, network.folder, results.evaluate(lab, network)
 

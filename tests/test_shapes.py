@@ -22,7 +22,18 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.teaching import plots, widgets
 
 TALL, WIDE, KNEE = (64, 48), (48, 64), (640, 368)
-TINY = {"epochs": 1, "batch_size": 4, "lr": 1e-3, "methods": ["at"], "device": "cpu", "resolution": 0, "ready": False}
+TINY = {
+    "preset": "paper",
+    "lr_schedule": "steps",
+    "augment": "none",
+    "epochs": 1,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "methods": ["at"],
+    "device": "cpu",
+    "resolution": 0,
+    "ready": False,
+}
 
 
 def write(root, shape, dataset="heart", slices=4, **splits) -> str:

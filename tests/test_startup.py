@@ -79,10 +79,10 @@ MISSPELT = {
     ("train", "--network", "student", "--seed", "-1"): "seed = -1: expected an integer of at least 0",
     ("study", "nowhere.yaml"): "nowhere.yaml does not exist: expected a matrix file",
     ("report", "runs/quick", "--against", "student"): "--against 'student': expected name=value",
-    ("export", "D3C5_student", "--out", "a.onnx", "--precision", "int4"): "'int4': expected one of fp32, fp16",
-    ("export", "D3C5_student", "--out", "best_model.pt"): "--out best_model.pt: expected a file that ends in .onnx",
+    ("export", "D2C5_student", "--out", "a.onnx", "--precision", "int4"): "'int4': expected one of fp32, fp16",
+    ("export", "D2C5_student", "--out", "best_model.pt"): "--out best_model.pt: expected a file that ends in .onnx",
     ("export", "D3C5_pupil", "--out", "a.onnx"): "network 'D3C5_pupil' is not there: expected an experiment folder",
-    ("reconstruct", "D3C5_student", "nowhere.nii", "--out", "a.nii"): "nowhere.nii does not exist: expected a scan",
+    ("reconstruct", "D2C5_student", "nowhere.nii", "--out", "a.nii"): "nowhere.nii does not exist: expected a scan",
     ("reconstruct", "D3C5_pupil", "nowhere.nii", "--out", "a.nii"): "network 'D3C5_pupil' is not there",
     ("score", "targets", "reconstructions", "--out", "table.txt"): "--out table.txt: expected a CSV file",
 }

@@ -32,7 +32,8 @@ def make(tmp_path_factory):
     @functools.cache
     def laboratory(preset="paper", **switches) -> Laboratory:
         lab = Laboratory(
-            run_root=run_root, resolution=32, epochs=1, batch_size=4, ready=False, device="cpu",
+            run_root=run_root, dataset="sample", lr_schedule="steps", augment="none", resolution=32, epochs=1,
+            batch_size=4, ready=False, device="cpu",
             preset=preset, switches=switches,
         )  # fmt: skip
         lab.train, lab.validation = lab.train.subset(8), lab.validation.subset(4)
@@ -304,6 +305,7 @@ def test_student_network(make, name):
     ("preset", "switches"),
     [
         ("paper", Switches()),
+        ("course", Switches(student_network="D2C5", residual=True)),
         ("as_released", Switches(imitation="released", kd_form="released", schedule="two_stage")),
         ("kd_mri", Switches(residual=True, schedule="two_stage", alpha=0.5)),
         ("super_resolution", Switches("V12", "V4", "none", mask_type="lowpass")),
@@ -314,7 +316,7 @@ def test_student_network(make, name):
     ],
 )
 def test_presets(preset, switches):
-    assert Switches.of(preset) == switches and len(PRESETS) == 5
+    assert Switches.of(preset) == switches and len(PRESETS) == 6
 
 
 def test_every_network_of_a_preset_trains_and_stands_in_the_summary(make):
@@ -373,7 +375,8 @@ def test_selection(tmp_path, limit):
 
     def lab(**switches):
         return Laboratory(
-            dataset="own", data_root=str(tmp_path), resolution=0, epochs=1, batch_size=4, ready=False, device="cpu",
+            dataset="own", preset="paper", data_root=str(tmp_path), resolution=0,
+            epochs=1, batch_size=4, ready=False, device="cpu",
             run_root=str(tmp_path / "run"), switches=switches, memory_limit=limit,
         )  # fmt: skip
 
@@ -393,5 +396,12 @@ def test_selection(tmp_path, limit):
 
 def test_one_validation_person_cannot_be_halved(tmp_path):
     people_without_test_split(tmp_path, 1)
-    lab = Laboratory(dataset="own", data_root=str(tmp_path), resolution=0, device="cpu", run_root=str(tmp_path / "run"))
+    lab = Laboratory(
+        dataset="own",
+        preset="paper",
+        data_root=str(tmp_path),
+        resolution=0,
+        device="cpu",
+        run_root=str(tmp_path / "run"),
+    )
     assert lab.validation is lab.test and len(lab.test) == 2

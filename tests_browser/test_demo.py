@@ -104,7 +104,7 @@ def page(site, browser):
 
 @pytest.fixture(scope="module")
 def networks():
-    return {name: open_deployed(name) for name in ("D3C5_sftkd-at", "D3C5_student", "D5C5_teacher")}
+    return {name: open_deployed(name) for name in ("D2C5_sftkd-at", "D2C5_student", "D5C5_teacher")}
 
 
 def resize(browser, width, dark=False):
@@ -151,18 +151,18 @@ def captions(browser):
 
 
 SETTINGS = {
-    "as it opens": ("D3C5_sftkd-at", lambda page: None),
-    "another acceleration": ("D3C5_sftkd-at", lambda page: page.execute_script(MOVE, "acceleration", 6.5)),
+    "as it opens": ("D2C5_sftkd-at", lambda page: None),
+    "another acceleration": ("D2C5_sftkd-at", lambda page: page.execute_script(MOVE, "acceleration", 6.5)),
     "another slice and student": (
-        "D3C5_student",
+        "D2C5_student",
         lambda page: (
             page.execute_script(MOVE, "slice", 3),
             Select(page.find_element(By.ID, "student")).select_by_value("alone"),
         ),
     ),
-    "every line": ("D3C5_sftkd-at", lambda page: page.execute_script(MOVE, "acceleration", 1)),
+    "every line": ("D2C5_sftkd-at", lambda page: page.execute_script(MOVE, "acceleration", 1)),
     "every third line": (
-        "D3C5_sftkd-at",
+        "D2C5_sftkd-at",
         lambda page: (
             page.execute_script(MOVE, "acceleration", 3),
             Select(page.find_element(By.ID, "pattern")).select_by_value("regular"),
@@ -294,7 +294,7 @@ def test_a_scan_of_ones_own_is_read_as_kdrecon_reads_it(page, networks, tmp_path
         np.array(volume["images"]).reshape(expected.shape), expected / expected.max(), rtol=1e-5, atol=1e-6
     )
     assert "Expect less" in page.find_element(By.ID, "unlike").text
-    assert max(differences(page.execute_async_script(SHOWN), networks, "D3C5_sftkd-at").values()) < TOLERANCE
+    assert max(differences(page.execute_async_script(SHOWN), networks, "D2C5_sftkd-at").values()) < TOLERANCE
 
 
 def test_a_picture_is_read_as_grey_values_and_made_smaller(page):

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 app = console.application("A teaching laboratory for knowledge distillation in accelerated MRI reconstruction.")
 NETWORK = typer.Argument(
-    help="experiment folder, best_model.pt, exported .onnx, or name of one that ships, D3C5_student"
+    help="experiment folder, best_model.pt, exported .onnx, or name of one that ships, D2C5_student"
 )
 
 
@@ -337,13 +337,14 @@ def info(
 
 @app.command()
 def ship(
-    epochs: Annotated[int, typer.Option(help="epochs of each training")] = 60,
+    epochs: Annotated[int, typer.Option(help="epochs of each training")] = 50,
+    run: Annotated[Path | None, typer.Option(help="folder of a run or study that may have trained them")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
-    """Train the networks that ship with the repository anew: kdrecon/weights/."""
+    """Write the networks that ship with the repository to kdrecon/weights/: trained anew, or taken from a run."""
     from kdrecon.runs import shipped
 
-    shipped.ship(epochs, device)
+    shipped.ship(epochs, run, device)
 
 
 def choose_notebooks(folder: Path, first: str = "", only: str = "") -> list[Path]:

@@ -1,7 +1,7 @@
 """What a network takes to run: PyTorch, ONNX Runtime and, where it is installed, OpenVINO, side by side in one run.
 
 >>> from kdrecon.deploy.benchmark import bench
->>> table = bench(["D3C5_student"], batches=(1,), threads=(1,), repeats=2, memory=False)
+>>> table = bench(["D2C5_student"], batches=(1,), threads=(1,), repeats=2, memory=False)
 >>> table.engine.tolist()[:2], table.ratio[0]
 (['PyTorch', 'ONNX Runtime'], np.float64(1.0))
 """

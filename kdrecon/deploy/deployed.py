@@ -1,9 +1,9 @@
 """A network as a person names it, ready to reconstruct: trained here, shipped, or exported.
 
 >>> from kdrecon.deploy.deployed import open_deployed
->>> student = open_deployed("D3C5_student")
+>>> student = open_deployed("D2C5_student")
 >>> student.title, student.data.size
-('D3C5 student', (120, 120))
+('D2C5 student', (120, 120))
 """
 
 from dataclasses import dataclass

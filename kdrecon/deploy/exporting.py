@@ -5,7 +5,7 @@
 >>> from kdrecon.deploy.deployed import open_deployed
 >>> from kdrecon.deploy.exporting import export
 >>> with TemporaryDirectory() as folder:
-...     export(open_deployed("D3C5_student"), Path(folder) / "student.onnx").error < 1e-4
+...     export(open_deployed("D2C5_student"), Path(folder) / "student.onnx").error < 1e-4
 True
 """
 

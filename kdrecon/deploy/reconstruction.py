@@ -3,7 +3,7 @@
 >>> import numpy as np
 >>> from kdrecon.deploy.deployed import open_deployed
 >>> from kdrecon.deploy.reconstruction import reconstruct
->>> student = open_deployed("D3C5_student")
+>>> student = open_deployed("D2C5_student")
 >>> result = reconstruct(student, np.random.default_rng(0).random((2, 48, 40), np.float32))
 >>> result.images.shape, result.unlike[0]
 ((2, 48, 40), 'size: 48 x 40, in training 120 x 120')

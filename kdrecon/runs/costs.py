@@ -3,7 +3,7 @@
 >>> from kdrecon.runs.costs import behind, training_cost
 >>> from kdrecon.runs.experiment import Experiment
 >>> from kdrecon.runs.parameters import Parameters
->>> parameters = Parameters(epochs=50, augment="flips")
+>>> parameters = Parameters(epochs=50, preset="paper")
 >>> alone, distilled = (Experiment.named(parameters, 120, name) for name in ("student", "kd-at"))
 >>> round(training_cost(behind(distilled)) / training_cost([alone]), 2)
 4.99

@@ -3,7 +3,7 @@
 >>> from kdrecon.runs.laboratory import Laboratory
 >>> lab = Laboratory(dataset="sample", resolution=60, epochs=1)
 >>> len(lab.train), lab.evaluation_split, lab.experiment("student").architecture
-(48, 'test', 'D3C5')
+(48, 'test', 'D2C5')
 """
 
 import contextlib

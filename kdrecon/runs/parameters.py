@@ -45,14 +45,16 @@ class Parameters:
     :func:`kdrecon.training.recipe.resolve_precision`; every evaluation is in fp32.
     """
 
-    dataset: str = said("sample", '"sample" and "people" ship with the repository; else a folder in data_root')
+    dataset: str = said("people", '"people" and "sample" ship with the repository; else a folder in data_root')
     acceleration: str = said("4x", '"4x", "5x" or "8x"')
     resolution: int = said(120, "side of the image matrix, made by cropping k-space; 0 keeps the stored size")
-    epochs: int = said(10, "epochs of each training; the paper takes 150")
-    batch_size: int = said(3, "slices a step")
+    epochs: int = said(8, "epochs of each training; the paper takes 150")
+    batch_size: int = said(2, "slices a step")
     lr: float = said(3e-3, "initial learning rate of Adam")
-    lr_schedule: str = said("steps", '"steps": divided by 10 three times, as in the papers; or "one_cycle"')
-    augment: str = said("none", '"none" or "flips": training slices are flipped and transposed at random')
+    lr_schedule: str = said(
+        "one_cycle", '"one_cycle": up, then down; or "steps": divided by 10 three times, as in the papers'
+    )
+    augment: str = said("flips", '"flips": training slices are flipped and transposed at random; or "none"')
     methods: list[str] = said(["at", "fitnets"], "distillation methods")
     seed: int = said(0, "of weights, order of slices and augmentation")
     device: str = said("auto", '"auto", "cpu" or "cuda"')
@@ -60,7 +62,7 @@ class Parameters:
     run_root: str = said("", 'folder of this run\'s experiments; "" is runs/lab')
     ready: bool = said(True, "start from the trained networks of the repository where they fit")
     precision: str = said("auto", '"auto", "fp32", "bf16" or "fp16": arithmetic of the training steps')
-    preset: str = said("paper", '"paper", "as_released", "kd_mri", ...: a named set of switches')
+    preset: str = said("course", '"course", "paper", "as_released", "kd_mri", ...: a named set of switches')
     switches: dict = said({}, 'single switches on top of the preset, such as {"fidelity": "hermitian"}')
 
     @classmethod

@@ -1,8 +1,8 @@
-"""The networks that ship with the repository: trained longer on the sample, with their training records beside them.
+"""The networks that ship with the repository, trained longer than in the quick run, and their training records.
 
 >>> from kdrecon.runs.shipped import find_network
->>> find_network("D3C5_student").name
-'D3C5_student.pt'
+>>> find_network("D2C5_student").name
+'D2C5_student.pt'
 """
 
 import shutil
@@ -14,13 +14,13 @@ from kdrecon.storage.files import visible
 from kdrecon.storage.places import SHIPPED, of_the_checkout
 
 
-def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
-    """Train the networks that ship, and write them to kdrecon/weights/.
+def ship(epochs: int, run: Path | None = None, device: str = "auto", seed: int = 0) -> None:
+    """Train the networks that ship, or take them from a run that has, and write them to kdrecon/weights/.
 
     They are teacher, student and SFT teacher; the four students distilled with AT from either teacher, with either first
     weights; and the control of SFT-KD. Of each, by :attr:`kdrecon.runs.experiment.Experiment.short_name`: .pt (the
-    checkpoint best_model.pt), .json (its run record) and .csv (its training history). Learning rate and batch size are
-    those of the paper and its code.
+    checkpoint best_model.pt), .json (its run record) and .csv (its training history). The recipe is that of
+    study/course.yaml, whose finished run holds them.
 
     Raises:
         InputError: there is no checkout to write them to.
@@ -31,7 +31,7 @@ def ship(epochs: int, device: str = "auto", seed: int = 0) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         lab = Laboratory(
-            epochs=epochs, batch_size=4, lr=1e-3, device=device, seed=seed, run_root=folder, ready=False
+            epochs=epochs, batch_size=4, device=device, seed=seed, run_root=str(run or folder), ready=False
         )  # fmt: skip
         alone = [lab.experiment(role) for role in ("teacher", "student", "sft_teacher")]
         cells = [lab.distillation("at", teacher, start) for teacher in TEACHERS for start in ("random", "sft")]

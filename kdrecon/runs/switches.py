@@ -27,6 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 SUPER_RESOLUTION: dict[str, Any] = {"mask_type": "lowpass", "fidelity": "none"}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
+    "course": {"residual": True, "student_network": "D2C5"},
     "as_released": {"imitation": "released", "kd_form": "released", "schedule": "two_stage"},
     "kd_mri": {"residual": True, "schedule": "two_stage", "alpha": 0.5},
     "super_resolution": SUPER_RESOLUTION | {"teacher_network": "V12", "student_network": "V4"},
@@ -78,6 +79,8 @@ class Switches:
             people, and the other half reports; or "paper", all of them do both, which praises the choice. The one switch
             whose default is not the papers' way. With a test split, or one validation person, it makes no difference.
 
+    "course" is what the lessons train: the paper's method with KD-MRI's residual blocks and the smallest of the paper's
+    students, which a teacher of the same few epochs leads on people whom no network has seen (docs/study.md).
     "kd_mri" is KD-MRI's text. Its released code departs from it: Adam at 1e-3 with StepLR instead of 1e-4, the best epoch
     by MSE, attention normalised over the batch, alpha without use. kd_form "released", alpha 0 and lr 1e-3 come near.
 
