@@ -1,13 +1,17 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
-from test_comparisons import RUN, STD_AT, write_network, write_run
+from test_comparisons import RUN, STD_AT, TEACHER, write_network, write_run
 
 from kdrecon.app import cli
 from kdrecon.errors import InputError
+from kdrecon.metrics import PSNR
 from kdrecon.results import shipped_study
 from kdrecon.results.statistics import compare
-from kdrecon.results.studies import FILES, export_study, read_study
+from kdrecon.results.studies import FILES, PAGE, export_study, read_study
+from kdrecon.results.study_page import page
 from kdrecon.runs.matrix import read_matrix
 from kdrecon.storage.places import PACKAGES, shipped_studies
 
@@ -33,13 +37,13 @@ def check(study, tolerance):
 def test_the_tables_of_a_study_are_those_of_its_networks(tmp_path):
     write_run(tmp_path / "run")
     write_network(tmp_path / "run", seed=3, **STD_AT, lr=2e-3)
-    written = export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml"})
+    written = export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml", "left": []})
     check(written, 1e-3)
     assert written.about["networks"] == len(RUN) * 2 + 1 and written.about["matrix"] == "mine.yaml"
     assert written.summary.teacher.tolist().count("") == 5 and written.slices.subject.map(type).eq(str).all()
     assert written.comparisons.low.dtype == written.comparisons.p.dtype == np.float64
     before = {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
-    export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml"})
+    export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml", "left": []})
     assert before == {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
 
 
@@ -48,7 +52,9 @@ def test_a_person_may_be_called_anything_in_a_shipped_table(tmp_path):
     table = pd.read_csv(path, dtype={"subject": str})
     names = dict(zip(table.subject.unique(), ["NA", "null", "007", "1e3", "TRUE", "7", "nan", "None"], strict=True))
     table.assign(subject=table.subject.map(names)).to_csv(path, index=False)
-    assert set(export_study(tmp_path / "run", tmp_path / "out", {}).slices.subject) == set(names.values())
+    assert set(export_study(tmp_path / "run", tmp_path / "out", {"matrix": "a", "left": []}).slices.subject) == set(
+        names.values()
+    )
 
 
 def test_one_command_writes_the_tables_of_what_is_done_and_names_what_is_not(tmp_path, monkeypatch, capsys):
@@ -65,6 +71,60 @@ def test_one_command_writes_the_tables_of_what_is_done_and_names_what_is_not(tmp
     assert not ended.value.code and "tables of 1 of 3 networks" in capsys.readouterr().out
     about = read_study(tmp_path / "out").about
     assert about["matrix"] == "mine.yaml" and about["left"] == ["zero_filled", "D5C5 teacher, 12 epochs, seed 0"]
+
+
+def test_a_page_asks_question_by_question():
+    """Every comparison of PSNR stands on it, and person by person what the teacher is above the students."""
+    study = shipped_study("course")
+    study.about["left"] = ["a, seed 0", "a, seed 1"]
+    text = page(study.about, study.summary, study.comparisons, study.slices)
+    sections = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
+    assert "asks for 2 networks more, which these tables lack: a (2)." in text
+    for row in study.comparisons[study.comparisons.metric == "psnr"].itertuples():
+        assert re.search(rf"\| {re.escape(row.network)} \|.* \| {re.escape(PSNR.signed(row.difference))} \|", text)
+    assert list(sections) == [
+        "Is the teacher better?", "Does distillation help?", "Which first weights?",
+        "Short trainings below a finished teacher", "The weight of the distillation", "Few training slices",
+        "A smaller student", "A student that trains alone for as long, or for as much",
+        "At equal cost, the teacher's included",
+    ]  # fmt: skip
+    first = sections["Is the teacher better?"]
+    assert "teacher minus student, network D2C5 |" in first and first.count("\n| antspyx-") == 6
+    assert "| **3 whole heads** |" in first and "| **6 skull-stripped slices** |" in first
+    assert (
+        "2400 against 1200" in sections["Does distillation help?"] and "D2C5" not in sections["Does distillation help?"]
+    )
+    assert "weight_factor" not in sections["Short trainings below a finished teacher"]
+
+
+def test_a_page_has_a_part_for_each_place(tmp_path):
+    for acceleration in ("4x", "5x"):
+        for settings in ({}, TEACHER):
+            write_network(tmp_path / "run", **settings, acceleration=acceleration)
+    export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml", "left": []})
+    text = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    assert re.findall("^## .*", text, re.MULTILINE) == [
+        f"## Is the teacher better?, heart, {acceleration}, 150, validation" for acceleration in ("4x", "5x")
+    ]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_shipped_page_shows_the_shipped_tables(name):
+    study = shipped_study(name)
+    written = (shipped_studies() / name / PAGE).read_text(encoding="utf-8")
+    assert written == page(study.about, study.summary, study.comparisons, study.slices)
+
+
+def test_what_is_told_of_the_course_is_in_its_tables():
+    """But for hundredths, by which intervals change with every network that the study gets."""
+    compared = shipped_study("course").comparisons.query("metric == 'psnr'")
+    told = (PACKAGES / "docs" / "study.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+) \| (.+) \| (\S+) \((\S+) to (\S+)\)(, shown)? \|$", told, re.MULTILINE)
+    for network, reference, *figures, shown in rows:
+        found = compared[(compared.network == network) & (compared.reference == reference)].iloc[0]
+        assert [found.difference, found.low, found.high] == pytest.approx([*map(float, figures)], abs=0.03), network
+        assert bool(shown) == (found.verdict in ("better", "worse")), network
+    assert len(rows) == 15
 
 
 @pytest.mark.parametrize("name", STUDIES)

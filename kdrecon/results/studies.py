@@ -23,12 +23,14 @@ from kdrecon.results.comparisons import comparisons
 from kdrecon.results.names import PLACE, kind_name
 from kdrecon.results.references import configurations
 from kdrecon.results.statistics import SLICE
+from kdrecon.results.study_page import page
 from kdrecon.results.tables import summary
 from kdrecon.storage.files import replacing, visible, write_json, write_text
 from kdrecon.storage.places import shipped_studies
 from kdrecon.storage.records import read_json
 
 FILES = ("about.json", "summary.csv", "comparisons.csv", "slices.csv.gz")
+PAGE = "README.md"
 DIGITS = 6  # significant ones, of all figures
 TEXT = (  # columns whose empty cells are empty texts
     "dataset", "acceleration", "split", "slices", "name", "model", "network", "teacher", "method", "init", "teacher_origin",
@@ -91,7 +93,7 @@ def export_study(run_root: Path, folder: Path, about: Mapping[str, Any]) -> Ship
 
     Args:
         run_root: folder of the study.
-        folder: that gets :data:`FILES`.
+        folder: that gets :data:`FILES`, and a page that shows them, :data:`PAGE`.
         about: what stands in about.json besides.
 
     Raises:
@@ -112,7 +114,9 @@ def export_study(run_root: Path, folder: Path, about: Mapping[str, Any]) -> Ship
         else:
             write_text(folder / name, text)
     write_json(folder / FILES[0], known)
-    return read_study(folder)
+    study = read_study(folder)
+    write_text(folder / PAGE, page(study.about, study.summary, study.comparisons, study.slices))
+    return study
 
 
 def _kinds_of_columns(path: Path) -> dict[str, Any]:
@@ -137,9 +141,8 @@ def _trainings(networks: list[EvaluatedNetwork]) -> list[dict[str, Any]]:
     found: dict[str, list[float]] = defaultdict(list)
     for network in networks:
         record = network.record
-        told = {name: record.others.get(name, "") for name in ("device", "environment")} | {
-            "precision": record.precision
-        }
+        told = {"device": record.others.get("device", ""), "environment": record.others.get("environment", {})}
+        told["precision"] = record.precision
         found[json.dumps(told, sort_keys=True)].append(float(record.others.get("seconds", 0)))
     return [
         json.loads(told) | {"networks": len(seconds), "hours": round(sum(seconds) / 3600, 2)}
