@@ -107,7 +107,9 @@ plt.show()
 #
 # ## The networks
 #
-# **DdCc** names a DC-CNN with c cascades of d convolutions. The teacher is D5C5, the student D3C5.
+# **DdCc** names a DC-CNN with c cascades of d convolutions. The teacher is D5C5, the student D3C5. A run may have other networks and
+# other masks (`preset`, `switches`). Tables and figures are theirs then, while the text goes on speaking of D5C5, of lines and of data
+# fidelity; for super-resolution [10](./10_super_resolution.ipynb) says what is different.
 #
 # *Before you run the next cell:* two of five convolutions are taken away. What share of the weights is left?
 

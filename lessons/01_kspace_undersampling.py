@@ -138,7 +138,8 @@ try:
 except ValueError:
     published = False
 generated = f"generated for {n} lines, denser round DC like the published ones"
-print("this run's mask:", "a published one" if published else generated)
+used = "this run's mask" if lab.switches.mask_type == "line" else "not this run's mask, but lines"
+print(f"{used}: {'a published one' if published else generated}")
 print(f"{int(lines.sum())} of {n} lines, acceleration {acceleration_factor(mask):.2f}")
 
 # %%
@@ -365,10 +366,10 @@ print(f"acceleration: points {by_points:.2f}, lines {by_lines:.2f}")
 from kdrecon.physics import mirror
 
 assert torch.allclose(mirror(k), k.conj(), atol=1e-4)
-for name, m in {"cardiac 4x:": published_mask("cardiac", "4x"), "this run:": mask}.items():
+for name, m in {"cardiac 4x:": published_mask("cardiac", "4x"), "lines above:": mask}.items():
     known = m | mirror(m)
     measured_share, known_share = m.float().mean(), known.float().mean()
-    print(f"{name:11} {measured_share:.1%} of the lines are measured, {known_share:.1%} are known")
+    print(f"{name:12} {measured_share:.1%} of the lines are measured, {known_share:.1%} are known")
 
 # %% [markdown]
 # So a "4x" acceleration of a magnitude image is closer to 2.5x in what it determines. Notebook 02 has two forms of

@@ -354,13 +354,12 @@ pairs.rename(index=results.method_name).map("{:.2f}".format)
 study = results.shipped_study("super_resolution")
 by_person = study.slices.groupby(["network", "seed", "subject"]).psnr.mean()
 by_seed = by_person.groupby(["network", "seed"]).mean().unstack()
-by_seed.index = by_seed.index.str.removesuffix(", teacher_network V12")
 by_seed.add_prefix("seed ").style.format(precision=2, na_rep="")
 
 # %%
 wanted = "metric == 'psnr' and not network.str.contains('fidelity')"
 columns = ["network", "reference", "difference", "low", "high", "verdict"]
-rows = study.comparisons.query(wanted)[columns].replace(", teacher_network V12", "", regex=True)
+rows = study.comparisons.query(wanted)[columns]
 rows.style.format(precision=2).hide(axis="index")
 
 # %%

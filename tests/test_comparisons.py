@@ -238,7 +238,7 @@ def test_what_a_network_lacks_of_its_teacher_is_of_the_one_that_it_learned_from(
     write_network(tmp_path)
     for gain, settings in enumerate((STD_AT, TEACHER, TEACHER | {"epochs": 48}, TEACHER | {"model": "D4C5"})):
         write_network(tmp_path, gain, **settings | ({"teacher_epochs": 48} if settings == STD_AT else {}))
-    found = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT, teacher_epochs 48")
+    found = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT")
     assert found.gap_teacher == pytest.approx(-2, abs=0.03)
 
 
@@ -250,6 +250,18 @@ def test_names_say_of_training_data_how_many_slices_they_are_and_what_most_netwo
         write_network(tmp_path, **settings)
     assert {c.name for c in configurations(tmp_path)} == {
         "teacher", "student", "Std-KD AT", "Std-KD FitNets", "teacher, train_slices 12", "student, train_slices 12",
+    }  # fmt: skip
+
+
+def test_a_switch_that_a_network_does_not_depend_on_is_not_in_its_name(tmp_path):
+    learned = {"teacher_network": "V12", "schedule": "two_stage"}
+    for settings in ({}, {"role": "control", "epochs": 24}, *({"method": m} for m in ("at", "ft", "nst"))):
+        write_network(tmp_path, **settings if "method" not in settings else STD_AT | settings | learned)
+    write_network(tmp_path, **SFT_AT | learned | {"imitation": "released"})
+    write_network(tmp_path, **STD_AT | learned | {"teacher_network": "V11"})
+    assert {c.name for c in configurations(tmp_path)} == {
+        "student", "control, epochs 24", "Std-KD AT", "Std-KD FT", "Std-KD NST", "SFT-KD AT",
+        "Std-KD AT, teacher_network V11",
     }  # fmt: skip
 
 

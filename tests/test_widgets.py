@@ -153,6 +153,9 @@ def test_the_last_cascade_shows_the_reconstruction(some, networks):
     np.testing.assert_allclose(error, np.abs(batch.x[0, 0].numpy() - expected), atol=1e-5)
     zero_filled, *_ = shown(widgets.cascade_figure(networks, batch, "student", cascade=1))
     np.testing.assert_array_equal(zero_filled, batch.x_u[0, 0])
+    assert titles(figure)[2].startswith("after data fidelity, ")
+    free = {"V2": dc_cnn("V2", "none")}
+    assert titles(widgets.cascade_figure(free, batch, "V2"))[2].startswith("passed on as it is, ")
 
 
 def test_attention_distances_are_the_distillation_loss(some, networks):

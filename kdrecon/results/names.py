@@ -14,7 +14,7 @@ from functools import cached_property
 from kdrecon.choices import BASELINES
 from kdrecon.runs.experiment import ROLES, Experiment, sides
 from kdrecon.runs.record import Evaluation, Record
-from kdrecon.runs.switches import matched_start
+from kdrecon.runs.switches import DISTILLATION, SFT_TRAINING, matched_start
 
 DISTILLED = {"standard": "Std-KD", "sft": "SFT-KD"}  # what the name of a distilled student begins with, by its teacher
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
@@ -91,8 +91,8 @@ def network_names(networks: Sequence[Mapping[str, object]]) -> list[str]:
 
     Args:
         networks: each by its columns, see :attr:`Identity.columns`. The usual value of one is the most frequent among those
-            with the same role (a control is a student); of equally frequent ones that of most networks, then the last; for
-            init the paper's.
+            with the same role (a control is a student), of a switch among those it acts on, or does not; of equally frequent
+            ones that of most networks, then the last; for init the paper's.
     """
     told = ("model", "teacher", "method", "origin")
     settings = dict.fromkeys(name for network in networks for name in network if name not in told)
@@ -117,8 +117,15 @@ def network_names(networks: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _peers(network: Mapping[str, object], name: str) -> tuple[str, ...]:
-    """Among which networks a setting is usual: those of a role; of its training data those with as many slices of them."""
-    return name, _role(network), _text(network, "train_slices") if name == "data" else ""
+    """Among which networks a setting is usual: those of a role; of its training data those with as many slices of them.
+
+    A switch that a network does not depend on stands at its default there (:meth:`Switches.acting_on`): so what is usual for
+    those that it acts on and for the others is not the same.
+    """
+    slices = _text(network, "train_slices") if name == "data" else ""
+    taught = {"sft", "standard"} if name in DISTILLATION else {"sft"} if name in SFT_TRAINING else set[str]()
+    depends = bool(taught) and (network["teacher"] in taught or network["init"] != "random")
+    return name, _role(network), slices, "depends" if depends else ""
 
 
 def _role(network: Mapping[str, object]) -> str:

@@ -58,7 +58,8 @@ def _cascade(models: dict[str, DCCNN], batch: MeasuredBatch) -> Panels:
     def panels(model: str, cascade: int) -> list[Panel]:
         images = stages[model][2 * cascade - 2 : 2 * cascade + 1]
         start = "zero-filled" if cascade == 1 else f"after cascade {cascade - 1}"
-        names = (start, f"proposal of CNN {cascade}", "after data fidelity")
+        kept = "after data fidelity" if models[model].fidelity.mode != "none" else "passed on as it is"
+        names = (start, f"proposal of CNN {cascade}", kept)
         titles = [f"{name}, {PSNR.quantity(target, image)}" for name, image in zip(names, images)]
         limits = ((0, top), span(images[1]), (0, top))
         error = Panel("error after this cascade", np.abs(target - images[2]), (0, 0.15 * top), "magma", "|x - x_k|")
