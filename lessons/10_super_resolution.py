@@ -163,8 +163,6 @@ student = sr.student().model
 print(f"{student.name}: {count_parameters(student):,} parameters")
 
 # %%
-import numpy as np
-
 batch = sr.test.subset(20).whole
 x, x_u, y, mask = batch
 with torch.no_grad():
@@ -175,6 +173,8 @@ correlation = torch.corrcoef(torch.stack([part.flatten() for part in parts.value
 print(f"V4 adds {adds / lacks:.0%} of what is lacking, correlation {correlation:.2f}")
 
 # %%
+import numpy as np
+
 scaled = {}
 for name, part in parts.items():
     image = part[len(x) // 2, 0].cpu().numpy()
@@ -366,9 +366,8 @@ rows.style.format(precision=2).hide(axis="index")
 kept, plain = by_person["student, fidelity hermitian"], by_person["student"]
 gain = (kept - plain).unstack("seed")
 print(f"V4 with the measured block at its end: {gain.mean().mean():+.2f} dB, the least")
-print(
-    f"of {gain.size} pairs of {len(gain)} people and {gain.shape[1]} seeds {gain.min().min():+.2f} dB"
-)
+people, seeds = gain.shape
+print(f"of {people} people x {seeds} seeds {gain.min().min():+.2f} dB")
 
 # %% [markdown]
 # *What to see:* between the seeds of one student lie some tenths of a dB, of Std-KD AT more than half. So SFT-KD minus Std-KD has an
