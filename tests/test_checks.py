@@ -106,16 +106,16 @@ def test_nonsense_after_a_right_answer_gets_a_sentence(name, nonsense):
 
 
 def test_an_error_is_told_with_its_line():
-    def mine(model):
-        return model.blocks[99]
+    def mine(s, t):
+        return s.shape[99]
 
-    verdict = checks.freeze(mine)
-    assert 'stopped in the line "return model.blocks[99]": IndexError' in verdict.message
+    verdict = checks.attention_loss(mine)
+    assert 'stopped in the line "return s.shape[99]": IndexError' in verdict.message
 
 
 def test_no_answer_and_two_answers():
-    assert "0 answers were given" in checks.freeze().message
-    assert "2 answers were given" in checks.freeze(1, 2).message
+    assert "0 answers were given" in checks.attention_loss().message
+    assert "2 answers were given" in checks.attention_loss(1, 2).message
 
 
 def test_a_verdict_in_a_notebook_is_escaped():
@@ -319,23 +319,15 @@ WRONG = {
         (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).norm(dim=1).sum(), "take their mean"),
         (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).norm(), "in the end"),
     ],
-    "freeze": [
-        (lambda model: model.eval(), "eval() only switches"),
-        (lambda model: list(model.parameters())[0].requires_grad_(False) is None or model, "still ask for a gradient"),
-        (lambda model: [p.data.zero_() for p in model.requires_grad_(False).parameters()] and model, "other ones now"),
-        (lambda model: [p.requires_grad_(False) for p in model.parameters()], "return the model"),
-    ],
-    "distillation_loss": [
-        (lambda x, z, s, t, f, w: l1(x, z) + f(s, t), "w is missing"),
-        (lambda x, z, s, t, f, w: w * l1(x, z) + f(s, t), "w sits on the reconstruction"),
-        (lambda x, z, s, t, f, w: w * (l1(x, z) + f(s, t)), "w weighs both"),
-        (lambda x, z, s, t, f, w: (x - z).square().mean() + w * f(s, t), "is squared"),
-        (lambda x, z, s, t, f, w: w * f(s, t), "reconstruction is missing"),
-        (lambda x, z, s, t, f, w: l1(x, z), "distillation term is missing"),
-        (lambda x, z, s, t, f, w: (x - z).abs().sum() + w * f(s, t), "are summed"),
-        (lambda x, z, s, t, f, w: l1(x, z) + w * f(s, t), "the teacher gets a gradient"),
-        (lambda x, z, s, t, f, w: float(l1(x, z) + w * f(s, t)), "no gradient can flow"),
-        (lambda x, z, s, t, f, w: l1(x, z) + w * f([a.detach() for a in s], t), "student's side is cut off"),
+    "soft_answers": [
+        (lambda z, T: z.softmax(1), "temperature has no effect"),
+        (lambda z, T: (z * T).softmax(1), "hardens the answers"),
+        (lambda z, T: z.softmax(1) / T, "no longer has the sum 1"),
+        (lambda z, T: (z / T).softmax(0), "over the images of the batch"),
+        (lambda z, T: (z / T).flatten().softmax(0).reshape(z.shape), "a sum of its own"),
+        (lambda z, T: (z / T).exp(), "the sum is missing"),
+        (lambda z, T: (z / T).log_softmax(1), "logarithms"),
+        (lambda z, T: (z / 4).softmax(1), "divided by its sum over each row"),
     ],
     "branch": [
         (lambda sft, i, *a: walk(sft, [*turns(i)[:i], *turns(0)[i - 1 :]], *a), "one block too early, with S_i"),

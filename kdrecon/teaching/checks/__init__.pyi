@@ -11,8 +11,7 @@ from .sft import sft_loss as sft_loss
 from .sft_kd import effects as effects
 from .sft_kd import start as start
 from .standard_kd import attention_loss as attention_loss
-from .standard_kd import distillation_loss as distillation_loss
-from .standard_kd import freeze as freeze
+from .standard_kd import soft_answers as soft_answers
 from .start_here import parameters as parameters
 from .start_here import shared_subjects as shared_subjects
 from .super_resolution import branch_view as branch_view

@@ -1,15 +1,35 @@
-"""Attention transfer, freezing and the loss of a distillation: the checks of notebook 03.
+"""Soft answers and attention transfer: the checks of notebook 03.
 
->>> from kdrecon.teaching.checks.standard_kd import freeze
->>> freeze(lambda network: network.requires_grad_(False)).right
+>>> from kdrecon.teaching.checks.standard_kd import soft_answers
+>>> soft_answers(lambda z, T: (z / T).softmax(dim=1)).right
 True
 """
 
 import torch
 from torch import Tensor
 
-from kdrecon.teaching.checks.inputs import network, random
-from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, rule_out
+from kdrecon.teaching.checks.inputs import random
+from kdrecon.teaching.checks.verdict import call, equal, exercise, number, rule_out, tensor
+
+
+@exercise
+def soft_answers(answer: object) -> str:
+    """(z, T) -> shares (B, C) at temperature T."""
+    z = 9 * random(3, 4) - 3
+    for T in (4.0, 0.5):
+        want = (z / T).softmax(1)
+        got = tensor(call(answer, z.clone(), T), like=want)
+        rule_out(got, {
+            "the temperature has no effect: divide z by T.": z.softmax(1),
+            "z is multiplied by T, which hardens the answers: divide.": (z * T).softmax(1),
+            "the shares are divided by T and not z: then a row no longer has the sum 1.": z.softmax(1) / T,
+            "the sum runs over the images of the batch: over the classes of one image, dim=1.": (z / T).softmax(0),
+            "one sum serves the whole batch: each row has a sum of its own.": (z / T).flatten().softmax(0).reshape(z.shape),
+            "the sum is missing: divide by it.": (z / T).exp(),
+            "these are logarithms of the shares.": (z / T).log_softmax(1),
+        })  # fmt: skip
+        equal(got, want, "exp(z / T), divided by its sum over each row")
+    return "KL divergence between such shares of teacher and student is Hinton's distillation."
 
 
 @exercise
@@ -41,61 +61,3 @@ def attention_loss(answer: object) -> str:
     })  # fmt: skip
     equal(got, want, "square, sum over channels (dim=1), flatten, normalise each slice, distance, mean over slices")
     return "METHODS['at'] averages this number over the cascades."
-
-
-@exercise
-def freeze(answer: object) -> str:
-    """(model) -> the same model, with weights that take no part in training."""
-    model = network("D2C2").train()
-    before = [p.detach().clone() for p in model.parameters()]
-    got = call(answer, model)
-    if not isinstance(got, torch.nn.Module):
-        raise NotYet(f"the function returns {kind(got)}: return the model.")
-    trainable = [p.requires_grad for p in got.parameters()]
-    if len(trainable) != len(before) or any(not torch.equal(p, q) for p, q in zip(got.parameters(), before)):
-        raise NotYet("the weights are other ones now: freezing keeps their values.")
-    if all(trainable) and not got.training:
-        raise NotYet(
-            "eval() only switches layers such as dropout and batch norm. The weights still get gradients: "
-            "set requires_grad to False, for instance with model.requires_grad_(False)."
-        )
-    if any(trainable):
-        raise NotYet(f"{sum(trainable)} of {len(trainable)} tensors still ask for a gradient: requires_grad_(False).")
-    return "no weight asks for a gradient, so no optimiser can move it."
-
-
-@exercise
-def distillation_loss(answer: object) -> str:
-    """(x, x_student, students, teachers, compare, w) -> scalar; gradients reach the student alone."""
-    x, x_student = random(2, 1, 6, 6), random(2, 1, 6, 6, seed=1).requires_grad_()
-    s, t = ([random(2, 3, 6, 6, seed=k).requires_grad_()] for k in (2, 3))
-    w = 0.25
-
-    def compare(students: list[Tensor], teachers: list[Tensor]) -> Tensor:
-        return (students[0] - teachers[0]).square().mean()
-
-    got, l1, kd = call(answer, x, x_student, s, t, compare, w), (x - x_student).abs().mean(), compare(s, t)
-    value = number(got)
-    rule_out(value, {
-        "w is missing: the distillation term has its own weight.": l1 + kd,
-        "w sits on the reconstruction: it belongs to the distillation term.": w * l1 + kd,
-        "w weighs both terms: the reconstruction has weight 1.": w * (l1 + kd),
-        "the reconstruction is squared: this course uses the mean absolute difference.":
-            (x - x_student).square().mean() + w * kd,
-        "the reconstruction is missing: the student must also match the image.": w * kd,
-        "the distillation term is missing.": l1,
-        "the absolute differences are summed: take their mean.": (x - x_student).abs().sum() + w * kd,
-    })  # fmt: skip
-    equal(value, l1 + w * kd, "L = mean |x - x_student| + w compare(students, teachers)")
-    if not (isinstance(got, Tensor) and got.requires_grad):
-        raise NotYet(
-            "the value is right, but no gradient can flow through it: do not detach the student, nor use float()."
-        )
-    got.backward()
-    if x_student.grad is None or s[0].grad is None:
-        raise NotYet("the student's side is cut off: gradients must reach x_student and the student's maps.")
-    if t[0].grad is not None:
-        raise NotYet(
-            "the teacher gets a gradient: it is the one who knows. Detach its maps, [t.detach() for t in teachers]."
-        )
-    return "reconstruction plus w times distillation, and the teacher stays where it is."
