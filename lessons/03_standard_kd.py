@@ -347,8 +347,8 @@ plt.show()
 # $\sqrt 2$ for maps that never overlap. Empty air can be bright, too: where a convolution sees zeros, its bias alone passes
 # the ReLU. AT asks the student to make the bottom row dark.
 #
-# AT has its own weakness: it forgets *what* was seen there, and how slices and layers relate. The library has eleven more
-# methods for that (`print(METHODS["sp"].__doc__)` of `kdrecon.distillation` explains one). The parameter `methods` takes any.
+# AT has its own weakness: it forgets *what* was seen there, and how slices and layers relate. Losses for that, and one of
+# your own, are in [11 · More losses](./11_more_losses.ipynb), which may be skipped.
 #
 # ## The loop, with four lines more
 #

@@ -170,6 +170,18 @@ def unit(q, **norm):
     return q / q.norm(keepdim=True, **norm)
 
 
+def qq(maps):
+    return maps.flatten(1) @ maps.flatten(1).T
+
+
+def sp(s, t):
+    return (unit(qq(t), dim=1) - unit(qq(s), dim=1)).square().mean()
+
+
+def gram(early, late):
+    return early.flatten(2) @ late.flatten(2).mT / early[0, 0].numel()
+
+
 def walk(sft, path, x, y, mask):
     measurement = sft.teacher.fidelity.measure(y, mask)
     for letter, k in path:
@@ -328,6 +340,27 @@ WRONG = {
         (lambda z, T: (z / T).exp(), "the sum is missing"),
         (lambda z, T: (z / T).log_softmax(1), "logarithms"),
         (lambda z, T: (z / 4).softmax(1), "divided by its sum over each row"),
+    ],
+    "similarity_loss": [
+        (lambda s, t: (qq(t) - qq(s)).square().mean(), "not divided by their length"),
+        (lambda s, t: (unit(qq(t)) - unit(qq(s))).square().mean(), "one length serves"),
+        (lambda s, t: (qq(unit(t.flatten(1), dim=1)) - qq(unit(s.flatten(1), dim=1))).square().mean(), "these are cosines"),
+        (lambda s, t: (qq(t) / qq(t).sum(1, True) - qq(s) / qq(s).sum(1, True)).square().mean(), "divided by their sum"),
+        (lambda s, t: sp(s.movedim(1, 0), t.movedim(1, 0)), "channels are related"),
+        (lambda s, t: (unit(qq(t), dim=1) - unit(qq(s), dim=1)).square().sum(), "not divided by B squared"),
+        (lambda s, t: (unit(qq(t), dim=1) - unit(qq(s), dim=1)).square().sum() / len(s), "by B and not"),
+        (lambda s, t: (unit(qq(t), dim=1) - unit(qq(s), dim=1)).norm() / len(s) ** 2, "the root of the sum"),
+        (lambda s, t: 0.01, "q @ q.T"),
+    ],
+    "flow": [
+        (lambda a, b: gram(b, a), "are swapped"),
+        (lambda a, b: gram(a, b) * a[0, 0].numel(), "not divided by their number"),
+        (lambda a, b: gram(a, b) * a[0, 0].numel() / a.shape[1], "number of channels"),
+        (lambda a, b: gram(a, a), "early layer is related to itself"),
+        (lambda a, b: gram(b, b), "late layer is related to itself"),
+        (lambda a, b: gram(a, b).mean(0), "expected (2, 3, 3)"),
+        (lambda a, b: gram(a, b).mean(0).expand(len(a), -1, -1), "the slices are averaged"),
+        (lambda a, b: gram(a, b) * a[0, 0].numel() / 20, "mean over pixels"),
     ],
     "branch": [
         (lambda sft, i, *a: walk(sft, [*turns(i)[:i], *turns(0)[i - 1 :]], *a), "one block too early, with S_i"),

@@ -5,6 +5,8 @@ from .deploy import dominant as dominant
 from .deploy import parity as parity
 from .evaluation import subject_gain as subject_gain
 from .evaluation import volume_psnr as volume_psnr
+from .more_losses import flow as flow
+from .more_losses import similarity_loss as similarity_loss
 from .sft import block_calls as block_calls
 from .sft import branch as branch
 from .sft import sft_loss as sft_loss
