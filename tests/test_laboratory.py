@@ -25,6 +25,7 @@ from kdrecon.runs.experiment import TEACHERS, Experiment, kinds
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, load_network, open_network, start_from_sft, weights_hash
 from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.record import require_record
 from kdrecon.storage.files import alone_in
 from kdrecon.storage.places import SHIPPED
 
@@ -106,6 +107,7 @@ def test_the_four_cells_and_the_control_of_equal_steps_ship(tmp_path, monkeypatc
     control = lab.control(cells[-1])
     assert [network.origin for network in (*cells, control)] == ["ready"] * 5 and not trained
     assert [lab.student_steps(network) for network in (*cells, control)] == [1200, 2400, 1200, 2400, 2400]
+    assert not [network for network in cells if require_record(network.folder).evaluation], "its figures do not ship"
     with pytest.raises(InputError, match="cost of D2C5 sftkd-at: expected a teacher that this run has trained"):
         lab.control(cells[-1], "cost")
     lab.control(cells[0])
