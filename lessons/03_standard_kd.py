@@ -39,13 +39,11 @@
 # %% [markdown]
 # ## Why small matters
 #
-# A network is of use where it runs: on the computer beside the scanner, in a browser ([09](./09_deploy.ipynb)). The
-# **teacher** is a D5C5, the **student** has as many cascades of fewer convolutions. What does the difference cost on your
-# machine?
+# A network is of use where it runs: beside the scanner, in a browser ([09](./09_deploy.ipynb)). The **teacher** is a D5C5,
+# the **student** has as many cascades of fewer convolutions. What is the difference on your machine?
 #
-# Both were trained alone. A line below says where each comes from: trained in this run, or a ready network that ships with
-# the repository. `ready=False` asks for a student of this run, with as many epochs as those that we are about to distil:
-# it is their yardstick.
+# Both were trained alone; a line below says whether in this run or for the repository ("ready network"). `ready=False` asks
+# for a student of this run: it is the yardstick of those that we distil, and must have as many epochs.
 
 # %%
 from kdrecon import results
@@ -58,8 +56,8 @@ cost["MB"] = 4 * cost.parameters / 1e6  # four bytes a weight
 cost[["parameters", "MB", "multiply-adds (G)", "ms per slice"]].round(3)
 
 # %% [markdown]
-# And what is the size worth? The test people are of two kinds: whole heads, and six brains without skull, one compressed
-# slice each ([00](./00_start_here.ipynb)). Each person counts once, however many slices there are of them.
+# And what is the size worth? The test people are of two kinds: whole heads, and brains without skull, one compressed slice
+# each ([00](./00_start_here.ipynb)). Each person counts once.
 
 # %%
 import pandas as pd
@@ -107,8 +105,7 @@ shares = {f"T = {T}": (z / T).softmax(0).numpy() for T in (1, 4, 100)}
 pd.DataFrame(shares, index=["van", "lorry", "bicycle", "banana"]).map("{:.1%}".format)
 
 # %% [markdown]
-# *What to see:* at $T = 1$ there is hardly more than the label. At $T = 4$ the order of the wrong answers shows. At
-# $T = 100$ nothing is left of it.
+# *What to see:* at $T = 1$ hardly more than the label, at $T = 4$ the order of the wrong answers, at $T = 100$ nothing.
 #
 # ### Exercise 3.1 · Soft answers
 #
@@ -139,8 +136,7 @@ checks.soft_answers(my_soft_answers)
 #
 # $$L = (1 - \alpha)\,\langle|x - x_S|\rangle + \alpha\,\langle|x_T - x_S|\rangle$$
 #
-# **Before you run the next cell:** the right image is there already. What can $x_T$ add? Think of one pixel, where
-# $x = 0.5$ and the teacher says 0.6. Where will $L$ be smallest?
+# **Before you run the next cell:** think of one pixel, where $x = 0.5$ and the teacher says 0.6. Where will $L$ be smallest?
 
 # %%
 import matplotlib.pyplot as plt
@@ -160,10 +156,9 @@ assert torch.allclose(half[between], torch.tensor(0.05)), "flat between x and th
 
 # %% [markdown]
 # *What to see:* a flat valley. Every value from $x$ to $x_T$ costs the same; outside, both terms pull the same way. So
-# this loss is *lenient* where the teacher fails, as soft answers are: the student need not be better there than its teacher.
-# But nothing pulls it further than $x$ alone would. **At best** it reaches $x$, which it was told anyway; with
-# $\alpha = 1$ it reaches its teacher at best. We train one: a laboratory with `alpha` 0.5, and `weight_factor` 0, which
-# switches off what comes below.
+# this loss is *lenient* where the teacher fails: the student need not be better there. **At best** it reaches $x$, which it
+# was told anyway, and with $\alpha = 1$ its teacher. We train one, with the switches `alpha` 0.5 and `weight_factor` 0,
+# which leaves out what comes below.
 
 # %%
 from dataclasses import asdict
@@ -176,10 +171,9 @@ distilled = {"Std-KD image": lab_image.distilled("at", ready=False)}
 # %% [markdown]
 # ## On the way: hints
 #
-# The weakness of that: an image says where to *end*, and the label says it better. A teacher could also show the *way*:
-# what it makes of the image inside. Weights of two architectures cannot be compared, but what the networks *do* with the
-# same slice can. A convolution leaves 32 images, its **feature maps**. The usual place to look is the middle of each
-# cascade, and there are as many cascades in both networks.
+# The weakness of that: an image says where to *end*, and the label says it better. A teacher could also show the *way*.
+# Weights of two architectures cannot be compared, but what they make of the same slice can: the 32 images after a
+# convolution, its **feature maps**. The usual place to look is the middle of each cascade.
 
 
 # %%
@@ -225,8 +219,8 @@ plt.show()
 #
 # $$L_{hint} = \tfrac12 \,\big\langle (t - r(s))^2 \big\rangle$$
 #
-# How much can mixing do? With the student as it is, the best $r$ follows from least squares. For comparison, one that sees
-# no student at all and says the mean of each channel.
+# How much can mixing do? The best $r$ for the student as it is follows from least squares. Beside it one that sees no
+# student, and says the mean of each channel.
 
 
 # %%
@@ -247,9 +241,8 @@ assert (hints["best mixing"] <= hints.min(axis=1) * 1.001).all()
 hints.round(3)
 
 # %% [markdown]
-# *What to see:* channel by channel the hint is far off; mixing removes most of that, but some remains that no mixing
-# removes. In the course's student that layer is the only hidden one of its cascade, a filter of 3×3 pixels, while the
-# teacher's third convolution has seen 7×7: it cannot be what the teacher's is, however hard the loss asks.
+# *What to see:* channel by channel the hint is far off; mixing removes most of that, never all. In the course's student that
+# layer is a filter of 3×3 pixels, while the teacher's third convolution has seen 7×7: it cannot be what the teacher's is.
 #
 # ## Only where: attention
 #
@@ -439,9 +432,8 @@ plt.show()
 #
 # ## How loud does the teacher speak?
 #
-# Two losses are added, so the sizes of their *gradients* decide who is heard. If that of the second term is tiny, the
-# student is trained alone under another name; if it is huge, the right image hardly counts. Every training writes down
-# both at its start.
+# The sizes of the two *gradients* decide who is heard. If the second is tiny, the student is trained alone under another
+# name; if it is huge, the right image hardly counts. Every training writes down both at its start.
 
 # %%
 from kdrecon.runs import read_record
@@ -456,9 +448,9 @@ pd.DataFrame(rows).T.fillna("-")
 
 # %% [markdown]
 # *What to see:* the weights $w$ were set once, to a ratio of about a half for the paper's pair of networks and a teacher
-# trained long. Another pair or another teacher has another ratio, as you see. Would a louder teacher help? The course's
-# study tried nine times, three times, a third and a ninth of the $w$ of AT (D3C5, three seeds): all between −0.14 and
-# +0.03 dB beside the plain student, none shown to differ.
+# trained long; another pair has another ratio. Would a louder teacher help? The course's study tried 1/9, 1/3, 3 and 9
+# times the $w$ of AT (D3C5, 12 epochs, three seeds): all between −0.14 and +0.03 dB beside the plain student, none shown
+# to differ.
 #
 # ## The table
 #
@@ -477,11 +469,8 @@ table.round(2)
 
 # %% [markdown]
 # *What to see:* first the teacher: is there a lead to pass on, and for whom? Then the distilled students: do they gain
-# where the teacher leads? The same network of another seed easily differs by tenths of a dB after so few epochs, and so
-# your table may say one thing and your neighbour's the other.
-#
-# That is why the course's study trained each network three times, for 50 epochs, and gives intervals: over people and
-# seeds, in dB of PSNR.
+# where it leads? Another seed easily moves such a network by tenths of a dB: this table is a quick run, one seed. The
+# course's study trained each network three times, for 50 epochs, and gives intervals over people and seeds, in dB:
 
 # %%
 study = results.shipped_study("course").comparisons
@@ -532,12 +521,10 @@ widgets.attention_viewer(teacher.model, models, unseen)
 # ## Reading it honestly
 #
 # - A mean over people can hide that the whole heads gain and the others lose. Look at the groups.
-# - Validation (other levels of the training person) and test, PSNR and SSIM may disagree about who is ahead. Then there
-#   is no winner.
+# - PSNR and SSIM, validation and test may disagree about who is ahead. Then there is no winner.
 # - If a distilled student is below the plain one, say so. In the paper's Table 1, the PSNR of Std-KD is below that
 #   of the plain student in 5 of 20 cells [`gayathri2023`].
-# - Distillation costs time: the teacher is trained first, and asked about every slice. A plain student could have had
-#   more epochs instead.
+# - Distillation costs time, which a plain student could have had for more epochs.
 #
 # ## Summary
 #

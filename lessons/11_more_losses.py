@@ -126,9 +126,9 @@ assert abs(rows["CC", "teacher"]["a, b"] - 0.927) < 1e-3
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
-# *What to see:* in each block the turned student repeats the teacher's row. SP, CC and PKT say how *alike* two slices are, RKD
-# how *far apart*: its largest number is their smallest. CC's numbers lie close together, for a wide kernel finds everything
-# alike.
+# *What to see:* in each block the turned student repeats the teacher's row. SP, CC and PKT say how *alike* two slices are,
+# RKD how *far apart*: its largest number is their smallest. CC's numbers lie close together, for a wide kernel finds
+# everything alike.
 #
 # ### Exercise 11.1 · Similarity-preserving
 #

@@ -171,3 +171,18 @@ def test_what_notebook_08_says_of_the_study():
     assert not (compared.verdict == "worse").any() and not compared.equal.eq(True).any()
     hearts = shipped_study("sunnybrook").comparisons.query("metric == 'psnr' and against == 'student'")
     assert hearts.set_index("network").high.teacher < 0.205 and not (hearts.verdict == "better").any()
+
+
+def test_what_notebook_03_quotes_of_the_study():
+    study = shipped_study("course")
+    people = study.slices.groupby(["network", "subject", "seed"]).psnr.mean().groupby(["network", "subject"]).mean()
+    lead = people["teacher"] - people["student, network D2C5"]
+    bare = lead.index.str.startswith("antspyx")
+    assert [lead[~bare].mean(), lead[bare].mean()] == pytest.approx([1.94, 0.22], abs=0.01)
+    quoted = text("lessons/03_standard_kd.py")
+    assert "leads this student by 1.9 dB on whole heads, and by 0.2 dB on the others" in quoted
+    table = study.comparisons[(study.comparisons.against == "student") & (study.comparisons.metric == "psnr")]
+    louder = table[table.network.str.match(r"Std-KD AT, epochs 12, weight_factor")]
+    assert len(louder) == 4 and not (louder.verdict != "not shown").any()
+    assert [louder.difference.min(), louder.difference.max()] == pytest.approx([-0.14, 0.03], abs=0.005)
+    assert "all between −0.14 and +0.03 dB beside the plain student, none shown to differ" in quoted
