@@ -96,7 +96,7 @@ plt.show()
 # |---|---|
 # | [01](./01_kspace_undersampling.ipynb) | k-space, masks, aliasing: what is lost when lines are left out |
 # | [02](./02_dccnn.ipynb) | DC-CNN and data fidelity; teacher and student trained alone |
-# | [03](./03_standard_kd.ipynb) | standard distillation: five methods by hand, two of them trained |
+# | [03](./03_standard_kd.ipynb) | standard distillation: the teacher's image, features and attention |
 # | [04](./04_sft_joint_training.ipynb) | a teacher trained together with student branches |
 # | [05](./05_sft_kd.ipynb) | distillation from that teacher |
 # | [06](./06_evaluation.ipynb) | who is better, by how much, and is it shown? |
@@ -104,6 +104,7 @@ plt.show()
 # | [08](./08_the_study.ipynb) | a finished study of a hundred networks: what it shows, and what not |
 # | [09](./09_deploy.ipynb) | the student as a file that runs without PyTorch |
 # | [10](./10_super_resolution.ipynb) | the same idea at another task, without data fidelity |
+# | [11](./11_more_losses.ipynb) | losses that compare how slices and layers relate, and your own |
 #
 # ## The networks
 #
