@@ -20,9 +20,11 @@ def cell(table, **values):
 
 def test_the_published_tables():
     table = published_figures()
-    assert len(table) == 4 * 14 + 13 + 5 + 5 + 2 * 3 + 6 * 4 + 15 + 4
+    assert len(table) == 4 * 14 + 13 + 5 + 5 + 2 * 3 + (6 + 3) * 4 + 15 + 4
     assert not table.duplicated(["source", "dataset", "acceleration", *CELL]).any()
-    assert set(table.dataset) == {"cardiac", "mrbrain", "calgary"} and set(table.method) - {""} <= set(METHODS)
+    assert set(table.dataset) == {"cardiac", "mrbrain", "calgary", "hammernik"} and set(table.method) - {""} <= set(
+        METHODS
+    )
     figures = table[table.source != "gayathri2023, Table 3"]
     assert figures.psnr.between(22, 41).all() and figures.ssim.between(0.6, 1).all()
     distilled = table[(table.source == "gayathri2023, Table 1") & (table.method != "")]
@@ -41,6 +43,7 @@ def test_fine_detail_and_error_beside_psnr(tmp_path):
     beside = beside_published(results.summary(tmp_path))
     here = cell(beside, source="gayathri2023, Table 3", method="at", teacher="standard")
     assert (here.published_vif, here.status) == (0.9103, "reproduced") and 0 < here.vif < 1
+    assert "1.070e-04" in set(formatted_published(beside)["MSE published"])
     columns = ["HFN published", "HFN here", "MSE published", "VIF published", "PSNR here"]
     assert set(columns) <= set(formatted_published(beside)) and "" in set(formatted_published(beside)["PSNR published"])
 
@@ -54,7 +57,18 @@ def test_super_resolution_gains_less_than_a_tenth_of_its_spread_over_volumes():
     assert [len(gain), gain.mean(), gain.min(), gain.max()] == pytest.approx([6, 0.04, 0.01, 0.06], abs=0.005)
     assert (pairs.ssim.sft < pairs.ssim.standard).to_dict()["cc"]  # against "consistently better"
     assert paper.psnr_spread.between(1.2, 1.5).all() and paper.ssim_spread.between(0.012, 0.015).all()
-    assert table[table.dataset != "calgary"][["psnr_spread", "ssim_spread"]].isna().all(axis=None)
+    others = table[~table.dataset.isin(["calgary", "hammernik"])]
+    assert others[["psnr_spread", "ssim_spread"]].isna().all(axis=None)
+
+
+def test_distilled_knees_lie_between_student_and_teacher_by_a_tenth_of_their_spread():
+    table = published_figures()
+    knees = table[table.dataset == "hammernik"].set_index(["acceleration", "model", "method"]).sort_index()
+    gains = [knees.psnr[a, "student", "at"] - knees.psnr[a, "student", ""] for a in ("4x", "5x", "8x")]
+    assert gains == pytest.approx([0.33, 0.34, 0.40]) and knees.psnr_spread.between(3.4, 3.9).all()
+    for a in ("4x", "5x", "8x"):
+        assert knees.psnr[a, "student", "at"] < knees.psnr[a, "teacher", ""] and len(knees.loc[a]) == 4
+    assert set(knees.ssim_spread) == {0.03, 0.04, 0.05, 0.08}
 
 
 def test_super_resolution_is_attempted_by_its_preset_alone(tmp_path):

@@ -161,3 +161,14 @@ def test_a_training_waits_for_another_process_that_is_at_it(tmp_path, monkeypatc
     monkeypatch.setattr(cli, "PAUSE", 0)
     assert cli._waiting(training) == "trained" and len(looks) == 3
     assert capsys.readouterr().out.count("another process is at work in") == 1
+
+
+@needs_snakemake
+@pytest.mark.parametrize("jobs", [None, 14])
+def test_as_many_trainings_share_a_gpu_as_the_user_says_and_one_by_default(jobs, tmp_path, monkeypatch):
+    matrix, called = tmp_path / "mine.yaml", []
+    matrix.write_text(MATRIX, encoding="utf-8")
+    monkeypatch.setattr(study, "_follow", lambda command, *_: called.append(command) or (0, []))
+    study.run(matrix, tmp_path / "run", "local", jobs, dry_run=True)
+    (command,) = called
+    assert ("gpu=14" in command) == (jobs == 14) and ("--cores" in command) == (jobs is None)

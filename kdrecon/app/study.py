@@ -40,7 +40,7 @@ def run(matrix: Path, out: Path, profile: str, jobs: int | None, dry_run: bool) 
         matrix: file, see :func:`kdrecon.runs.matrix.read_matrix`.
         out: folder of the study; networks of a run in the same folder are found.
         profile: name of a folder of study/profiles, or path of another one.
-        jobs: trainings side by side; None for what the profile says, and one a processor on this machine.
+        jobs: trainings side by side, on one GPU, too; None for what the profile says, and one a processor on this machine.
         dry_run: plan and print, start nothing.
 
     Raises:
@@ -50,7 +50,13 @@ def run(matrix: Path, out: Path, profile: str, jobs: int | None, dry_run: bool) 
     wanted = list(read_matrix(matrix).jobs())
     command = [*_snakemake(), "--snakefile", str(study_engine() / "Snakefile"), "--directory", str(out.resolve())]
     command += ["--config", f"matrix={matrix.resolve()}", "--workflow-profile", str(_profile(profile)), *RULES]
-    command += ["--jobs", str(jobs)] if jobs else ["--cores", "all"] if profile == "local" else []
+    command += (
+        ["--jobs", str(jobs), "--resources", f"gpu={jobs}"]
+        if jobs
+        else ["--cores", "all"]
+        if profile == "local"
+        else []
+    )
     command += ["--dry-run"] if dry_run else []
     if not dry_run:
         with alone_in(out):  # the Snakefile holds this lock as long as it works, also where this process is killed

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from kdrecon.choices import BASELINES
-from kdrecon.metrics import HFN, METRICS, NMSE, PSNR, PUBLISHED, SSIM, VIF
+from kdrecon.metrics import HFN, METRICS, MSE, NMSE, PSNR, PUBLISHED, SSIM, VIF
 from kdrecon.results.names import PLACE, kind_name, network_names
 from kdrecon.results.tables import settings
 from kdrecon.runs.networks import Network
@@ -179,8 +179,12 @@ def formatted_published(table: pd.DataFrame) -> pd.DataFrame:
     for metric in (metric for metric in METRICS.values() if f"published_{metric.name}" in table):
         for place, column in (("published", f"published_{metric.name}"), ("here", metric.name)):
             values = table[column] if column in table else pd.Series(np.nan, table.index)
-            shown[f"{metric.title} {place}"] = values.map(metric.text)
+            shown[f"{metric.title} {place}"] = values.map(_small if metric is MSE else metric.text)
     return shown.assign(status=table.status)
+
+
+def _small(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3e}"
 
 
 def formatted_volumes(volumes: pd.DataFrame) -> pd.DataFrame:

@@ -40,7 +40,8 @@ class Figure:
         source: paper and table.
         experiment: that would reproduce it, with the paper's recipe, resolution and preset.
         values: by name of the metric.
-        spreads: what stands behind +/-, 2 standard deviations over volumes, by name of the metric; empty where not noted.
+        spreads: what stands behind +/-, 2 standard deviations over volumes (of knees over slices), by name of the metric;
+            empty where not noted.
     """
 
     source: str
@@ -53,7 +54,8 @@ def published_figures() -> pd.DataFrame:
     """Every published figure: source, what identifies the network (columns of summary.csv), metrics by name, spreads.
 
     The papers do not state whether a figure is a mean over slices or over volumes. What they print behind +/-, 2 standard
-    deviations over volumes by the released code, stands under psnr_spread and ssim_spread for super-resolution alone.
+    deviations over volumes by the released code, stands under psnr_spread and ssim_spread for super-resolution and knees,
+    of these over slices.
     """
     told = (*IDENTIFYING, "teacher_network")
     rows = []
