@@ -182,7 +182,7 @@ from kdrecon.teaching import widgets
 
 
 def look(model, batch, number):
-    """The output, and for each cascade the maps (B, 32, H, W) after a convolution (counted from 1) and its ReLU."""
+    """The output, and for each cascade the maps (B, 32, H, W) after a convolution and its ReLU."""
     inside = number - 1
     x, maps = model.features(batch.x_u, batch.y, batch.mask, layers=[inside])
     return x, [cascade[inside].after for cascade in maps]
@@ -225,7 +225,7 @@ plt.show()
 
 # %%
 def best_hint(s, t):
-    """The hint loss channel by channel, after the best mixing, and of a constant for each channel."""
+    """The hint loss channel by channel, after the best mixing, and of one constant a channel."""
     s, t = (z.double().movedim(1, -1).flatten(0, 2) / t.std() for z in (s, t))  # (pixels, channels)
     one = torch.ones_like(s[:, :1])
     mixed, constant = (z @ (torch.linalg.pinv(z) @ t) for z in (torch.cat([s, one], 1), one))

@@ -174,7 +174,7 @@ batch = next(lab.train.subset(8).batches(8))
 
 
 def maps_of(model, number):
-    """Maps (B, 32, H, W) after a convolution (counted from 1) and its ReLU, a list over cascades."""
+    """Maps (B, 32, H, W) after a convolution and its ReLU, a list over cascades."""
     with torch.no_grad():
         _, maps = model.features(batch.x_u, batch.y, batch.mask, layers=[number - 1])
     return [cascade[number - 1].after for cascade in maps]
@@ -302,7 +302,7 @@ from kdrecon.training import distil
 
 
 class SortedStrengths(Method):
-    """Mean over B and C of the squared difference of the channels' mean strengths, in ascending order."""
+    """Mean squared difference of the channels' mean strengths, in ascending order."""
 
     weight = 1e-2
 
