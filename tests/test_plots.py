@@ -1,5 +1,6 @@
 """The comparing figures draw what they are given; synthetic arrays, no window."""
 
+import sys
 from types import SimpleNamespace
 
 import matplotlib
@@ -18,6 +19,7 @@ from kdrecon import (
 )
 from kdrecon.errors import InputError  # noqa: E402
 from kdrecon.results import comparisons  # noqa: E402
+from kdrecon.storage.places import project_root  # noqa: E402
 from kdrecon.teaching import plots  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -217,3 +219,18 @@ def test_curves_of_a_difference_over_epochs(tmp_path):
             assert len(bars.get_segments()) == 2 and all(low < high for (_, low), (_, high) in bars.get_segments())
     with pytest.raises(InputError, match="no network with a difference to 'std-kd' has several numbers of epochs"):
         plots.effect_curves(compared[compared.epochs == 12], "std-kd")
+
+
+def test_the_picture_that_readme_opens_with_shows_two_students_of_one_study(tmp_path):
+    sys.path.insert(0, str(project_root() / "lessons"))
+    import picture
+
+    panels = picture.panels()
+    teacher, student = (panel.set_index("name").difference for panel in panels.values())
+    assert teacher["teacher"] == pytest.approx(0.791, abs=1e-3) and student["teacher"] == pytest.approx(0.383, abs=1e-3)
+    figure = plots.differences(panels)
+    assert {"Std-KD AT", "student, trained 7 times as long", *panels} <= set(texts(figure))
+    left, right = figure.axes
+    assert left.get_xlim() == right.get_xlim()
+    dots = [line for line in left.lines if line.get_marker() == "o"]
+    assert [dot.get_color() for dot in dots[:1]] == [plots.COLOURS["teacher"]] and len(dots) == len(teacher)

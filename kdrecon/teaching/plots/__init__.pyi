@@ -13,6 +13,7 @@ from .scores import effect_curves as effect_curves
 from .scores import lines as lines
 from .scores import metric_boxes as metric_boxes
 from .scores import quality_against_speed as quality_against_speed
+from .studies import differences as differences
 from .studies import gains as gains
 from .studies import people as people
 from .studies import rankings as rankings

@@ -66,6 +66,29 @@ def _gains(ax: Axes, panel: pd.DataFrame, names: Sequence[str]) -> None:
     ax.set_xlim(-0.6, len(places) - 0.4)
 
 
+def differences(panels: Mapping[str, pd.DataFrame], reference: str = "plain student") -> Figure:
+    """PSNR minus that of a reference with 95 % intervals, a row a network, a panel a reference, on one axis.
+
+    Args:
+        panels: title -> a row a network: columns name (which gives the colour), difference, low, high.
+        reference: what is subtracted, for the axis.
+    """
+    with style():
+        rows = max(map(len, panels.values()))
+        size = (5 * len(panels), 1.1 + 0.34 * rows)
+        figure, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, layout="constrained", squeeze=False)
+        for ax, (title, panel) in zip(axes[0], panels.items()):
+            for row, (name, gain, low, high) in enumerate(zip(panel.name, panel.difference, panel.low, panel.high)):
+                ax.plot([low, high], [row, row], color=colour(name), lw=3, solid_capstyle="butt")
+                ax.plot(gain, row, "o", color=colour(name), ms=7)
+            ax.axvline(0, color="0.6", lw=1, zorder=0)
+            ax.set_yticks(range(len(panel)), list(panel.name))
+            ax.set_ylim(rows - 0.5, -0.5)
+            ax.set_title(title)
+        figure.supxlabel(f"{PSNR.title} minus that of the {reference} ({PSNR.unit})", fontsize="medium")
+    return figure
+
+
 def people(gaps: pd.DataFrame, name: str) -> Figure:
     """By how much a network is above others, a row a person.
 
