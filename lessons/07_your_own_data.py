@@ -18,7 +18,8 @@
 #
 # **What you will learn**
 #
-# - how one command turns NIfTI, DICOM or raw data into a data set for this course;
+# - how one command turns scans into a data set for this course: NIfTI (the usual files of research), DICOM (those of scanners and
+#   hospitals) or raw data;
 # - why the split is by person, and what two scans of one person have to do with it;
 # - how to look at a prepared data set, and how to let a program look for what the eye misses;
 # - what of a scan's header stays behind, and what does not.
@@ -26,7 +27,7 @@
 # **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb) and
 # [02 · DC-CNN](./02_dccnn.ipynb).
 #
-# **Minutes:** under 1 in quick mode on two cores: one student is trained.
+# **Minutes:** 20 to read; the machine takes under 1 in quick mode on two cores: one student is trained.
 #
 # [previous: 06 · Evaluation](./06_evaluation.ipynb) · [next: 08 · The study](./08_the_study.ipynb)
 
@@ -36,7 +37,8 @@
 # ## A folder of scans
 #
 # Name a folder of NIfTI files here, and the rest of this notebook works with it. As it stands, the folder is
-# made from the embedded sample: three real scans of two people, written out as a clinic would hand them over.
+# made from the embedded people: two of them, in three NIfTI files. Anna's two files are slabs of one scan, and play two
+# scans of one person here; Colin's is a scan of his own.
 
 # %%
 from pathlib import Path
@@ -48,7 +50,7 @@ import numpy as np
 from kdrecon import data, storage
 from kdrecon.runs import Parameters
 
-my_scans = ""  # a folder of NIfTI files, such as "~/scans"; "" makes one from the sample
+my_scans = ""  # a folder of NIfTI files, such as "~/scans"; "" makes one from the embedded people
 place = Parameters(run_root=run_root).run_folder / "your_own_data"
 scans = Path(my_scans).expanduser() if my_scans else place / "scans"
 
@@ -65,9 +67,9 @@ if not my_scans:
     for split, name, spacing in (
         ("train", "sub-anna/anat/sub-anna_run-1_T1w", 1),
         ("validation", "sub-anna/anat/sub-anna_run-2_T1w", 1),
-        ("test", "sub-colin/anat/sub-colin_T1w", 4),
+        ("test", "sub-colin/anat/sub-colin_T1w", 6),
     ):
-        with h5py.File(data.dataset_folder("sample") / split / "1.h5", locking=False) as file:
+        with h5py.File(data.dataset_folder("people") / split / "1.h5", locking=False) as file:
             write_scan(scans / f"{name}.nii.gz", np.moveaxis(file["volfs"][:], 2, 0), spacing)
 found = storage.visible(scans, "**/*.nii*")
 print(*(path.relative_to(scans) for path in found), sep="\n")
@@ -108,7 +110,8 @@ plt.show()
 # ```
 #
 # Empty slices are dropped, images scaled to [0, 1], people assigned to training and validation at random,
-# k-space is computed and undersampled, and everything is written a file a volume.
+# k-space is computed and undersampled, and every volume becomes a file. (A folder named as here, `sub-NAME/anat/...`, follows BIDS, a
+# convention in which the name of the person can be read.)
 #
 # **Before you run it:** three files are split into training and validation, one part each. Which divisions
 # are possible? How many volumes can training get?
@@ -130,9 +133,8 @@ assert (subjects == 1).all(), "a person is in two splits"
 assert outcome == ([], []), outcome
 
 # %% [markdown]
-# *What to see:* either anna trains, with two volumes, or colin, with one. The two scans called
-# anna are of one person, and a person is never divided: a network that has seen your left half would look
-# good on your right half. With two people there is nobody left to test with; `--split 8,1,1` is the usual
+# *What to see:* either Anna trains, with two volumes, or Colin, with one. A person is never divided: a network that has seen your
+# left half would look good on your right half. With two people there is nobody left to test with; `--split 8,1,1` is the usual
 # choice where there are more.
 #
 # The people have become `s1` and `s2`, the file names are gone.
@@ -195,7 +197,7 @@ assert any("DC in the middle" in fault for fault in faults)
 # %%
 import pandas as pd
 
-with h5py.File(storage.visible(own, "train/*/*.h5")[0], locking=False) as file:
+with h5py.File(storage.visible(own, "train/*/*.h5")[0], locking=False) as file:  # a volume file
     kept = {key: str(value) for key, value in sorted(file.attrs.items())}
 assert not any(name in value for value in kept.values() for name in ("anna", "colin", "sub-"))
 pd.DataFrame({"attribute of the file": kept})
@@ -239,9 +241,8 @@ plt.show()
 
 # %% [markdown]
 # *What to see:* the student has learnt from one person and reconstructs another, from your own folder to this
-# figure. That other person also chose the best epoch, which is a little optimistic. It is a demonstration: with
-# two people and a quick training it says nothing about how good the method
-# is on your scans.
+# figure. That other person also chose the best epoch, which is a little optimistic. With two people it says nothing about how good
+# the method is on your scans.
 #
 # ## Summary
 #

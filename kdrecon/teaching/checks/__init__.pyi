@@ -1,4 +1,3 @@
-from .dccnn import cascade as cascade
 from .dccnn import data_fidelity as data_fidelity
 from .dccnn import receptive_field as receptive_field
 from .deploy import dominant as dominant
@@ -14,6 +13,7 @@ from .sft_kd import effects as effects
 from .sft_kd import start as start
 from .standard_kd import attention_loss as attention_loss
 from .standard_kd import soft_answers as soft_answers
+from .start_here import mean_over_people as mean_over_people
 from .start_here import parameters as parameters
 from .start_here import shared_subjects as shared_subjects
 from .super_resolution import branch_view as branch_view

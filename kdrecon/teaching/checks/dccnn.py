@@ -1,4 +1,4 @@
-"""Data fidelity, convolutions and cascades: the checks of notebook 02.
+"""Data fidelity and convolutions: the checks of notebook 02.
 
 >>> from kdrecon.teaching.checks.dccnn import receptive_field
 >>> receptive_field(lambda depth: 2 * depth + 1).right
@@ -6,13 +6,12 @@ True
 """
 
 import torch
-from torch import Tensor
 
 from kdrecon.physics.fidelity import DataFidelity
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import undersample
-from kdrecon.teaching.checks.inputs import measured, network, random
-from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, rule_out, tensor
+from kdrecon.teaching.checks.inputs import random
+from kdrecon.teaching.checks.verdict import call, equal, exercise, number, rule_out, tensor
 
 
 @exercise
@@ -58,35 +57,4 @@ def receptive_field(answer: object) -> str:
     })  # fmt: skip
     for d in (1, 2, 3, 5, 7):
         equal(number(call(answer, d)), 2 * d + 1, f"it does not hold for d = {d}")
-    return "a D3 block sees 7 x 7 pixels, a D5 block 11 x 11: aliasing reaches along a whole axis."
-
-
-@exercise
-def cascade(answer: object) -> str:
-    """(model, x_u, y, mask) -> list of the images after each cascade."""
-    model, (x_u, y, mask) = network("D2C3"), measured()
-    with torch.no_grad():
-        got = call(answer, model, x_u, y, mask)
-        want = [stage.image for stage in model.stages(x_u, y, mask)]
-        measurement = model.fidelity.measure(y, mask)
-        same = [model.cascade(k, x_u, measurement).image for k in range(len(want))]
-        chain = [model.blocks[0](x_u)[0]]
-        for block in model.blocks[1:]:
-            chain.append(block(chain[-1])[0])
-        at_end = [*chain[:-1], model.fidelity.apply_to(chain[-1], measurement)]
-    if isinstance(got, Tensor):
-        raise NotYet("the function returns one tensor: expected a list with the image after each cascade.")
-    if not isinstance(got, list | tuple) or not all(isinstance(image, Tensor) for image in got):
-        raise NotYet(f"the function returns {kind(got)}: expected a list of images; a block returns (image, taps).")
-    if len(got) != len(want):
-        raise NotYet(f"the list has {len(got)} images: expected {len(want)}, one after each block of model.blocks.")
-    if any(image.shape != x_u.shape for image in got):
-        raise NotYet(f"an image is of {tuple(got[0].shape)}: expected {tuple(x_u.shape)}.")
-    rule_out(torch.stack(list(got)), {
-        "data fidelity is missing: apply model.fidelity(proposal, y, mask) after every block.": torch.stack(chain),
-        "data fidelity comes only at the end: it belongs after every block.": torch.stack(at_end),
-        "every block starts from x_u: each must start from the image that the cascade before it returned.":
-            torch.stack(same),
-    })  # fmt: skip
-    equal(torch.stack(list(got)), torch.stack(want), "each turn: block, data fidelity, append")
-    return "this loop is the whole network: model(x_u, y, mask) returns the last image of your list."
+    return "a D2 block sees 5 x 5 pixels, a D5 block 11 x 11: aliasing reaches along a whole axis."

@@ -7,7 +7,7 @@ False
 
 from kdrecon.errors import InputError, first_line
 from kdrecon.runs.parameters import Parameters
-from kdrecon.teaching.checks.verdict import NotYet, call, exercise, kind
+from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, rule_out
 
 
 @exercise
@@ -52,3 +52,22 @@ def shared_subjects(answer: object) -> str:
     if not isinstance(got, set | frozenset):
         raise NotYet("the subjects are right, but in a list: return a set, in which nobody stands twice.")
     return "an empty set is what you want to see before you believe any test result."
+
+
+@exercise
+def mean_over_people(answer: object) -> str:
+    """(psnr, subjects), a number and a name per slice -> the mean in which every person weighs the same."""
+    psnr, subjects = [30.0, 24.0, 32.0, 34.0, 20.0], ["anna", "ben", "anna", "anna", "carl"]
+    got = number(call(answer, list(psnr), list(subjects)))
+    rule_out(got, {
+        "this is the mean over slices, in which anna weighs three times as much: take each person's mean first.": 28.0,
+        "the means are added up, but not divided by the number of people.": 76.0,
+        "this is the median of the people's means: expected their mean.": 24.0,
+        "each person enters with the first slice alone: take the mean of all slices of a person.": 74 / 3,
+        "each person enters with the last or the best slice alone: take the mean of all slices of a person.": 26.0,
+        "anna's slices are not all neighbours, and count as two people: collect them by name.": 26.75,
+        "slices are added up for each person: divide by how many a person has.": 140 / 3,
+    })  # fmt: skip
+    equal(got, 76 / 3, "the mean of each person's slices, then the mean of these")
+    equal(number(call(answer, [1.0, 2.0, 6.0], ["x", "y", "y"])), 2.5, "it does not hold for other slices and people")
+    return "comparisons of this course are such means: every person once, whole heads and single slices alike."
