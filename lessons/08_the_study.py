@@ -506,7 +506,7 @@ plots.rankings(order, "student")
 plt.show()
 
 # %% [markdown]
-# *What to see:* where lines cross, the ranking has changed. What is best as trained need not be best on Monday. Four slices, one
+# *What to see:* where lines cross, the ranking has changed; where none do, it has survived. Four slices, one
 # training of each network: about these networks, not about methods.
 #
 # ## Trusting the measurement less

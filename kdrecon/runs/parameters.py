@@ -51,9 +51,7 @@ class Parameters:
     epochs: int = said(8, "epochs of each training; the paper takes 150")
     batch_size: int = said(2, "slices a step")
     lr: float = said(3e-3, "initial learning rate of Adam")
-    lr_schedule: str = said(
-        "one_cycle", '"one_cycle": up, then down; or "steps": divided by 10 three times, as in the papers'
-    )
+    lr_schedule: str = said("one_cycle", '"one_cycle": up, then down; or "steps": down in steps, as in the papers')
     augment: str = said("flips", '"flips": training slices are flipped and transposed at random; or "none"')
     methods: list[str] = said(["at", "fitnets"], "distillation methods")
     seed: int = said(0, "of weights, order of slices and augmentation")
