@@ -85,12 +85,15 @@ def comparisons(
         _check_columns(against, found)
     for configuration in found:
         places[configuration.identity.place].append(configuration)
-    tables = [
-        _family(networks, kind, metric, margins.get(metric, np.nan))
-        for networks in places.values()
-        for kind in kinds
-        for metric in metrics
-    ]
+    tables = []
+    for networks in places.values():
+        beside = {network: _beside(network, networks) for network in networks}
+        for kind in kinds:
+            pairs = [
+                (network, reference) for network in networks for reference in find_references(network, networks, kind)
+            ]
+            for metric in metrics:
+                tables.append(_family(pairs, beside, kind, metric, margins.get(metric, np.nan)))
     tables = [table for table in tables if len(table)]
     if not tables and isinstance(against, Mapping):
         raise InputError(
@@ -120,14 +123,19 @@ def _title(kind: Kind) -> str:
     return kind if isinstance(kind, str) else ", ".join(f"{name}={value}" for name, value in kind.items())
 
 
-def _family(networks: list[Configuration], kind: Kind, metric: str, margin: float) -> pd.DataFrame:
+def _family(
+    pairs: list[tuple[Configuration, Configuration]],
+    beside: Mapping[Configuration, Mapping[str, Configuration | None]],
+    kind: Kind,
+    metric: str,
+    margin: float,
+) -> pd.DataFrame:
     """The comparisons of one place with one kind of reference: one family of tests."""
-    spread = spread_over_seeds([network.scores for network in networks], metric)
+    spread = spread_over_seeds([network.scores for network in beside], metric)
     tested, untested = [], []
-    pairs = [(network, reference) for network in networks for reference in find_references(network, networks, kind)]
     for network, reference in pairs:
         row: dict[str, object] = {"against": _title(kind), "network": network.name, "reference": reference.name}
-        row |= dict(zip(PLACE, network.identity.place)) | _standing(network, networks, metric)
+        row |= dict(zip(PLACE, network.identity.place)) | _standing(network, beside[network], metric)
         row |= {"steps": network.steps, "reference_steps": reference.steps, "margin": margin}
         row |= {"curve": network.curve, "epochs": network.experiment.epochs}
         try:
@@ -140,17 +148,21 @@ def _family(networks: list[Configuration], kind: Kind, metric: str, margin: floa
     return pd.concat([table, pd.DataFrame(untested)])
 
 
-def _standing(network: Configuration, networks: list[Configuration], metric: str) -> dict[str, object]:
-    """A network's mean, whether it is worse than the plain student's, and what it lacks of the teachers'."""
+def _beside(network: Configuration, networks: list[Configuration]) -> dict[str, Configuration | None]:
+    """The plain student and the teachers that a network stands beside, by role."""
     plain = next(iter(find_references(network, networks, "student")), None)
-    standing = {
+    return {"student": plain} | {role: nearest_teacher(network, networks, role) for role in ("teacher", "sft_teacher")}
+
+
+def _standing(network: Configuration, beside: Mapping[str, Configuration | None], metric: str) -> dict[str, object]:
+    """A network's mean, whether it is worse than the plain student's, and what it lacks of the teachers'."""
+    gaps = {role: _gap(network, other, metric) for role, other in beside.items()}
+    return {
         "metric": metric,
         "mean": np.mean(list(network.scores.means(metric).values())),
-        "below_student": METRICS[metric].gain(_gap(network, plain, metric)) < 0,
+        "below_student": METRICS[metric].gain(gaps.pop("student")) < 0,
+        **{f"gap_{role}": gap for role, gap in gaps.items()},
     }
-    for role in ("teacher", "sft_teacher"):
-        standing[f"gap_{role}"] = _gap(network, nearest_teacher(network, networks, role), metric)
-    return standing
 
 
 def _other_recipe(network: Configuration, reference: Configuration, kind: Kind) -> str:
