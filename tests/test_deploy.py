@@ -107,10 +107,10 @@ def test_an_export_is_held_to_pytorch_and_tells_what_it_is(precision, student, t
     assert found.bytes == (tmp_path / "a.onnx").stat().st_size < 250_000
     again = read_exported(tmp_path / "a.onnx")
     assert (
-        again.said["name"] == "D3C5 student" and again.said["licence"] == "MIT" and again.said["precision"] == precision
+        again.said["name"] == "D2C5 student" and again.said["licence"] == "MIT" and again.said["precision"] == precision
     )
-    assert "not for clinical use" in again.said["use"] and "trained on sample 4x, 60 epochs" in again.said["provenance"]
-    assert open_deployed(str(tmp_path / "a.onnx")).title == f"D3C5 student {precision}".removesuffix(" fp32")
+    assert "not for clinical use" in again.said["use"] and "trained on people 4x, 50 epochs" in again.said["provenance"]
+    assert open_deployed(str(tmp_path / "a.onnx")).title == f"D2C5 student {precision}".removesuffix(" fp32")
     assert again.data.experiment == student.data.experiment and again.data.intensity == student.data.intensity
     assert torch.equal(again.data.mask, student.data.mask)
 
@@ -125,7 +125,7 @@ def test_the_operators_that_are_asked_for_are_quantised(operators, student):
 
 def test_an_export_that_differs_too_much_is_not_written(student, tmp_path, monkeypatch):
     monkeypatch.setitem(TOLERANCES, "fp16", 1e-9)
-    with pytest.raises(InputError, match="fp16 of D3C5 student differs from PyTorch by up to .*nothing was written"):
+    with pytest.raises(InputError, match="fp16 of D2C5 student differs from PyTorch by up to .*nothing was written"):
         export(student, tmp_path / "a.onnx", "fp16")
     assert not list(tmp_path.iterdir())
 
@@ -297,7 +297,7 @@ def test_networks_are_timed_side_by_side(exported):
     pairs = list(zip(table.network, table.engine, table.batch))
     engines = ["PyTorch", "ONNX Runtime"] + ["OpenVINO"] * bool(importlib.util.find_spec("openvino"))
     assert pairs == [
-        ("D3C5 student", engine, batch) for batch in (1, 2) for engine in [*engines, *engines[1:]]
+        ("D2C5 student", engine, batch) for batch in (1, 2) for engine in [*engines, *engines[1:]]
     ]  # fmt: skip
     assert (table["from"] <= table["ms a slice"]).all() and (table["ms a slice"] <= table["to"]).all()
     torch.testing.assert_close((table["ms a slice"] * table["slices a second"]).tolist(), [1000.0] * len(table))

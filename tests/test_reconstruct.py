@@ -77,7 +77,7 @@ def test_a_nifti_scan_comes_back_in_its_own_geometry(affine, plane, ending, volu
     np.testing.assert_array_equal(found.affine, scan.affine)
     for name in ("pixdim", "qform_code", "sform_code", "srow_x", "qoffset_x", "quatern_b", "xyzt_units", "dim"):
         np.testing.assert_array_equal(found.header[name], scan.header[name])
-    assert bytes(found.header["descrip"].tolist()).startswith(b"Not for clinical use: kdrecon D3C5 student, simulated")
+    assert bytes(found.header["descrip"].tolist()).startswith(b"Not for clinical use: kdrecon D2C5 student, simulated")
     assert found.get_data_dtype() == np.float32 and alike(found.get_fdata(), scan.get_fdata()) > 0.7
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"out{ending}", "out.png", "scan.nii"]
 

@@ -127,7 +127,7 @@ def test_two_trainings_show_a_bar_each_while_they_run(lab, browser, tmp_path):
                 " ".join(bar.text.split())
                 for bar in browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea .widget-hbox")
             ]
-            return {name for name in ("D5C5 teacher", "D3C5 student") for line in lines if line.startswith(name)}
+            return {name for name in ("D5C5 teacher", "D2C5 student") for line in lines if line.startswith(name)}
 
     SCREENSHOTS.mkdir(exist_ok=True)
     wait(browser, 300).until(lambda driver: len(seen(driver) or ()) == 2, "two bars were never there at once")
