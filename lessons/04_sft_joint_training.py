@@ -21,13 +21,13 @@
 # - why a teacher that was trained alone may be hard to imitate;
 # - how the student is unfolded into branches along the teacher, and which blocks each branch passes;
 # - the three terms of the SFT loss, and which weights each of them moves;
-# - how ten calls of student blocks become four, with the same numbers;
-# - why one factor in a program can switch off a loss term without anybody noticing.
+# - how to find a loss term that is there in name only.
 #
 # **Before you start:** [02 · DC-CNN](./02_dccnn.ipynb) for cascades and data fidelity,
 # [03 · Standard knowledge distillation](./03_standard_kd.ipynb) for what distillation is.
 #
-# **Minutes:** about 2 in quick mode on two cores; with the paper's recipe some hours, on a GPU far less.
+# **Minutes:** about 35 to read; the machine needs less than 1 with ready networks, about 2 to train in quick mode on two
+# cores; with the paper's recipe some hours, on a GPU far less.
 #
 # [previous: 03 · Standard knowledge distillation](./03_standard_kd.ipynb) ·
 # [next: 05 · SFT-KD](./05_sft_kd.ipynb)
@@ -39,25 +39,21 @@
 # %% [markdown]
 # ## Why a teacher may be unfriendly
 #
-# A teacher trained alone minimises its own error and nothing else. Among the many sets of weights that
-# reconstruct equally well, training picks one, without asking whether a network with three convolutions a
-# cascade could produce anything like its intermediate results. Distillation then asks a small network for
-# something that was never meant for it.
+# A teacher trained alone minimises its own error, without asking whether a network with two convolutions per cascade could
+# produce anything like its intermediate results.
 #
-# **Student-friendly training (SFT)** [`gayathri2023`] changes the teacher's training, not the distillation.
-# While the teacher learns, student blocks take over its work half-way: after teacher block $T_1$, student
-# blocks $S_2 \dots S_5$ must be able to finish the reconstruction; after $T_2$, blocks $S_3 \dots S_5$; and
-# so on. If they cannot, the gradient tells the *teacher* to hand over something easier.
+# **Student-friendly training (SFT)** [`gayathri2023`] changes the teacher's training, not the distillation. While the
+# teacher learns, student blocks take over half-way: after teacher block $T_1$, student blocks $S_2 \dots S_5$ must
+# be able to finish the reconstruction; after $T_2$, blocks $S_3 \dots S_5$; and so on. If they cannot, the gradient
+# tells the *teacher* to hand over something easier.
 
 # %% [markdown]
 # ## Unfolded branches
 #
-# `SFT` holds a teacher (D5C5) and a student (D3C5). We do not draw the branches from memory: we ask the
-# model. If the output of branch $i$ depends on student block $S_k$, then its derivative with respect to
-# that block is not zero.
+# `SFT` holds a teacher and a student of as many cascades. We do not draw the branches from memory: we ask the
+# model. If the output of branch $i$ depends on student block $S_k$, its derivative with respect to that block is not zero.
 #
-# **Before you run it:** five student blocks, branches that start after $T_1$ to $T_4$. How many branches,
-# and which block is in none of them?
+# **Before you run it:** five student blocks, branches that start after $T_1$ to $T_4$. How many branches, and which block is in none of them?
 
 # %%
 import matplotlib.pyplot as plt
@@ -68,7 +64,8 @@ from kdrecon.models import SFT, dc_cnn
 from kdrecon.teaching import checks, plots
 
 torch.manual_seed(seed)
-sft = SFT(dc_cnn("D5C5"), dc_cnn("D3C5")).to(lab.device)
+names = lab.switches.teacher_network, lab.switches.student_network
+sft = SFT(*(dc_cnn(name, residual=lab.switches.residual) for name in names)).to(lab.device)
 batch = next(lab.train.subset(batch_size).batches(batch_size))
 
 x_teacher, x_branches = sft(batch.x_u, batch.y, batch.mask)
@@ -95,11 +92,9 @@ plots.unfolding(table.to_numpy(), sft.teacher.name, sft.student.name)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the light blue row is the teacher, from the zero-filled image $x_u$ to its reconstruction $x_T$.
-# Each orange row is a branch that leaves it after one cascade. Blocks on the same grey ground are **one**
-# block with one set of weights: $S_5$ must be able to finish what $T_4$ hands over and what $S_4$ hands
-# over. Each box stands for a CNN block and the data-fidelity layer behind it. $S_1$ is nowhere: there is no
-# teacher block before it to start from.
+# *What to see:* light blue is the teacher, from the zero-filled image $x_u$ to its reconstruction $x_T$; each orange row is a
+# branch that leaves it. A box stands for a CNN block and the data fidelity behind it. Blocks on the same grey ground are **one** block with one set of weights: $S_5$ must be able to finish what $T_4$ hands
+# over and what $S_4$ hands over. $S_1$ is nowhere: there is no teacher block before it to start from.
 
 # %% [markdown]
 # ### Exercise 4.1 · Walk a branch
@@ -131,31 +126,32 @@ def my_branch(sft, i, x_u, y, mask):
 checks.branch(my_branch)
 
 # %% [markdown]
-# ### Exercise 4.2 · How much work?
+# ### Exercise 4.2 · What friendliness costs
 #
-# How many calls of student blocks does a network of $n$ cascades need: branch by branch, and if all branches
-# that are at the same cascade go through its block together?
+# A convolution's cost is counted in multiply-adds. Let a teacher block cost `teacher_block` of them and a student block
+# `student_block`, for any number `n` of cascades. By which factor is a step of SFT dearer than a step of the teacher
+# alone? Every branch is computed; count blocks in the figure.
 
 
 # %% tags=["exercise"]
-def my_block_calls(n):
-    """Two numbers: calls one by one, calls batched."""
+def my_sft_cost(n, teacher_block, student_block):
+    """Cost of a step of SFT in steps of the teacher alone."""
     ...  # your code
 
 
 # %% tags=["solution"]
-def my_block_calls(n):
-    """Two numbers: calls one by one, calls batched."""
-    return n * (n - 1) // 2, n - 1
+def my_sft_cost(n, teacher_block, student_block):
+    """Cost of a step of SFT in steps of the teacher alone."""
+    in_branches = sum(n - i for i in range(1, n))
+    return 1 + in_branches * student_block / (n * teacher_block)
 
 
 # %%
-checks.block_calls(my_block_calls)
+checks.sft_cost(my_sft_cost)
 
 # %% [markdown]
-# ## One by one, then all at once
-#
-# By hand, a branch is a short loop. In all, 4 + 3 + 2 + 1 = 10 calls of student blocks.
+# The number of *calls* is another matter. All branches under way at cascade $k$ need the same block $S_k$, so they can travel as
+# one batch. First branch by branch, then the library, whose calls we count with hooks.
 
 # %%
 measurement = sft.teacher.fidelity.measure(batch.y, batch.mask)
@@ -170,11 +166,6 @@ for i in range(n - 1):
         calls += 1
     branches.append(x)
 print(f"{calls} student block calls in {len(branches)} branches")
-
-# %% [markdown]
-# All branches that are under way at cascade $k$ need the same block $S_k$. So they can travel as one batch,
-# and the teacher's output joins them after every cascade. We count the block calls of the library, and the images in
-# each, with hooks.
 
 # %%
 images = []
@@ -198,10 +189,6 @@ assert len(images) == n - 1
 assert sum(images) == calls * len(batch.x)
 
 # %% [markdown]
-# The same images and the same sums, in four larger calls instead of ten small ones. On a GPU large calls
-# are cheaper; on a CPU it mostly keeps the program short.
-
-# %% [markdown]
 # ## The three terms
 #
 # With $N$ cascades, $x$ the fully sampled image, and $\langle|\cdot|\rangle$ a mean over pixels:
@@ -214,42 +201,21 @@ assert sum(images) == calls * len(batch.x)
 #
 # $L_T$ makes a good teacher, $L_S$ makes branches that reconstruct well, $L_{imit}$ pulls teacher and
 # branches together. Nothing is detached: $L_{imit}$ moves the branches towards the teacher *and the teacher
-# towards the branches*.
-
-# ### Exercise 4.3 · Three terms
-#
-# Write them, as a function that returns the three. The branches are stacked: `x_branches` is
-# (N-1, B, 1, H, W), `x` and `x_teacher` are (B, 1, H, W).
-
-
-# %% tags=["exercise"]
-def my_sft_loss(x, x_teacher, x_branches):
-    """L_T, L_S, L_imit."""
-    ...  # your code
-
-
-# %% tags=["solution"]
-def my_sft_loss(x, x_teacher, x_branches):
-    """L_T, L_S, L_imit."""
-    l_teacher = (x - x_teacher).abs().mean()
-    l_student = (x - x_branches).abs().mean()
-    l_imitation = (x_teacher - x_branches).abs().mean()
-    return l_teacher, l_student, l_imitation
-
-
-# %%
-checks.sft_loss(my_sft_loss)
-
-# %% [markdown]
-# The library returns the terms and their sum. In untrained networks:
+# towards the branches*. The library returns the terms and their sum. In untrained networks:
 
 # %%
 from kdrecon.models import sft_loss
 
 loss = sft_loss(batch.x, x_teacher, x_branches)
-torch.testing.assert_close(loss.total, loss.teacher + loss.student + loss.imitation)
-terms = {name: f"{float(getattr(loss, name).detach()):.5f}" for name in loss._fields}
-pd.Series(terms, name="value").to_frame()
+by_hand = {
+    "teacher": (batch.x - x_teacher).abs().mean(),
+    "student": (batch.x - x_branches).abs().mean(),
+    "imitation": (x_teacher - x_branches).abs().mean(),
+}
+for name, term in by_hand.items():
+    torch.testing.assert_close(getattr(loss, name), term)
+torch.testing.assert_close(loss.total, sum(by_hand.values()))
+pd.Series({name: f"{term.item():.5f}" for name, term in by_hand.items()}, name="value").to_frame()
 
 # %% [markdown]
 # ## Who learns from it?
@@ -285,10 +251,8 @@ print(
 )
 
 # %% [markdown]
-# *What to see:* every block has a bar, but for $S_1$. The axis is logarithmic: in untrained networks the
-# early blocks get far less than the late ones, because every untrained block between them and the output
-# weakens the signal. Keep $S_1$ in mind: when the student is assembled from these blocks in
-# [05](./05_sft_kd.ipynb), its first block will be untrained.
+# *What to see:* every block has a bar, but for $S_1$ (the axis is logarithmic). When [05](./05_sft_kd.ipynb) assembles the student
+# from these blocks, its first one will be untrained.
 #
 # The same term by term: which block learns from which part of the loss?
 
@@ -303,16 +267,42 @@ pd.DataFrame(norms, index=blocks).T.map(lambda norm: f"{norm:.0e}" if norm else 
 
 # %% [markdown]
 # *What to see:* $L_T$ moves the teacher alone. $L_S$ moves the student blocks **and** $T_1 \dots T_4$: this is where the
-# teacher hears whether a student can follow. It cannot reach $T_5$, after which no branch starts. $L_{imit}$ reaches
-# all but $S_1$. Compare the terms *within* a column: Adam rescales the step of every weight, so blocks with small
-# gradients learn, too. And norms do not add up, for two terms may pull in different directions.
+# teacher hears whether a student can follow. It cannot reach $T_5$, after which no branch starts. $L_{imit}$ reaches all
+# but $S_1$. Norms do not add up: two terms may pull in different directions.
+
+# %% [markdown]
+# ### Exercise 4.3 · An auditor of losses
+#
+# Somebody hands you a training whose loss has several terms. Write the tool that tells which of them act: for every term its
+# gradient's norm at `x_teacher` and at `x_branches`, 0.0 where none arrives. `terms` is a dictionary from names to scalars
+# that may share one graph; the two images stand in the graph, so `torch.autograd.grad` reaches them.
+
+
+# %% tags=["exercise"]
+def my_audit(terms, x_teacher, x_branches):
+    """{name: (norm at x_teacher, norm at x_branches)}, floats."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_audit(terms, x_teacher, x_branches):
+    """{name: (norm at x_teacher, norm at x_branches)}, floats."""
+    found = {}
+    for name, term in terms.items():
+        images = (x_teacher, x_branches)
+        grads = torch.autograd.grad(term, images, retain_graph=True, allow_unused=True)
+        found[name] = tuple(0.0 if g is None else float(g.norm()) for g in grads)
+    return found
+
+
+# %%
+checks.audit(my_audit)
 
 # %% [markdown]
 # ## A factor that nobody notices
 #
-# In the paper $L_{imit}$ is a mean, with weight 1. The code that was released with the paper divides this
-# mean once more by the number of elements of the batch. Both forms are here: `imitation="paper"` (our
-# default) and `imitation="released"`.
+# In the paper $L_{imit}$ is a mean, with weight 1. The code that was released with the paper divides this mean once more
+# by the number of elements of the batch. Both forms are here: `imitation="paper"` (our default) and `"released"`.
 
 # %%
 rows = {}
@@ -337,19 +327,31 @@ print(f"paper / released: {factor:,.0f} = {b} x {h} x {w}, the elements of a bat
 assert abs(factor / batch.x.numel() - 1) < 1e-3
 
 # %% [markdown]
-# In the released form the third term is absent in all but name. The training runs, the curve of the total
-# looks fine, and only someone who looks at the *size of the gradient* sees it. Which form made the paper's
-# figures is not known. It is a habit worth keeping: log every term and every gradient norm, not only the
-# total.
-
-# %% [markdown]
+# In the released form the third term is absent in all but name, and the curve of the total looks fine. Which form made the
+# paper's figures is not known. Log every term and every gradient norm.
+#
 # ## Train it
 #
-# Teacher and branches are trained together; the best epoch is the one with the smallest validation error of
-# the *teacher* alone. A quick run shows the mechanics, not the paper's figures.
-#
-# The message below says whether this training happened now, in an earlier notebook of this run, or before the
-# repository was published (a ready network, trained longer). `ready = False` in the parameters cell trains it here.
+# The loop is that of [02](./02_dccnn.ipynb) with another loss. A few steps of it on one batch, beside the library's objective:
+
+# %%
+from kdrecon.training import StudentFriendly
+
+library, optimizer = StudentFriendly(sft), torch.optim.Adam(sft.parameters(), lr=1e-3)
+steps = []
+for _ in range(5):
+    x_teacher, x_branches = sft(batch.x_u, batch.y, batch.mask)
+    loss = sft_loss(batch.x, x_teacher, x_branches)
+    torch.testing.assert_close(loss.total, library(batch).total)
+    optimizer.zero_grad()
+    loss.total.backward()
+    optimizer.step()
+    steps.append({name: term.item() for name, term in zip(loss._fields, loss)})
+pd.DataFrame(steps, index=pd.RangeIndex(1, 6, name="step")).map("{:.5f}".format)
+
+# %% [markdown]
+# Now all of it, or the ready network, trained longer (`ready = False` in the parameters cell trains it here). The best epoch is
+# the one with the smallest validation error of the *teacher* alone.
 
 # %%
 friendly = lab.sft_teacher()
@@ -359,12 +361,9 @@ plots.curves(friendly.history, title="SFT training")
 plt.show()
 
 # %% [markdown]
-# *What to see:* the three terms and the teacher's validation error. The teacher's term and the branches' term
-# lie close together. The imitation term says how far the branches are from the teacher; it is the smallest, and
-# it may rise at first: untrained networks all return nearly the same image, because data fidelity does the
-# work. The networks must become good before they can differ.
-
-# %% [markdown]
+# *What to see:* the three terms and the teacher's validation error. The teacher's term and the branches' term lie close
+# together, the imitation term far below: teacher and branches differ from each other less than each from the truth.
+#
 # ## Is the student-friendly teacher a worse teacher?
 #
 # It had to serve two aims, so one might expect it to pay for its friendliness with quality.
@@ -375,32 +374,22 @@ plt.show()
 # %%
 from kdrecon import results
 
-networks = {"zero-filled": lab.zero_filled(), "teacher": lab.teacher(), "SFT teacher": friendly}
+networks = {"teacher": lab.teacher(), "SFT teacher": friendly, "student": lab.student()}
 scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
-results.quality_table(networks, scores, reference="teacher")
-
-# %%
-epochs_of = {name: networks[name].experiment.epochs for name in ("teacher", "SFT teacher")}
-gap = scores["SFT teacher"].psnr.mean() - scores["teacher"].psnr.mean()
-print(
-    f"In your run: SFT teacher minus teacher {gap:+.2f} dB on {len(lab.test)} slices. "
-    f"Epochs: {epochs_of}"
-)
-if len(set(epochs_of.values())) > 1:
-    print(
-        "The two were trained for different numbers of epochs: "
-        "this difference says nothing about SFT."
-    )
+print(results.epochs_note(networks))
+by_person = pd.DataFrame({name: s.groupby("subject").psnr.mean() for name, s in scores.items()})
+by_person["SFT teacher - teacher"] = by_person["SFT teacher"] - by_person["teacher"]
+by_person.loc["mean over people"] = by_person.mean()
+by_person.map("{:.2f}".format).rename_axis("mean PSNR (dB)")
 
 # %% [markdown]
-# With one seed, a difference of some tenths of a dB says nothing in a quick run; the validation error, on slices of the
-# person that was trained with, may even point the other way. And mind the cost: each SFT step also runs ten student
-# blocks forwards and backwards, so with equal epochs SFT has used more computing time.
+# *What to see:* a row per person whom no network has seen. Where the last column is negative, friendliness has cost something.
+# Another seed may move a row by some tenths of a dB. In the course's study ([06](./06_evaluation.ipynb)), with three seeds,
+# this teacher stays 0.3 dB below the one trained alone, and above the student.
 #
 # ## What the branches can do
 #
-# The trained branches on one slice of the evaluation split: how well do small blocks finish what the
-# teacher began?
+# How well do small blocks finish what the teacher began?
 
 # %%
 trained = SFT(friendly.model, friendly.student)
@@ -415,9 +404,9 @@ plots.comparison(one.x[0, 0].cpu().numpy(), outputs)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the first row are the reconstructions, with their PSNR; the second row is a zoom into the
-# yellow frame; the third row shows where they err, on one colour scale. Branch 1 uses the teacher's first
-# cascade only, branch 4 all but the last. All of them in numbers, beside the networks that were trained alone:
+# *What to see:* the images, a zoom into the yellow frame, and where they err. Branch 1 uses the teacher's first cascade only, branch
+# 4 all but the last. In the zoom, look for arcs that the target does not have: what is left of the aliased skull is
+# the same in all of them. In numbers:
 
 # %%
 from kdrecon import metrics
@@ -428,69 +417,63 @@ target = lab.test.x[:, 0].cpu().numpy()
 images = {"SFT teacher": torch.cat([x_teacher for x_teacher, _ in outputs])}
 for i in range(n - 1):
     images[f"branch {i + 1}"] = torch.cat([x_branches[i] for _, x_branches in outputs])
-images = {name: image[:, 0].cpu().numpy() for name, image in images.items()}
-psnr = {name: f"{metrics.psnr(target, image).mean():.2f}" for name, image in images.items()}
-
-teacher_blocks, student_blocks = ([f"{letter}{k + 1}" for k in range(n)] for letter in "TS")
-paths = [" ".join(teacher_blocks[:i] + student_blocks[i:]) for i in (n, *range(1, n))]
-blocks = dict(zip(psnr, paths))
-
-for name, network in {"teacher": lab.teacher(), "student": lab.student()}.items():
-    psnr[name] = f"{results.evaluate(lab, network).psnr.mean():.2f}"
-    blocks[name] = f"{network.model.name}, trained alone, {network.experiment.epochs} epochs"
-pd.DataFrame({"blocks": blocks, "mean PSNR (dB)": psnr})
+psnr, blocks = {}, {}
+for k, (name, image) in enumerate(images.items()):
+    psnr[name] = f"{metrics.psnr(target, image[:, 0].cpu().numpy()).mean():.2f}"
+    teachers = k or n  # how many cascades are the teacher's
+    blocks[name] = " ".join(f"{'T' if c < teachers else 'S'}{c + 1}" for c in range(n))
+for name in ("teacher", "student"):
+    psnr[name] = f"{scores[name].psnr.mean():.2f}"
+    blocks[name] = f"{networks[name].model.name}, alone, {networks[name].experiment.epochs} epochs"
+pd.DataFrame({"blocks": blocks, "PSNR, mean over slices (dB)": psnr})
 
 # %% [markdown]
-# Compare branch 1 with branch 4: how much does it cost to let the student do four cascades instead of one? Branches
-# close to the teacher do not show yet that this teacher is easier to follow than another: they were trained with it.
-# And the plain student reconstructs without any teacher. [05](./05_sft_kd.ipynb) makes the test.
+# *What to see:* what it costs to let the student do four cascades instead of one. Branches close to the teacher do not show yet
+# that it is easier to follow: they were trained with it. [05](./05_sft_kd.ipynb) makes the test.
+#
+# ### Exercise 4.4 · Open: take one term away
+#
+# `switches={"sft_terms": "without_imitation"}` or `"without_student"` in the parameters cell trains SFT without a term, in
+# a folder of its own. Choose one, write down what you expect of the teacher, of branch 1 and of the three curves, run it, and argue in three
+# sentences from the two tables above whether the term is needed. Say what would change your mind.
 #
 # ## Summary
 #
 # - SFT trains the teacher together with student branches that take over after each of its cascades.
 # - $S_2 \dots S_5$ are shared by all branches; $S_1$ takes no part and gets no gradient.
-# - Branches at the same cascade pass the same block, so one batched call a cascade is enough.
 # - $L_{SFT} = L_T + L_S + L_{imit}$; the last term moves both sides. Divided by the number of elements it
-#   does nothing.
+#   does nothing, and only a gradient shows it.
 # - By-products of the training: student blocks $S_2 \dots S_5$ with which the distillation can start.
 #
 # ## Questions
 #
-# <details><summary>1. Why is there no branch that starts with S1?</summary>
-#
-# A branch starts from the output of a teacher block. A branch from the very beginning would pass no teacher
-# block: it would be the plain student, and could tell the teacher nothing through $L_S$.
-# </details>
-#
-# <details><summary>2. How many branches and how many block calls (one by one, batched) has a network of six
+# <details><summary>1. How many branches and how many block calls (one by one, batched) has a network of six
 # cascades?</summary>
 #
-# 5 branches, 5 + 4 + 3 + 2 + 1 = 15 calls one by one, 5 batched.
+# 5 branches, 5 + 4 + 3 + 2 + 1 = 15 calls one by one, 5 batched: $S_2$ to $S_6$ once each.
 # </details>
 #
-# <details><summary>3. Which terms move T5?</summary>
+# <details><summary>2. Which terms move T5?</summary>
 #
 # $L_T$ and $L_{imit}$, through $x_T$. No branch starts after $T_5$, so $L_S$ does not depend on it.
 # </details>
 #
-# <details><summary>4. What would change if $x_T$ were detached in the imitation term?</summary>
+# <details><summary>3. What would change if $x_T$ were detached in the imitation term?</summary>
 #
-# The branches would still be pulled towards $x_T$, and the teacher would still be moved through the outputs
-# that it hands over. But $T_5$ would get a gradient from $L_T$ alone, and the teacher's result would not be
-# pulled towards the branches.
+# The branches would still be pulled towards $x_T$, and the teacher moved through what it hands over. But $T_5$ would get a
+# gradient from $L_T$ alone, and the teacher's result would not be pulled towards the branches.
 # </details>
 #
-# <details><summary>5. By which factor does the released form shrink the imitation term for a batch of four
+# <details><summary>4. By which factor does the released form shrink the imitation term for a batch of four
 # images of 240 × 240?</summary>
 #
 # By 4 × 240 × 240 = 230,400, or 4.3e-6.
 # </details>
 #
-# <details><summary>6. Why is the best epoch chosen by the teacher's error and not by the sum of the three
+# <details><summary>5. Why is the best epoch chosen by the teacher's error and not by the sum of the three
 # terms?</summary>
 #
-# The result of this stage is the teacher; the branches are its training partners. Choosing by another
-# quantity would be possible, but it would be another method.
+# The result of this stage is the teacher; the branches are its training partners.
 # </details>
 #
 # **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).

@@ -183,6 +183,27 @@ def l1(a, b):
     return (a - b).abs().mean()
 
 
+def norms(term, *images):
+    grads = torch.autograd.grad(term, images, retain_graph=True, allow_unused=True)
+    return [0.0 if g is None else float(g.norm()) for g in grads]
+
+
+def accumulated(terms, *images):
+    found = {}
+    for name, term in terms.items():
+        term.backward(retain_graph=True)
+        found[name] = [0.0 if image.grad is None else float(image.grad.norm()) for image in images]
+    return found
+
+
+def two(first, second):
+    return first, second, second - first
+
+
+def effects_of_teacher(p):
+    return two(p["sft", "random"] - p["standard", "random"], p["sft", "sft"] - p["standard", "sft"])
+
+
 def copied(student, branches, blocks):
     for k in blocks:
         student.blocks[k].load_state_dict(branches.blocks[k].state_dict())
@@ -208,14 +229,6 @@ def runs(psnr, subjects):
     return [
         np.mean([value for value, _ in run]) for _, run in itertools.groupby(zip(psnr, subjects), lambda pair: pair[1])
     ]
-
-
-def psnrs(x, p, peak, scale=10):
-    return scale * np.log10(peak**2 / ((x - p) ** 2).mean((1, 2)))
-
-
-def tops(x):
-    return x.max((1, 2))
 
 
 def spent(events, name=""):
@@ -372,24 +385,24 @@ WRONG = {
         (lambda sft, i, *a: walk(sft, [*turns(i)[:i], *turns(i, first=i + 1)], *a), "a stage is missing"),
         (lambda sft, i, *a: walk(sft, turns(0, first=i), *a), "starts again from x_u"),
     ],
-    "sft_loss": [
-        (lambda x, t, b: l1(x, t) + l1(x, b) + l1(t, b), "returns one number"),
-        (lambda x, t, b: (l1(x, t), 3 * l1(x, b), 3 * l1(t, b)), "branches are summed"),
-        (lambda x, t, b: (l1(x, t), l1(x, b), l1(x, b)), "compares with x"),
-        (lambda x, t, b: ((x - t).square().mean(), (x - b).square().mean(), (t - b).square().mean()), "are squared"),
-        (lambda x, t, b: (l1(x, t), l1(x, b), l1(t, b) / x.numel()), "so vanishes"),
-        (lambda x, t, b: (l1(x, t), l1(t, b), l1(x, b)), "another order"),
-        (lambda x, t, b: (l1(x, t), l1(x, b), l1(t.detach(), b)), "x_teacher is detached"),
-        (lambda x, t, b: (l1(x, t), l1(x, b), l1(t, b.detach())), "branches are detached"),
-        (lambda x, t, b: (float(l1(x, t)), float(l1(x, b)), float(l1(t, b))), "no gradient can flow"),
+    "sft_cost": [
+        (lambda n, t, s: 1 + n * (n + 1) / 2 * s / (n * t), "S_1 is counted"),
+        (lambda n, t, s: 1 + (n - 1) ** 2 * s / (n * t), "not equally long"),
+        (lambda n, t, s: 1 + (n - 1) * s / (n * t), "count boxes"),
+        (lambda n, t, s: (n - 1) / 2 * s / t, "teacher runs as well"),
+        (lambda n, t, s: 1 + n * (n - 1) / 2 * s / t, "one teacher block"),
+        (lambda n, t, s: n * t + n * (n - 1) / 2 * s, "in multiply-adds"),
+        (lambda n, t, s: 1.5, "does not hold for n = 2"),
     ],
-    "block_calls": [
-        (lambda n: (n * (n + 1) // 2, n - 1), "S_1 is counted"),
-        (lambda n: (n * (n - 1), n - 1), "not equally long"),
-        (lambda n: ((n - 1) ** 2, n - 1), "as long as the first"),
-        (lambda n: (n * (n - 1) // 2, n), "n - 1, not n"),
-        (lambda n: (n - 1, n * (n - 1) // 2), "swapped"),
-        (lambda n: (10, 4), "does not hold for n = 2"),
+    "audit": [
+        (lambda terms, t, b: [norms(term, t, b) for term in terms.values()], "expected a dictionary"),
+        (lambda terms, t, b: {"teacher": norms(terms["teacher"], t, b)}, "expected a dictionary"),
+        (lambda terms, t, b: {k: norms(term, t, b)[::-1] for k, term in terms.items()}, "swapped"),
+        (lambda terms, t, b: {k: [n**2 for n in norms(term, t, b)] for k, term in terms.items()}, "squared"),
+        (lambda terms, t, b: dict.fromkeys(terms, norms(sum(terms.values()), t, b)), "one and the same loss"),
+        (accumulated, "accumulates into .grad"),
+        (lambda terms, t, b: {k: torch.autograd.grad(term, (t, b)) for k, term in terms.items()}, "stopped"),
+        (lambda terms, t, b: dict.fromkeys(terms, (0.1, 0.2)), "not the expected ones"),
     ],
     "start": [
         (lambda s, b: s, "nothing was copied"),
@@ -399,25 +412,24 @@ WRONG = {
         (shared, "share the same tensors"),
         (with_first_changed, "S_1 has changed"),
     ],
-    "effects": [
-        (lambda p: (p["sft", "sft"] - p["standard", "random"],) * 2, "teacher and start differ there"),
-        (lambda p: (p["sft", "random"] - 30.0, p["standard", "sft"] - 30.0), "beside the standard case"),
-        (lambda p: (p["sft", "sft"] - p["standard", "sft"], p["sft", "sft"] - p["sft", "random"]), "beside the SFT case"),
-        (lambda p: (0.3, 0.6), "swapped"),
-        (lambda p: (-0.6, -0.3), "signs"),
-        (lambda p: (1.2, 0.6), "summed"),
+    "interaction": [
+        (effects_of_teacher, "effect of the teacher"),
+        (lambda p: two(p["standard", "sft"] - 30, p["sft", "sft"] - 30), "at once"),
+        (lambda p: (-0.1, -0.5, -0.4), "signs"),
+        (lambda p: (0.1, 0.5, -0.4), "difference is turned round"),
+        (lambda p: two(p["sft", "sft"] - p["sft", "random"], p["standard", "sft"] - p["standard", "random"]), "swapped"),
+        (lambda p: (0.1, 0.5, 0.3), "is a mean"),
+        (lambda p: (0.1, 0.5, 0.4), "whatever the cells hold"),
     ],
-    "volume_psnr": [
-        (lambda x, p: psnrs(x, p, tops(x)), "one value a slice"),
-        (lambda x, p: psnrs(x, p, x.max()).mean(), "maximum of the volume"),
-        (lambda x, p: 10 * np.log10(x.max() ** 2 / ((x - p) ** 2).mean()), "one error for the whole volume"),
-        (lambda x, p: psnrs(x, p, 255.0).mean(), "range is 255"),
-        (lambda x, p: psnrs(x, p, 1.0).mean(), "range is 1"),
-        (lambda x, p: psnrs(x, p, tops(x) ** 0.5).mean(), "not squared"),
-        (lambda x, p: psnrs(x, p, tops(x), 20).mean(), "20 log10"),
-        (lambda x, p: psnrs(x, p, tops(x), 10 * np.log(10)).mean(), "natural logarithm"),
-        (lambda x, p: -psnrs(x, p, tops(x)).mean(), "sign"),
-        (lambda x, p: 10 * np.log10((tops(x) ** 2).mean() / ((x - p) ** 2).mean()), "before the logarithm"),
+    "translation": [
+        (lambda p, m: p + 20 * np.log10(m / m.max()), "one value a slice"),
+        (lambda p, m: p.mean(), "nothing was translated"),
+        (lambda p, m: (p - 20 * np.log10(m / m.max())).mean(), "sign"),
+        (lambda p, m: (p + 10 * np.log10(m / m.max())).mean(), "stands squared"),
+        (lambda p, m: p.mean() + 20 * np.log10(m.mean() / m.max()), "averaged before"),
+        (lambda p, m: (p + 20 * np.log(m / m.max())).mean(), "natural logarithm"),
+        (lambda p, m: (p + m / m.max()).mean(), "decibels are logarithms"),
+        (lambda p, m: (p + 20 * np.log10(m)).mean(), "the mean"),
     ],
     "subject_gain": [
         (lambda a, b, s: (a - b).mean(), "counts the same"),

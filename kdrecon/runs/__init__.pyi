@@ -1,3 +1,5 @@
+from .costs import behind as behind
+from .costs import training_cost as training_cost
 from .experiment import Experiment as Experiment
 from .laboratory import Laboratory as Laboratory
 from .networks import Network as Network

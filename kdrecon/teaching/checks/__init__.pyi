@@ -3,13 +3,13 @@ from .dccnn import receptive_field as receptive_field
 from .deploy import dominant as dominant
 from .deploy import parity as parity
 from .evaluation import subject_gain as subject_gain
-from .evaluation import volume_psnr as volume_psnr
+from .evaluation import translation as translation
 from .more_losses import flow as flow
 from .more_losses import similarity_loss as similarity_loss
-from .sft import block_calls as block_calls
+from .sft import audit as audit
 from .sft import branch as branch
-from .sft import sft_loss as sft_loss
-from .sft_kd import effects as effects
+from .sft import sft_cost as sft_cost
+from .sft_kd import interaction as interaction
 from .sft_kd import start as start
 from .standard_kd import attention_loss as attention_loss
 from .standard_kd import soft_answers as soft_answers

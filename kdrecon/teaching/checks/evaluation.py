@@ -1,42 +1,36 @@
 """Figures of images and of people: the checks of notebook 06.
 
->>> from kdrecon.teaching.checks.evaluation import volume_psnr
->>> volume_psnr(None).right
+>>> from kdrecon.teaching.checks.evaluation import translation
+>>> translation(None).right
 False
 """
 
 import numpy as np
 
-from kdrecon.teaching.checks.inputs import random
 from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, number, rule_out
 
 
 @exercise
-def volume_psnr(answer: object) -> str:
-    """(target, prediction) of (S, H, W) -> mean over slices of the PSNR with each slice's maximum as range."""
-    target = random(3, 12, 12).numpy() * np.array([1.0, 0.6, 0.3])[:, None, None]
-    prediction = target + np.array([0.1, 0.05, 0.2])[:, None, None] * (random(3, 12, 12, seed=1).numpy() - 0.5)
-    mse, top = ((target - prediction) ** 2).mean((1, 2)), target.max((1, 2))
-    got = call(answer, target, prediction)
-    if np.shape(got) == (3,):
-        raise NotYet("there is one value a slice: take their mean.")
-    got = number(got)
-    rule_out(got, {
-        "the range is the maximum of the volume: take each slice's own.": np.mean(10 * np.log10(top.max() ** 2 / mse)),
-        "there is one error for the whole volume: compute each slice's PSNR, then the mean.":
-            10 * np.log10(top.max() ** 2 / mse.mean()),
-        "the slices' errors are averaged before the logarithm: first the PSNR of each slice, then the mean.":
-            10 * np.log10((top**2).mean() / mse.mean()),
-        "the range is 255: these images lie between 0 and 1.": np.mean(10 * np.log10(255**2 / mse)),
-        "the range is 1: take each slice's maximum.": np.mean(10 * np.log10(1 / mse)),
-        "the range is not squared: R^2 over the mean squared error.": np.mean(10 * np.log10(top / mse)),
-        "20 log10 goes with the root of the error, 10 log10 with the mean squared error.":
-            np.mean(20 * np.log10(top**2 / mse)),
-        "this is the natural logarithm: np.log10.": np.mean(10 * np.log(top**2 / mse)),
-        "the sign is turned round: R^2 over the error, not the error over R^2.": -np.mean(10 * np.log10(top**2 / mse)),
-    })  # fmt: skip
-    equal(got, np.mean(10 * np.log10(top**2 / mse)), "for each slice 10 log10(max^2 / mse), then the mean")
-    return "slice by slice, each slice's maximum: metrics.psnr(target, prediction).mean() is the same."
+def translation(answer: object) -> str:
+    """(PSNR of each slice with the volume's maximum as range, maxima of the slices) -> mean with each slice's own range."""
+    for psnr, top in (([30.0, 32.0, 31.0], [1.0, 0.5, 0.8]), ([28.0, 40.0], [0.2, 0.8])):
+        there, tops = np.array(psnr), np.array(top)
+        log, got = np.log10(tops / tops.max()), call(answer, there.copy(), tops.copy())
+        if np.shape(got) == there.shape:
+            raise NotYet("there is one value a slice: take their mean.")
+        got = number(got)
+        rule_out(got, {
+            "nothing was translated: a slice that is darker than the volume has a smaller range.": there.mean(),
+            "the sign is turned round: a smaller range makes the PSNR smaller.": np.mean(there - 20 * log),
+            "the range stands squared in the PSNR: 20 log10 of the ratio, not 10.": np.mean(there + 10 * log),
+            "the maxima were averaged before the logarithm: translate each slice, then take the mean.":
+                there.mean() + 20 * np.log10(tops.mean() / tops.max()),
+            "this is the natural logarithm: np.log10.": np.mean(there + 20 * log * np.log(10)),
+            "the ratio is added, not its logarithm: decibels are logarithms.": np.mean(there + tops / tops.max()),
+        })  # fmt: skip
+        hint = "PSNR + 20 log10(slice's maximum / volume's maximum), then the mean"
+        equal(got, np.mean(there + 20 * log), hint)
+    return "the error need not be known: another range only shifts each slice's PSNR."
 
 
 @exercise

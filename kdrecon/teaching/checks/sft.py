@@ -1,7 +1,7 @@
 """Student-friendly joint training: the checks of notebook 04.
 
->>> from kdrecon.teaching.checks.sft import sft_loss
->>> sft_loss(None).right
+>>> from kdrecon.teaching.checks.sft import sft_cost
+>>> sft_cost(None).right
 False
 """
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from kdrecon.models.dccnn import DCCNN
 from kdrecon.models.sft import SFT
 from kdrecon.teaching.checks.inputs import measured, network, random
-from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, numbers, rule_out, tensor
+from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, kind, number, numbers, rule_out, tensor
 
 
 @exercise
@@ -48,55 +48,67 @@ def branch(answer: object) -> str:
 
 
 @exercise
-def sft_loss(answer: object) -> str:
-    """(x, x_teacher, x_branches) -> (L_T, L_S, L_imit), scalars; nothing detached."""
-    x, x_teacher = random(2, 1, 6, 6), random(2, 1, 6, 6, seed=1).requires_grad_()
-    x_branches = random(3, 2, 1, 6, 6, seed=2).requires_grad_()
-    got = call(answer, x, x_teacher, x_branches)
-    l_t, l_s, l_i = (x - x_teacher).abs().mean(), (x - x_branches).abs().mean(), (x_teacher - x_branches).abs().mean()
-    if isinstance(got, Tensor) and got.ndim == 0:
-        raise NotYet(
-            "the function returns one number: expected the three terms, return l_teacher, l_student, l_imitation."
-        )
-    values = numbers(got, 3, "three terms, L_T, L_S and L_imit")
-    squares = [(a - b).square().mean() for a, b in ((x, x_teacher), (x, x_branches), (x_teacher, x_branches))]
-    rule_out(values, {
-        "the branches are summed: L_S and L_imit are means over the N - 1 branches.": torch.stack([l_t, 3 * l_s, 3 * l_i]),
-        "L_imit compares with x. That is L_S again: imitation is between x_teacher and the branches.":
-            torch.stack([l_t, l_s, l_s]),
-        "the differences are squared: all three terms are mean absolute differences.": torch.stack(squares),
-        "L_imit is divided once more by the number of elements, as in the released code, and so vanishes.":
-            torch.stack([l_t, l_s, l_i / x.numel()]),
-        "the terms stand in another order: L_T, L_S, L_imit.": torch.stack([l_t, l_i, l_s]),
+def sft_cost(answer: object) -> str:
+    """(n cascades, cost of a teacher block, of a student block) -> cost of a step of SFT in steps of the teacher alone."""
+    got = number(call(answer, 5, 8.0, 2.0))
+    rule_out(got, {
+        "S_1 is counted, but no branch passes it: the longest branch has n - 1 blocks.": 1 + 15 * 2 / 40,
+        "there are n - 1 branches, but they are not equally long: branch i passes n - i blocks.": 1 + 16 * 2 / 40,
+        "each student block is counted once, but all branches under way pass it: count boxes, not colours.": 1 + 4 * 2 / 40,
+        "this is the cost of the branches alone: the teacher runs as well.": 10 * 2 / 40,
+        "the branches are compared with one teacher block: the teacher alone has n of them.": 1 + 10 * 2 / 8,
+        "this is a cost in multiply-adds: divide by that of the teacher alone.": 40.0 + 10 * 2,
     })  # fmt: skip
-    equal(
-        values, torch.stack([l_t, l_s, l_i]), "each term is a mean of |a - b|: (x, x_T), (x, branches), (x_T, branches)"
+    for n, t, s in ((5, 8.0, 2.0), (2, 3.0, 1.0), (6, 28224.0, 576.0)):
+        values, want = number(call(answer, n, t, s)), 1 + n * (n - 1) / 2 * s / (n * t)
+        equal(values, want, f"it does not hold for n = {n}, {t:g} and {s:g}: count in the figure")
+    return (
+        "a D5 block has 28,224 multiply-adds a pixel, a D2 block 576, a D3 block 9,792: with D2C5 branches a step of SFT "
+        "costs 4 % more than one of the teacher alone, with D3C5 branches 69 %."
     )
-    if not (isinstance(got[2], Tensor) and got[2].requires_grad):
-        raise NotYet("no gradient can flow through L_imit: return tensors and detach nothing.")
-    grads = torch.autograd.grad(got[2], (x_teacher, x_branches), allow_unused=True)
-    if grads[0] is None:
-        raise NotYet("x_teacher is detached in L_imit. Then the teacher does not come to meet the branches.")
-    if grads[1] is None:
-        raise NotYet("the branches are detached in L_imit: they have to move towards the teacher as well.")
-    return "three means, unit weights, nothing detached."
 
 
 @exercise
-def block_calls(answer: object) -> str:
-    """(n cascades) -> (student block calls one by one, batched)."""
-    both = "two numbers, one by one and batched"
-    got = numbers(call(answer, 5), 2, both)
-    rule_out(got[:1], {
-        "S_1 is counted, but no branch passes it: the longest branch has n - 1 blocks.": torch.tensor([15.0]),
-        "there are n - 1 branches, but they are not equally long: branch i passes n - i blocks.": torch.tensor([20.0]),
-        "that many blocks would all branches pass if each were as long as the first.": torch.tensor([16.0]),
-    })  # fmt: skip
-    rule_out(got, {
-        "the batched way calls S_2 to S_N once each, which is n - 1, not n.": torch.tensor([10.0, 5.0]),
-        "the two numbers are swapped.": torch.tensor([4.0, 10.0]),
-    })  # fmt: skip
-    for n in (2, 5, 6):
-        values = numbers(call(answer, n), 2, both)
-        equal(values, torch.tensor([n * (n - 1) / 2, n - 1.0]), f"it does not hold for n = {n}: count in the figure")
-    return "the work grows with n squared one by one, with n batched; the sums inside are the same."
+def audit(answer: object) -> str:
+    """(terms, x_teacher, x_branches) -> name -> norms of each term's gradient at the two images."""
+    whole: dict[str, tuple[float, ...]] = {}
+    for branches in (3, 2):
+        x, x_teacher = random(2, 1, 6, 6), random(2, 1, 6, 6, seed=1).requires_grad_()
+        x_branches = random(branches, 2, 1, 6, 6, seed=2).requires_grad_()
+        terms = {
+            "teacher": (x - x_teacher).abs().mean(),
+            "imitation": (x_teacher - x_branches).abs().mean(),
+            "released": (x_teacher - x_branches).abs().mean() / x.numel(),
+            "detached": (x_teacher.detach() - x_branches).abs().mean(),
+            "student": 2 * (x - x_branches).square().mean(),
+        }
+        images = (x_teacher, x_branches)
+        grads = {k: torch.autograd.grad(v, images, retain_graph=True, allow_unused=True) for k, v in terms.items()}
+        want = {k: tuple(0.0 if g is None else float(g.norm()) for g in pair) for k, pair in grads.items()}
+        got = call(answer, dict(terms), x_teacher, x_branches)
+        if not isinstance(got, dict) or list(got) != list(terms):
+            raise NotYet(
+                f"the function returns {kind(got)}: expected a dictionary with a pair for every name of terms."
+            )
+        values = torch.stack([numbers(got[name], 2, f"two numbers for {name!r}") for name in terms])
+        wanted = torch.tensor(list(want.values()), dtype=torch.float64)
+        rule_out(values, {
+            "the norms are squared: take the root, g.norm().": wanted**2,
+            "the two images are swapped: x_teacher first.": wanted.flip(1),
+            "these are the norms of one and the same loss: ask each term for its own gradient.":
+                _norms(sum(terms.values()), images).expand(len(terms), 2),
+            "the gradients of the terms before are added: backward() accumulates into .grad. Use torch.autograd.grad.":
+                torch.stack([_norms(sum(list(terms.values())[: k + 1]), images) for k in range(len(terms))]),
+        })  # fmt: skip
+        equal(values, wanted, "the L2 norm of each term's gradient, 0.0 where none arrives")
+        whole = want
+    return (
+        f"in the released form L_imit arrives with {whole['released'][1]:.0e} instead of {whole['imitation'][1]:.0e}, and "
+        "a detached teacher with 0: neither shows in the value of the total."
+    )
+
+
+def _norms(loss: Tensor | float, images: tuple[Tensor, Tensor]) -> Tensor:
+    """Norms of the gradients of a loss at images, float64 (2,)."""
+    grads = torch.autograd.grad(torch.as_tensor(loss), images, retain_graph=True, allow_unused=True)
+    return torch.tensor([0.0 if g is None else float(g.norm()) for g in grads], dtype=torch.float64)

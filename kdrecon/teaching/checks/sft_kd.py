@@ -1,7 +1,7 @@
 """The start of a student and the 2 x 2 of teacher and start: the checks of notebook 05.
 
->>> from kdrecon.teaching.checks.sft_kd import effects
->>> effects(None).right
+>>> from kdrecon.teaching.checks.sft_kd import interaction
+>>> interaction(None).right
 False
 """
 
@@ -49,20 +49,24 @@ def start(answer: object) -> str:
 
 
 @exercise
-def effects(answer: object) -> str:
-    """(psnr[teacher, start]) -> (effect of the teacher, effect of the start), means over the other factor."""
-    psnr = {("standard", "random"): 30.0, ("standard", "sft"): 30.1, ("sft", "random"): 30.4, ("sft", "sft"): 30.9}
-    got = numbers(call(answer, dict(psnr)), 2, "two numbers, of the teacher and of the start")
+def interaction(answer: object) -> str:
+    """(psnr[teacher, start]) -> (start below the standard teacher, start below the SFT teacher, second minus first)."""
+    cells = [("standard", "random"), ("standard", "sft"), ("sft", "random"), ("sft", "sft")]
+    expected = "three numbers, the start below each teacher and their difference"
+    got = numbers(call(answer, dict(zip(cells, (30.0, 30.1, 30.4, 30.9)))), 3, expected)
     rule_out(got, {
-        "this is SFT-KD minus Std-KD, twice: teacher and start differ there. Change one at a time.":
-            torch.tensor([0.9, 0.9]),
-        "each effect is taken in one row only, beside the standard case. Take the mean of both rows.":
-            torch.tensor([0.4, 0.1]),
-        "each effect is taken beside the SFT case only. Take the mean of both rows.": torch.tensor([0.8, 0.5]),
-        "the two numbers are swapped: first the teacher, then the start.": torch.tensor([0.3, 0.6]),
-        "the signs are turned round: SFT minus standard, SFT start minus random start.": torch.tensor([-0.6, -0.3]),
-        "the two rows are summed: take their mean.": torch.tensor([1.2, 0.6]),
+        "this is the effect of the teacher, from each start: keep the teacher and change the start.":
+            torch.tensor([0.4, 0.8, 0.4]),
+        "the second number changes teacher and start at once: subtract within the row of the SFT teacher.":
+            torch.tensor([0.1, 0.9, 0.8]),
+        "the signs are turned round: SFT start minus random start.": torch.tensor([-0.1, -0.5, -0.4]),
+        "the difference is turned round: below the SFT teacher minus below the standard one.": torch.tensor([0.1, 0.5, -0.4]),
+        "the two teachers are swapped: first the standard one.": torch.tensor([0.5, 0.1, -0.4]),
+        "the last number is a mean: the interaction is a difference.": torch.tensor([0.1, 0.5, 0.3]),
     }, tolerance=1e-3)  # fmt: skip
-    hint = "effect of the teacher: sft minus standard for each start, then the mean"
-    equal(got, torch.tensor([0.6, 0.3]), hint, tolerance=1e-3)
-    return "two effects, each with the other factor held fixed. In one run they are as uncertain as their four cells."
+    for values in ((30.0, 30.1, 30.4, 30.9), (29.5, 30.0, 29.7, 29.9)):
+        a, b, c, d = values
+        got = numbers(call(answer, dict(zip(cells, values))), 3, expected)
+        hint = "SFT start minus random start in each row; and the second minus the first, whatever the cells hold"
+        equal(got, torch.tensor([b - a, d - c, d - c - b + a]), hint, tolerance=1e-3)
+    return "the start brings five times as much below the SFT teacher. In one run that is as uncertain as four cells."
