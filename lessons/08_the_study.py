@@ -39,7 +39,7 @@
 # ## The question, and its grid
 #
 # *When does distillation help a reconstruction network, and does a student-friendly teacher help more?* Whoever asks
-# "when" has to vary something. [`study/course.yaml`](../study/course.yaml) says what, and what is compared was written
+# "when" has to vary something. `study/course.yaml` says what, and what is compared was written
 # down before the first training: epochs, the size of the student, the number of training slices, the weight of the
 # distillation, the first weights; and beside them controls, students that were simply trained for longer.
 #

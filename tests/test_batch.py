@@ -175,7 +175,7 @@ BAD = {
     "broken YAML": (["-p", "methods=[at"], "is not valid YAML"),
     "unknown preset": (
         ["-p", "preset=papers"],
-        "preset 'papers' is unknown: expected one of paper, as_released, kd_mri",
+        "preset 'papers' is unknown: expected one of paper, course, as_released, kd_mri",
     ),
     "unknown switch": (
         ["-p", "switches={fidelty: real}"],
