@@ -33,7 +33,7 @@ PAGE = 3000  # pixels of a screenshot's height
 TRAINING = """
 from kdrecon.runs import Laboratory
 from kdrecon.teaching import live
-lab = Laboratory(epochs=20, resolution=64, device="cpu", ready=False, run_root="{run_root}", listeners=[live.curve])
+lab = Laboratory(epochs=10, resolution=64, device="cpu", ready=False, run_root="{run_root}", listeners=[live.curve])
 lab.student();
 """
 TWO_TRAININGS = """
