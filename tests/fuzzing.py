@@ -458,7 +458,7 @@ def measured(root: Path) -> None:
         file["kspace"], file["mask"] = undersample(torch.from_numpy(images), mask)[1].numpy(), mask.numpy()
     trees.raw_scan(root / "raw.h5", images, measured=np.fft.fftshift(mask[:, 0].numpy()), channels=1)
     trees.nifti(root / "scan.nii.gz", images)
-    export(open_deployed("D3C5_student"), root / "student.onnx")
+    export(open_deployed("D2C5_student"), root / "student.onnx")
 
 
 def exported(inside: Path, out: Path) -> object:
@@ -469,7 +469,7 @@ def exported(inside: Path, out: Path) -> object:
 
 
 def reconstructed(scan: str, out: str) -> Callable[[Path, Path], object]:
-    return run_command(cli.main, "reconstruct", "D3C5_student", f"IN/{scan}", "--out", f"OUT/{out}", "--fully-sampled")
+    return run_command(cli.main, "reconstruct", "D2C5_student", f"IN/{scan}", "--out", f"OUT/{out}", "--fully-sampled")
 
 
 def prepare(source: str, *options) -> Callable[[Path, Path], object]:

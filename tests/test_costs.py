@@ -13,7 +13,8 @@ SIDE = 96
 
 
 def named(name: str, **parameters) -> Experiment:
-    return Experiment.named(Parameters(epochs=10, **parameters), SIDE, name)
+    usual = {"dataset": "sample", "preset": "paper", "batch_size": 3, "lr_schedule": "steps", "augment": "none"}
+    return Experiment.named(Parameters(epochs=10, **(usual | parameters)), SIDE, name)
 
 
 def forward(convolutions: int, cascades: int = 5) -> float:

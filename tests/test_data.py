@@ -86,8 +86,8 @@ def test_files_written_before_the_density_changed_keep_their_masks(tmp_path, res
         assert torch.nonzero(mask[:, 0]).flatten().tolist() == lines and not torch.equal(mask, new)
 
 
-def test_the_sample_keeps_the_mask_of_the_networks_that_ship():
-    train, validation = (data.load_split(data.Split("sample", split, "4x", 120)) for split in ("train", "validation"))
+def test_the_networks_that_ship_know_the_people_by_their_images_and_mask():
+    train, validation = (data.load_split(data.Split("people", split, "4x", 120)) for split in ("train", "validation"))
     for record in SHIPPED.glob("*.json"):
         trained_on = json.loads(record.read_text(encoding="utf-8"))["config"]["data"]
         assert trained_on == f"{train.fingerprint} {validation.fingerprint}"
