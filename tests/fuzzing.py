@@ -30,6 +30,7 @@ import numpy as np
 import pydicom
 import torch
 import trees
+from helpers import PAPER
 
 import data_prep.__main__
 from data_prep import pipeline
@@ -345,11 +346,7 @@ def read_and_check(inside: Path, out: Path) -> None:
 
 
 def laboratory(run_root: Path) -> Laboratory:
-    small = {
-        "dataset": "sample",
-        "preset": "paper",
-        "lr_schedule": "steps",
-        "augment": "none",
+    small = PAPER | {
         "resolution": 32,
         "epochs": 2,
         "batch_size": 24,

@@ -13,6 +13,8 @@ from kdrecon.physics.sampling import line_mask
 from kdrecon.tasks import Reconstruction
 from kdrecon.training.objectives import Loss, Objective, StudentFriendly, Supervised, distil
 
+# What the papers and the older runs of the sample are trained with, where the defaults are those of the course.
+PAPER = {"dataset": "sample", "preset": "paper", "lr_schedule": "steps", "augment": "none"}
 SIZES = [(8, 8), (9, 7), (12, 15)]
 # Of a D3 block, the one weight without a gradient: it adds to DC alone, and data fidelity takes that back where DC is
 # measured. Rounding may move it, or not.

@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from helpers import PAPER
 
 from kdrecon.storage.checkpoints import read_checkpoint
 
-SETTINGS = {
-    "dataset": "sample",
-    "preset": "paper",
-    "lr_schedule": "steps",
-    "augment": "none",
+SETTINGS = PAPER | {
     "resolution": 32,
     "epochs": 3,
     "batch_size": 16,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from helpers import PAPER
 
 from kdrecon.distillation.registry import method_keys
 from kdrecon.runs.costs import behind, epochs_of_cost, training_cost
@@ -13,8 +14,7 @@ SIDE = 96
 
 
 def named(name: str, **parameters) -> Experiment:
-    usual = {"dataset": "sample", "preset": "paper", "batch_size": 3, "lr_schedule": "steps", "augment": "none"}
-    return Experiment.named(Parameters(epochs=10, **(usual | parameters)), SIDE, name)
+    return Experiment.named(Parameters(**(PAPER | {"epochs": 10, "batch_size": 3} | parameters)), SIDE, name)
 
 
 def forward(convolutions: int, cascades: int = 5) -> float:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import TINY, kdrecon
 from filelock import FileLock
-from helpers import objective, slices, weights
+from helpers import PAPER, objective, slices, weights
 from tensorboard.summary.writer.record_writer import RecordWriter
 from test_batch import notebook
 
@@ -233,11 +233,7 @@ def test_a_training_of_another_device_is_continued_and_the_devices_are_noted(tmp
     assert torch.load(tmp_path / "model.pt", weights_only=True)["config"]["device"] == "cuda, then cpu"
 
 
-SMALL = {
-    "dataset": "sample",
-    "preset": "paper",
-    "lr_schedule": "steps",
-    "augment": "none",
+SMALL = PAPER | {
     "resolution": 32,
     "epochs": 2,
     "batch_size": 8,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import kdrecon
-from helpers import objective, slices, weights
+from helpers import PAPER, objective, slices, weights
 
 from kdrecon.distillation.registry import method_keys
 from kdrecon.results import evaluate
@@ -18,11 +18,7 @@ from kdrecon.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
 RECIPE = Recipe(epochs=3, batch_size=2, lr=1e-3, precision="fp32")
-SMALL = {
-    "dataset": "sample",
-    "preset": "paper",
-    "lr_schedule": "steps",
-    "augment": "none",
+SMALL = PAPER | {
     "resolution": 60,
     "epochs": 2,
     "ready": False,

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import TINY as TINY_FILE
 from filelock import FileLock
+from helpers import PAPER
 
 from kdrecon import metrics, results
 from kdrecon.app import cli
@@ -29,11 +30,7 @@ from kdrecon.runs.record import require_record
 from kdrecon.storage.files import alone_in
 from kdrecon.storage.places import SHIPPED
 
-TINY = {
-    "dataset": "sample",
-    "preset": "paper",
-    "lr_schedule": "steps",
-    "augment": "none",
+TINY = PAPER | {
     "resolution": 32,
     "epochs": 1,
     "batch_size": 4,

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 from conftest import TINY as TINY_FILE
-from helpers import objective
+from helpers import PAPER, objective
 from test_batch import notebook
 
 from kdrecon.app import batch, cli
@@ -29,8 +29,7 @@ from kdrecon.training.processes import trained
 from kdrecon.training.recipe import AT_ONCE, JOBS, resolve_jobs
 
 CPU = torch.device("cpu")
-SMALL = {
-    "dataset": "sample", "preset": "paper", "lr_schedule": "steps", "augment": "none",
+SMALL = PAPER | {
     "resolution": 20, "epochs": 2, "batch_size": 4, "ready": False, "device": "cpu", "precision": "fp32",
     "switches": {"teacher_network": "D3C2", "student_network": "D2C2"},
 }  # fmt: skip

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from helpers import random_image
+from helpers import PAPER, random_image
 
 from kdrecon import results
 from kdrecon.data.splits import Split, load_split
@@ -22,10 +22,8 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.teaching import plots, widgets
 
 TALL, WIDE, KNEE = (64, 48), (48, 64), (640, 368)
-TINY = {
-    "preset": "paper",
-    "lr_schedule": "steps",
-    "augment": "none",
+TINY = PAPER | {
+    "dataset": "heart",
     "epochs": 1,
     "batch_size": 4,
     "lr": 1e-3,
@@ -49,7 +47,7 @@ def write(root, shape, dataset="heart", slices=4, **splits) -> str:
 def test_networks_of_images_that_are_not_square(shape, tmp_path):
     small = {"teacher_network": "D3C2", "student_network": "D2C2"}
     place = {"data_root": write(tmp_path, shape), "run_root": str(tmp_path / "run")}
-    lab = Laboratory(dataset="heart", **place, **TINY, switches=small)
+    lab = Laboratory(**place, **TINY, switches=small)
     networks = {"zero": lab.zero_filled(), "student": lab.student(), "SFT-KD": lab.distilled("at", "sft")}
     for network in networks.values():
         results.evaluate(lab, network)
@@ -109,7 +107,7 @@ def test_sizes_in_records():
 
 def test_images_too_small_for_a_metric_are_refused_before_training(tmp_path):
     with pytest.raises(InputError, match="images of 16 x 48: expected at least 17 x 17, which the metric vif needs"):
-        Laboratory(dataset="heart", data_root=write(tmp_path, (16, 48)), **TINY)
+        Laboratory(data_root=write(tmp_path, (16, 48)), **TINY)
 
 
 @pytest.mark.parametrize("value", [0, 0.5])
@@ -117,7 +115,7 @@ def test_images_too_small_for_a_metric_are_refused_before_training(tmp_path):
 def test_a_slice_without_an_image_is_named_when_it_would_be_scored(value, resolution, tmp_path):
     x = np.random.default_rng(0).random((3, *TALL), np.float32)
     spoilt = np.concatenate([x, np.full_like(x[:1], value)])
-    parameters = TINY | {"dataset": "heart", "resolution": resolution}
+    parameters = TINY | {"resolution": resolution}
     Laboratory(**parameters, data_root=write(tmp_path / "a", TALL, train=spoilt, validation=spoilt, test=x))
     for name, splits in {"b": {"test": spoilt}, "c": {"validation": spoilt}}.items():
         root = write(tmp_path / name, TALL, **({"train": x, "validation": x} | splits))
