@@ -68,14 +68,6 @@ def test_validation_curves_draw_every_network():
     assert lines == {"student": [0.2, 0.1], "Std-KD AT": [0.1, 0.05]}
 
 
-def test_start_bars_draw_every_value():
-    columns = ("reconstruction", "distillation", "gradient_reconstruction", "gradient_distillation")
-    start = pd.DataFrame([(1.0, 0.5, 2.0, 0.25), (1.0, 0.125, 2.0, 4.0)], ["AT", "SP"], columns)
-    figure = plots.start_bars(start)
-    widths = sorted(bar.get_width() for ax in figure.axes for bar in ax.patches)
-    assert widths == sorted(start.to_numpy().ravel())
-
-
 def test_unfolding_draws_what_passes():
     passes = np.array([[False, True, True], [False, False, True]])
     drawn = texts(plots.unfolding(passes, "D5C3", "D3C3"))
@@ -155,15 +147,6 @@ def test_rankings_are_relative_to_the_reference_under_each_condition():
     (ax,) = plots.rankings(table, "student").axes
     assert {line.get_label(): list(line.get_ydata()) for line in ax.lines} == {"student": [0, 0], "teacher": [1, -0.5]}
     assert [label.get_text() for label in ax.get_xticklabels()] == ["4x\n30.0 dB", "5x\n28.0 dB"]
-
-
-def test_quality_against_speed_draws_a_point_a_network_in_the_colour_of_its_kind():
-    ms = {"teacher": 9.0, "SFT teacher": 9.0, "student": 4.0, "SFT-KD AT": 4.0, "SFT-KD SP": 4.0}
-    figure = plots.quality_against_speed(ms, {name: 30.0 + k for k, name in enumerate(ms)})
-    drawn = {dots.get_label(): dots.get_offsets().tolist() for dots in figure.axes[0].collections}
-    assert drawn == {
-        "teacher": [[9, 30]], "SFT teacher": [[9, 31]], "student": [[4, 32]], "SFT-KD": [[4, 33], [4, 34]],
-    }  # fmt: skip
 
 
 def test_distillation_gains_name_the_methods():

@@ -302,7 +302,7 @@ class Laboratory:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(SHIPPED / f"{name}.pt", folder / "best_model.pt")
             shutil.copyfile(SHIPPED / f"{name}.csv", folder / "log.csv")
-            write_record(replace(record, origin="ready", evaluation=None), folder)
+            write_record(replace(record, origin="ready"), folder)
         return self._load(experiment, folder, "ready network")
 
     def _train(self, experiments: list[Experiment], side_by_side: int) -> dict[Experiment, Network]:

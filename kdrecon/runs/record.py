@@ -103,15 +103,13 @@ def require_record(folder: Path) -> Record:
     return record
 
 
-def write_record(record: Record, folder: Path) -> None:
-    """Write a record into an experiment folder, without what it does not tell."""
+def write_record(record: Record, folder: Path, name: str = "config.json") -> None:
+    """Write a record into an experiment folder, or under another name, without what it does not tell."""
     content = asdict(record)
     if record.evaluation:
         content["evaluation"] |= content["evaluation"].pop("others")
     others = content.pop("others")
-    write_json(
-        folder / "config.json", {name: value for name, value in content.items() if value not in (None, "", {})} | others
-    )
+    write_json(folder / name, {key: value for key, value in content.items() if value not in (None, "", {})} | others)
 
 
 def _known(cls: type, content: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from kdrecon.errors import InputError, shown
@@ -28,6 +29,7 @@ def ship(epochs: int, run: Path | None = None, device: str = "auto", seed: int =
     weights = of_the_checkout(SHIPPED)
     from kdrecon.runs.experiment import TEACHERS
     from kdrecon.runs.laboratory import Laboratory
+    from kdrecon.runs.record import require_record, write_record
 
     with tempfile.TemporaryDirectory() as folder:
         lab = Laboratory(
@@ -39,8 +41,10 @@ def ship(epochs: int, run: Path | None = None, device: str = "auto", seed: int =
         for network in [*networks, lab.control(networks[-1])]:
             place = weights / network.experiment.short_name
             weights.mkdir(exist_ok=True)
-            for source, suffix in (("best_model.pt", ".pt"), ("config.json", ".json"), ("log.csv", ".csv")):
-                shutil.copyfile(Path(network.folder) / source, place.with_suffix(suffix))
+            for source, suffix in (("best_model.pt", ".pt"), ("log.csv", ".csv")):
+                shutil.copyfile(network.folder / source, place.with_suffix(suffix))
+            trained = replace(require_record(network.folder), evaluation=None)  # its figures do not ship
+            write_record(trained, weights, place.with_suffix(".json").name)
             print(f"{place.name}: written")
 
 

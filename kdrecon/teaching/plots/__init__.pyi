@@ -12,7 +12,6 @@ from .scores import distillation_gains as distillation_gains
 from .scores import effect_curves as effect_curves
 from .scores import lines as lines
 from .scores import metric_boxes as metric_boxes
-from .scores import quality_against_speed as quality_against_speed
 from .studies import differences as differences
 from .studies import gains as gains
 from .studies import people as people
@@ -20,6 +19,5 @@ from .studies import rankings as rankings
 from .trainings import ARROW as ARROW
 from .trainings import block_gradients as block_gradients
 from .trainings import curves as curves
-from .trainings import start_bars as start_bars
 from .trainings import unfolding as unfolding
 from .trainings import validation_curves as validation_curves

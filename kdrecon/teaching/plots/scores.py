@@ -100,29 +100,6 @@ def _boxes(ax: Axes, values: Mapping[str, pd.Series]) -> None:
     ax.set_yticks(range(1, len(values) + 1), list(values))
 
 
-def quality_against_speed(ms: dict[str, float], psnr: dict[str, float]) -> Figure:
-    """Mean PSNR of networks against the time that each takes for a slice; networks of a kind share a colour.
-
-    Diamonds are networks that were trained without distillation.
-
-    Args:
-        ms: network's name -> milliseconds a slice.
-        psnr: the same names -> mean PSNR in dB.
-    """
-    with style():
-        figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-        for kind, tone in COLOURS.items():
-            names = [name for name in ms if colour(name) == tone]
-            if names:
-                x, y = ([table[name] for name in names] for table in (ms, psnr))
-                marker, edge, order = ("o", "white", 2) if "KD" in kind else ("D", "black", 3)
-                ax.scatter(x, y, s=60, color=tone, label=kind, marker=marker, edgecolor=edge, zorder=order)
-        ax.set(xlabel="time a slice (ms)", ylabel=f"mean {PSNR.heading}", xlim=(0, 1.15 * max(ms.values())))
-        ax.set_title("to the left is faster, up is better")
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
 def effect_curves(compared: pd.DataFrame, against: str = "student") -> Figure:
     """PSNR minus that of a reference over the epochs of the training, with 95 % intervals; a panel a place.
 

@@ -62,29 +62,6 @@ def validation_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def start_bars(start: pd.DataFrame) -> Figure:
-    """Size and gradient norm of the two terms of a distillation loss, for each method.
-
-    Args:
-        start: a row a method; columns reconstruction, distillation (the terms of the loss) and
-            gradient_reconstruction, gradient_distillation (L2 norms).
-    """
-    panels = {"loss term": "", "gradient norm (L2, student's weights)": "gradient_"}
-    with style():
-        figure, axes = plt.subplots(1, 2, figsize=(10, 0.9 + 0.55 * len(start)), layout="constrained", sharey=True)
-        for ax, (title, prefix) in zip(axes, panels.items()):
-            for k, term in enumerate(("reconstruction", "distillation")):
-                values = start[prefix + term]
-                bars = ax.barh(np.arange(len(start)) + 0.36 * k, values, 0.34, color=TERM_COLOURS[term], label=term)
-                ax.bar_label(bars, [f"{v:.2g}" for v in values], padding=3, fontsize=8)
-            ax.set(title=title, xlabel="value")
-            ax.margins(x=0.18)
-        axes[0].set_yticks(np.arange(len(start)) + 0.18, start.index)
-        axes[0].invert_yaxis()
-        axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
 def block_gradients(teacher: list[float], student: list[float]) -> Figure:
     """Gradient norm of every block of an SFT training, one bar a block, logarithmic axis.
 
