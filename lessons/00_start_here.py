@@ -253,7 +253,7 @@ checks.mean_over_people(my_mean_over_people)
 # The same notebooks are the full run as well. On the command line
 #
 # ```
-# kdrecon run --params params/quick.yaml     # all notebooks without a click, about ten minutes
+# kdrecon run --params params/quick.yaml     # all notebooks without a click, ten to twenty minutes
 # kdrecon run --params params/paper.yaml     # the paper's recipe; bring a GPU
 # ```
 #
