@@ -1,6 +1,6 @@
 """Whether training in 16 bits costs quality: students trained in them and in fp32, same seeds, all evaluated in fp32.
 
-    python benchmarks/precision.py [--halves bf16 fp16] [--seeds 8] [--epochs 30] [--resolution 120] [--lr 1e-3]
+    python benchmarks/precision.py [--halves bf16 fp16] [--seeds 8] [--epochs 30] [--resolution 120] [--lr 3e-3]
 
 Two trainings of one seed that differ in rounding alone end at different weights. What that is worth shows in the standard
 deviation over seeds of their difference; a loss by fewer bits would show in the mean. On hardware without units for
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--resolution", type=int, default=120)
     parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=3e-3)
     options = parser.parse_args()
     settings = {name: getattr(options, name) for name in ("epochs", "resolution", "batch_size", "lr")}
     rows = []
@@ -40,8 +40,9 @@ def main() -> None:
         print(pd.DataFrame(rows).to_string(index=False, float_format="{:.4f}".format), flush=True)
     p = lab.parameters
     print(
-        f"D3C5 alone, {p.dataset} {p.acceleration}, {p.resolution} x {p.resolution}, {p.epochs} epochs, "
-        f"batch {p.batch_size}, lr {p.lr}, {len(scores)} {lab.evaluation_split} slices, {lab.device.type}"
+        f"{p.chosen.student_network} alone, preset {p.preset}, {p.dataset} {p.acceleration}, {p.resolution} px, "
+        f"{p.epochs} epochs, batch {p.batch_size}, lr {p.lr} {p.lr_schedule}, augment {p.augment}, "
+        f"{len(scores)} {lab.evaluation_split} slices, {lab.device.type}"
     )
     for half in options.halves:
         difference = pd.DataFrame(rows)[f"{half} - fp32 (dB)"]

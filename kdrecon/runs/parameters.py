@@ -48,7 +48,7 @@ class Parameters:
     dataset: str = said("people", '"people" and "sample" ship with the repository; else a folder in data_root')
     acceleration: str = said("4x", '"4x", "5x" or "8x"')
     resolution: int = said(120, "side of the image matrix, made by cropping k-space; 0 keeps the stored size")
-    epochs: int = said(8, "epochs of each training; the paper takes 150")
+    epochs: int = said(6, "epochs of each training; the paper takes 150")
     batch_size: int = said(2, "slices a step")
     lr: float = said(3e-3, "initial learning rate of Adam")
     lr_schedule: str = said("one_cycle", '"one_cycle": up, then down; or "steps": down in steps, as in the papers')
