@@ -42,13 +42,14 @@
 #
 # [next: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["dataset", "epochs", "methods", "ready"]
 
 # %% tags=["laboratory"]
 
 # %% [markdown]
-# The cell with the parameters is the same in all notebooks. Change a value, run the notebook again, and
-# everything below follows. What was trained once with the same values is found again, not trained again.
+# A notebook begins with the parameters that its reader will want to change; `settings` takes all others, which
+# `params/quick.yaml` lists. Change a value, run the notebook again, and everything below follows. What was trained once with
+# the same values is found again, not trained again.
 #
 # ## Why small matters
 #
@@ -263,6 +264,17 @@ checks.mean_over_people(my_mean_over_people)
 #
 # With `ready = True`, notebooks 03 to 06 open on networks that were trained for 50 epochs and ship with the
 # repository. Set it to `False` to train everything yourself.
+#
+# Where papers and their code disagree, a **switch** says which way to go; a **preset** is a named set of switches. `preset` chooses
+# one, `switches` changes single ones on top: `settings = {"preset": "paper", "switches": {"fidelity": "hermitian"}}` trains the
+# paper's networks with another data fidelity. Empty below means as in the paper.
+
+# %%
+from dataclasses import asdict
+
+from kdrecon.runs import PRESETS, Switches
+
+pd.DataFrame({**PRESETS, "paper": asdict(Switches())}).rename_axis("switch").fillna("")
 
 # %% [markdown]
 # ### Exercise 0.3 · A run of your own
@@ -288,7 +300,7 @@ from kdrecon.training import resolve_precision
 
 facts = environment() | {
     "device": str(lab.device),
-    "training precision": resolve_precision(precision, lab.device),
+    "training precision": resolve_precision(lab.parameters.precision, lab.device),
     "results": str(lab.parameters.run_folder.name) + "/experiments",
 }
 pd.DataFrame({"this machine": facts})

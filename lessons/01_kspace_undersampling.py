@@ -31,7 +31,7 @@
 #
 # [previous: 00 · Start here](./00_start_here.ipynb) · [next: 02 · DC-CNN](./02_dccnn.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["dataset", "acceleration", "resolution", "seed"]
 
 # %% tags=["laboratory"]
 

@@ -32,7 +32,7 @@
 # [previous: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb) ·
 # [next: 03 · Standard distillation](./03_standard_kd.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["acceleration", "epochs", "seed"]
 
 # %% tags=["laboratory"]
 
@@ -411,7 +411,7 @@ people.round(2)
 
 # %%
 gaps = pd.DataFrame({f"this run, {epochs} epochs": people.teacher - people.student})
-if (dataset, acceleration) == ("people", "4x"):
+if (lab.parameters.dataset, acceleration) == ("people", "4x"):
     study = results.shipped_study("course").slices.groupby(["network", "subject"]).psnr.mean()
     gaps["study, 50 epochs, 3 seeds"] = study["teacher"] - study["student, network D2C5"]
 plots.people(gaps, "teacher")
@@ -485,7 +485,7 @@ widgets.cascade_stepper(models, batch)
 from dataclasses import asdict
 
 elsewhere = str(lab.parameters.run_folder / "without_fidelity")
-changes = {"switches": {**switches, "fidelity": "none"}, "run_root": elsewhere}
+changes = {"switches": {**lab.parameters.switches, "fidelity": "none"}, "run_root": elsewhere}
 lab_without = Laboratory(**asdict(lab.parameters) | changes, listeners=[live.curve])
 without = lab_without.student(ready=False)
 

@@ -32,7 +32,7 @@
 # [previous: 02 · DC-CNN](./02_dccnn.ipynb) ·
 # [next: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["epochs", "methods", "lr", "seed", "ready"]
 
 # %% tags=["laboratory"]
 
@@ -164,8 +164,8 @@ assert torch.allclose(half[between], torch.tensor(0.05)), "flat between x and th
 from dataclasses import asdict
 
 imitation = {"alpha": 0.5, "weight_factor": 0, "schedule": "joint"}
-changed = asdict(lab.parameters) | {"switches": switches | imitation, "methods": ["at"]}
-lab_image = Laboratory(**changed, listeners=[live.curve])
+changed = {"switches": lab.parameters.switches | imitation, "methods": ["at"]}
+lab_image = Laboratory(**asdict(lab.parameters) | changed, listeners=[live.curve])
 distilled = {"Std-KD image": lab_image.distilled("at", ready=False)}
 
 # %% [markdown]

@@ -32,7 +32,7 @@
 # [previous: 03 · Standard knowledge distillation](./03_standard_kd.ipynb) ·
 # [next: 05 · SFT-KD](./05_sft_kd.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["epochs", "seed", "ready", "switches"]
 
 # %% tags=["laboratory"]
 
@@ -66,7 +66,7 @@ from kdrecon.teaching import checks, plots
 torch.manual_seed(seed)
 names = lab.switches.teacher_network, lab.switches.student_network
 sft = SFT(*(dc_cnn(name, residual=lab.switches.residual) for name in names)).to(lab.device)
-batch = next(lab.train.subset(batch_size).batches(batch_size))
+batch = lab.train.subset(lab.parameters.batch_size).whole
 
 x_teacher, x_branches = sft(batch.x_u, batch.y, batch.mask)
 print("teacher", tuple(x_teacher.shape), "branches", tuple(x_branches.shape))
@@ -433,7 +433,7 @@ pd.DataFrame({"blocks": blocks, "PSNR, mean over slices (dB)": psnr})
 #
 # ### Exercise 4.4 · Open: take one term away
 #
-# `switches={"sft_terms": "without_imitation"}` or `"without_student"` in the parameters cell trains SFT without a term, in
+# `switches = {"sft_terms": "without_imitation"}` or `"without_student"` in the parameters cell trains SFT without a term, in
 # a folder of its own. Choose one, write down what you expect of the teacher, of branch 1 and of the three curves, run it, and argue in three
 # sentences from the two tables above whether the term is needed. Say what would change your mind.
 #

@@ -33,7 +33,7 @@
 # [previous: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb) ·
 # [next: 06 · Evaluation](./06_evaluation.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["epochs", "methods", "seed", "ready"]
 
 # %% tags=["laboratory"]
 
@@ -164,7 +164,7 @@ pd.Series(psnr, name="mean PSNR on the validation split (dB)").map("{:.2f}".form
 from kdrecon.training import distil
 
 method = methods[0]
-batch = next(lab.train.subset(batch_size).batches(batch_size))
+batch = lab.train.subset(lab.parameters.batch_size).whole
 cells = {}
 for of_teacher, frozen in (("standard teacher", teacher), ("SFT teacher", friendly)):
     for of_start, model in (("random start", fresh), ("SFT start", started)):

@@ -29,7 +29,7 @@
 #
 # [previous: 05 · SFT-KD](./05_sft_kd.ipynb) · [next: 07 · Your own data](./07_your_own_data.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["epochs", "methods", "seed", "ready"]
 
 # %% tags=["laboratory"]
 

@@ -31,7 +31,9 @@
 #
 # [previous: 06 · Evaluation](./06_evaluation.ipynb) · [next: 08 · The study](./08_the_study.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["acceleration", "resolution", "epochs", "seed"]
+
+# %% tags=["laboratory"]
 
 # %% [markdown]
 # ## A folder of scans
@@ -48,10 +50,9 @@ import nibabel
 import numpy as np
 
 from kdrecon import data, storage
-from kdrecon.runs import Parameters
 
 my_scans = ""  # a folder of NIfTI files, such as "~/scans"; "" makes one from the embedded people
-place = Parameters(run_root=run_root).run_folder / "your_own_data"
+place = lab.parameters.run_folder / "your_own_data"
 scans = Path(my_scans).expanduser() if my_scans else place / "scans"
 
 
@@ -212,31 +213,26 @@ pd.DataFrame({"attribute of the file": kept})
 # epochs will do to see that it runs.
 
 # %%
-from kdrecon.runs import Laboratory
-from kdrecon.teaching import live
+from dataclasses import asdict
 
-lab = Laboratory(
-    dataset="own", acceleration=acceleration, resolution=min(resolution, 240),
-    epochs=(epochs + 1) // 2, batch_size=batch_size, lr=lr, lr_schedule=lr_schedule,
-    augment=augment, methods=methods, seed=seed, device=device, data_root=str(place / "datasets"),
-    run_root=str(place), ready=ready, precision=precision, preset=preset,
-    switches=switches, listeners=[live.curve],
-)  # fmt: skip
-student = lab.student()
+changed = {"dataset": "own", "data_root": str(place / "datasets"), "run_root": str(place)}
+changed |= {"resolution": min(resolution, 240), "epochs": (epochs + 1) // 2}
+my_lab = Laboratory(**asdict(lab.parameters) | changed, listeners=[live.curve])
+student = my_lab.student()
 
 # %%
 from kdrecon import results
 
-networks = {"zero-filled": lab.zero_filled(), "student": student}
-scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
+networks = {"zero-filled": my_lab.zero_filled(), "student": student}
+scores = {name: results.evaluate(my_lab, network) for name, network in networks.items()}
 results.quality_table(networks, scores, reference="zero-filled")
 
 # %%
-i = len(lab.test) // 2
+i = len(my_lab.test) // 2
 shown = {
-    name: results.reconstruct(network.model, lab.test)[i] for name, network in networks.items()
+    name: results.reconstruct(network.model, my_lab.test)[i] for name, network in networks.items()
 }
-plots.comparison(lab.test.x[i, 0].cpu().numpy(), shown)
+plots.comparison(my_lab.test.x[i, 0].cpu().numpy(), shown)
 plt.show()
 
 # %% [markdown]

@@ -31,7 +31,7 @@
 #
 # [previous: 07 · Your own data](./07_your_own_data.ipynb) · [next: 09 · Deploy](./09_deploy.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["acceleration", "methods", "ready"]
 
 # %% tags=["laboratory"]
 
@@ -472,7 +472,7 @@ from kdrecon import metrics, physics
 
 other = "5x" if acceleration != "5x" else "4x"
 shape, sigma = tuple(lab.mask.shape), 0.05  # of noise, where the brightest pixel is 1
-fewer = physics.mask_for(dataset, other, shape, lab.switches.mask_type)
+fewer = physics.mask_for(lab.parameters.dataset, other, shape, lab.switches.mask_type)
 
 
 def measured(mask, sigma=0.0):

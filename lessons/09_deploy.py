@@ -31,7 +31,7 @@
 #
 # [previous: 08 · The study](./08_the_study.ipynb) · [next: 10 · Super-resolution](./10_super_resolution.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["epochs", "methods", "ready"]
 
 # %% tags=["laboratory"]
 

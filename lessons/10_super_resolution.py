@@ -31,7 +31,7 @@
 #
 # [previous: 09 · Deploy](./09_deploy.ipynb) · [back to the start](./00_start_here.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["epochs", "seed", "preset"]
 
 # %% tags=["laboratory"]
 

@@ -29,7 +29,7 @@
 # [previous: 03 · Standard distillation](./03_standard_kd.ipynb) ·
 # [next: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb)
 
-# %% tags=["parameters"]
+# %% tags=["parameters"] shown=["epochs", "lr", "seed", "ready"]
 
 # %% tags=["laboratory"]
 

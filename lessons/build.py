@@ -5,7 +5,8 @@ notebook does not match its script.
 
 An exercise is three code cells in a row: the stub, tagged ``exercise``; its solution, tagged ``solution``; and the
 check. notebooks/ gets stub and check, notebooks/solutions/ solution and check. The cells tagged ``parameters`` and
-``laboratory`` are empty in the scripts and written here, from Parameters.
+``laboratory`` are empty in the scripts and written here, from Parameters: those that the first one lists as ``shown``,
+and ``settings`` for all others.
 """
 
 import json
@@ -30,24 +31,31 @@ METADATA = {
 }
 
 
-def parameters_cell() -> str:
+SETTINGS = """# all others by their names, such as {"lr": 1.0e-3, "device": "cpu"}, or a parameter file, such as
+# "params/paper.yaml"; the lines above win over a file
+settings = {}"""
+
+
+def parameters_cell(shown: list[str]) -> str:
     """A line a parameter, its default as Python and YAML both read it (3.0e-3, not 0.003 or 3e-3), and what it means."""
+    meanings = {field.name: field.metadata["meaning"] for field in fields(Parameters)}
     lines = []
-    for field in fields(Parameters):
-        value = getattr(Parameters(), field.name)
+    for name in shown:
+        value = getattr(Parameters(), name)
         if isinstance(value, float):
             text = np.format_float_scientific(value, trim="0", exp_digits=1)
         else:
             text = repr(value) if isinstance(value, bool) else json.dumps(value)
-        lines.append(f"{field.name} = {text}  # {field.metadata['meaning']}")
-    return "\n".join(lines)
+        lines.append(f"{name} = {text}  # {meanings[name]}")
+    return "\n".join([*lines, SETTINGS])
 
 
-def laboratory_cell() -> str:
-    """The laboratory of the notebook's parameters."""
-    named = " ".join(f"{field.name}={field.name}," for field in fields(Parameters))
-    given = textwrap.fill(f"{named} listeners=[live.curve],", 96)
+def laboratory_cell(shown: list[str]) -> str:
+    """The laboratory of the notebook's parameters; JupyterLab shows the first line while the cell is folded."""
+    named = " ".join(f"{name}={name}," for name in shown)
+    given = textwrap.fill(f"settings, {named} listeners=[live.curve],", 96)
     return (
+        "# lab: data and networks of these parameters\n"
         "from kdrecon.runs import Laboratory\nfrom kdrecon.teaching import live\n\n"
         f"lab = Laboratory(\n{textwrap.indent(given, '    ')}\n)"
     )
@@ -60,11 +68,14 @@ def build(script: Path, solved: bool = False) -> str:
     """The notebook of a percent script as JSON text, without outputs; solved: with solutions in place of stubs.
 
     Raises:
-        ValueError: an exercise has no solution or no check after it, a solution stands alone, or a cell that is written
-            here is not empty.
+        ValueError: an exercise has no solution or no check after it, a solution stands alone, a cell that is written
+            here is not empty, or a parameter that is to be shown is unknown.
     """
     notebook = jupytext.read(script)
     tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    shown = [name for cell in notebook.cells for name in cell.metadata.get("shown", [])]
+    if unknown := [name for name in shown if name not in Parameters.__dataclass_fields__]:
+        raise ValueError(f"{script.name}: expected parameters to show, {unknown[0]} is none")
     for k, cell in enumerate(notebook.cells):
         if "exercise" in tags[k] and not (
             "solution" in tags[k + 1] and notebook.cells[k + 2].source.startswith("checks.")
@@ -82,7 +93,9 @@ def build(script: Path, solved: bool = False) -> str:
                     f"{script.name}: expected the cell tagged {tag} to be empty, which is written from "
                     f"Parameters:\n{cell.source}"
                 )
-            cell.source = GENERATED[tag]()
+            cell.source = GENERATED[tag](shown)
+            if tag == "laboratory":
+                cell.metadata.jupyter = {"source_hidden": True}
     dropped = "exercise" if solved else "solution"
     notebook.cells = [cell for cell, its in zip(notebook.cells, tags) if dropped not in its]
     if solved:
@@ -97,7 +110,8 @@ def build(script: Path, solved: bool = False) -> str:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        kept = {k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")}
+        cell.metadata = nbformat.from_dict(kept)
     nbformat.validate(notebook)
     return nbformat.writes(notebook, version=nbformat.NO_CONVERT) + "\n"
 

@@ -144,6 +144,17 @@ def test_a_run_without_evaluated_networks_names_what_it_has_written(tmp_path, ca
     assert capsys.readouterr().out == f"results: {tmp_path / 'out' / 'notebooks'}\n"
 
 
+def test_what_a_notebook_does_not_show_is_given_to_its_settings(tmp_path):
+    notebook(tmp_path / "books", "00_few", "assert epochs == 1 and settings['seed'] == 3 and 'lr' not in settings")
+    path = tmp_path / "books" / "00_few.ipynb"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("run_root = ''", "epochs = 8; settings = {}"), encoding="utf-8"
+    )
+    batch.run(read_parameters(TINY, ["seed=3", "lr=3.0e-3"]), tmp_path / "out", [path])
+    page = (tmp_path / "out" / "notebooks" / "00_few.html").read_text(encoding="utf-8")
+    assert str(tmp_path) not in page and "settings" in page
+
+
 def test_choosing_notebooks(tmp_path):
     for name in ("00_a", "01_b", "02_c"):
         notebook(tmp_path / "books", name, "1")

@@ -4,10 +4,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from helpers import one_line
 
 from kdrecon.errors import InputError
 from kdrecon.runs.experiment import LONGEST, Experiment
-from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.parameters import Parameters, with_settings
 from kdrecon.runs.switches import PRESETS, Switches
 from kdrecon.runs.versions import environment
 from kdrecon.storage.places import project_root
@@ -85,6 +87,44 @@ def test_batches_too_small_for_a_method():
     with pytest.raises(InputError, match="batch_size = 1 with method 'sp'.*at least 2"):
         Parameters.from_mapping({"batch_size": 1, "methods": ["at", "sp"]})
     assert Parameters.from_mapping({"batch_size": 1, "methods": ["at"]}).batch_size == 1
+
+
+def test_settings_are_a_mapping_or_a_file_below_what_the_notebook_shows(tmp_path, capsys):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("epochs: 150\nlr: 1e-4\nseed: 3\n", encoding="utf-8")
+    assert with_settings({"batch_size": 4}, {"epochs": 8}) == Parameters(batch_size=4, epochs=8)
+    assert with_settings("params/quick.yaml", {"ready": True}) == Parameters()  # seen from the repository
+    assert capsys.readouterr().out == "the notebook's own lines win over params/quick.yaml: ready = True, not False\n"
+    assert with_settings(mine, {"epochs": 8, "lr": 1e-4}) == Parameters(epochs=8, lr=1e-4, seed=3)
+    assert capsys.readouterr().out == f"the notebook's own lines win over {mine}: epochs = 8, not 150\n"
+    assert Laboratory({"resolution": 32}, dataset="sample").parameters == Parameters(resolution=32, dataset="sample")
+
+
+SETTINGS = {
+    "mistyped": ({"epohcs": 3}, "unknown parameter 'epohcs': expected one of dataset, acceleration, "),
+    "not a name": ({3: 4}, "unknown parameter 3: expected one of dataset, "),
+    "shown": ({"epochs": 3}, "settings name epochs, which has a line of its own: expected it there alone"),
+    "type": ({"seed": "one"}, "seed = 'one': expected an integer"),
+    "no settings": (8, "settings = 8: expected names and values, such as {'lr': 1.0e-3}, or a parameter file"),
+    "no file": ("params/papre.yaml", "settings = 'params/papre.yaml': expected names and values"),
+    "text of a file": ("seed: 1\nlr: 2", r"settings = 'seed: 1\nlr: 2': expected names and values"),
+    "no name of a file": ("x" * 9999, "...: expected names and values"),
+    "mistyped in a file": ("mistyped.yaml", "unknown parameter 'epoch': expected one of dataset, "),
+    "type in a file": ("type.yaml", "epochs = 'ten': expected an integer"),
+    "no mapping": ("list.yaml", "list.yaml holds list: expected a mapping of names to values"),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_that_cannot_be_meant_are_refused(case, tmp_path):
+    settings, message = SETTINGS[case]
+    for name, text in {"mistyped": "epoch: 3", "type": "epochs: ten", "list": "[1, 2]"}.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    if settings in ("mistyped.yaml", "type.yaml", "list.yaml"):
+        settings = str(tmp_path / settings)
+    with pytest.raises(InputError) as caught:
+        with_settings(settings, {"epochs": 8})
+    assert message in one_line(caught)
 
 
 def test_switches_on_top_of_a_preset():

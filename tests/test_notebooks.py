@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import field, fields, make_dataclass
+from dataclasses import asdict, field, fields, make_dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +16,7 @@ from conftest import TINY
 
 from kdrecon.app import batch
 from kdrecon.app.cli import choose_notebooks
-from kdrecon.runs.parameters import Parameters, read_parameters
+from kdrecon.runs.parameters import Parameters, read_parameters, with_settings
 from kdrecon.storage.places import notebooks, project_root
 
 NOTEBOOKS = choose_notebooks(notebooks())
@@ -87,15 +87,32 @@ def test_an_incomplete_exercise_is_refused(part, tmp_path):
         build.build(script)
 
 
-def test_a_new_parameter_stands_in_the_cells_that_are_written_from_it(tmp_path, monkeypatch):
+def test_the_parameters_that_a_lesson_shows_stand_in_the_cells_that_are_written_from_them(tmp_path, monkeypatch):
     script, new = tmp_path / "00_x.py", field(default=0.00025, metadata={"meaning": "of Adam"})
-    monkeypatch.setattr(build, "Parameters", make_dataclass("Parameters", [("decay", float, new)]))
-    script.write_text('# %% tags=["parameters"]\n\n# %% tags=["laboratory"]\n', encoding="utf-8")
-    parameters, laboratory = (cell.source for cell in nbformat.reads(build.build(script), as_version=4).cells)
-    assert parameters == "decay = 2.5e-4  # of Adam" and "decay=decay," in laboratory
-    script.write_text('# %% tags=["parameters"]\nlr = 1\n', encoding="utf-8")
-    with pytest.raises(ValueError, match="00_x.py: expected the cell tagged parameters to be empty"):
-        build.build(script)
+    other = field(default=1, metadata={"meaning": "not shown"})
+    monkeypatch.setattr(
+        build, "Parameters", make_dataclass("Parameters", [("other", int, other), ("decay", float, new)])
+    )
+    script.write_text('# %% tags=["parameters"] shown=["decay"]\n\n# %% tags=["laboratory"]\n', encoding="utf-8")
+    parameters, laboratory = nbformat.reads(build.build(script), as_version=4).cells
+    first, *comment, settings = parameters.source.splitlines()
+    assert first == "decay = 2.5e-4  # of Adam" and settings == "settings = {}" and len(comment) == 2
+    assert laboratory.source.endswith("(\n    settings, decay=decay, listeners=[live.curve],\n)")
+    assert laboratory.metadata == {"tags": ["laboratory"], "jupyter": {"source_hidden": True}}
+    assert parameters.metadata == {"tags": ["parameters"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('tags=["parameters"]\nlr = 1\n', "expected the cell tagged parameters to be empty"),
+        ('tags=["parameters"] shown=["epohcs"]\n', "expected parameters to show, epohcs is none"),
+    ],
+)
+def test_a_parameters_cell_that_cannot_be_written_is_refused(text, fault, tmp_path):
+    (tmp_path / "00_x.py").write_text(f"# %% {text}", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"00_x.py: {fault}"):
+        build.build(tmp_path / "00_x.py")
 
 
 @pytest.mark.parametrize("path", sorted((project_root() / "params").glob("*.yaml")), ids=lambda path: path.stem)
@@ -122,13 +139,15 @@ def test_every_notebook_has_exercises_questions_and_links_that_lead_somewhere():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_notebook_has_the_same_parameters(path):
+def test_every_notebook_shows_a_few_parameters_and_takes_the_others_in_its_settings(path):
     found = papermill.inspect_notebook(path)
-    defaults = {name: parameter["default"] for name, parameter in found.items()}
-    assert {name: yaml.safe_load(value) for name, value in defaults.items() if name != "ready"} == {
-        name: getattr(Parameters(), name) for name in defaults if name != "ready"
-    }
-    assert list(defaults) == list(Parameters.__dataclass_fields__) and defaults["ready"] == "True"
+    shown = {name: yaml.safe_load(parameter["default"]) for name, parameter in found.items()}
+    assert shown.pop("settings") == {} and 3 <= len(shown) <= 5
+    assert shown == {name: getattr(Parameters(), name) for name in shown}
+    told = batch.injected(path, asdict(Parameters(seed=3, device="cpu", ready=False)))
+    assert set(told) == {*shown, "settings"} and with_settings(told.pop("settings"), told) == Parameters(
+        seed=3, device="cpu", ready=False
+    )
 
 
 def test_every_figure_is_followed_by_what_to_see():
@@ -221,8 +240,9 @@ def nbval(folder: Path, run_root: Path, notebooks: list[Path]) -> subprocess.Com
     parameters = yaml.safe_load(TINY.read_text(encoding="utf-8")) | {"run_root": str(run_root)}
     for path in notebooks:
         papermill.execute_notebook(
-            path, folder / path.name, parameters, prepare_only=True, kernel_name="python3", progress_bar=False
-        )
+            path, folder / path.name, batch.injected(path, parameters), prepare_only=True, kernel_name="python3",
+            progress_bar=False,
+        )  # fmt: skip
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
     command += ["-p", "no:cacheprovider", "-q", "--rootdir", folder, *(folder / path.name for path in notebooks)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)

@@ -24,12 +24,13 @@ Unknown: $\\nosuchcommand$ and $x_1_2$.
 RUN, DATA = (str(Path(folder).absolute()) for folder in ("/srv/käthe's runs/quick", "/srv/Ωmega/scans"))
 
 
-@pytest.fixture(scope="module")
-def page():
-    injected = new_code_cell(
-        f"run_root = {ascii(RUN)}\ndata_root = {DATA!r}\nepochs = 1",
-        metadata={"tags": ["injected-parameters"]},
-    )
+SHOWN = f"run_root = {ascii(RUN)}\ndata_root = {DATA!r}\nepochs = 1"
+SETTINGS = f'epochs = 1\nsettings = {{"run_root": {ascii(RUN)}, "data_root": {DATA!r}}}'
+
+
+@pytest.fixture(scope="module", params=[SHOWN, SETTINGS], ids=["a line each", "in the settings"])
+def page(request):
+    injected = new_code_cell(request.param, metadata={"tags": ["injected-parameters"]})
     widget = new_output("display_data", {pages.WIDGET: {"model_id": "1"}, "text/plain": "Explorer(children=())"})
     bar = new_output("display_data", {pages.WIDGET: {"model_id": "2"}, "text/plain": "D3C5:   0%|  | 0/6"})
     text = f"{RUN}/experiments, {PACKAGES}/kdrecon/data.py, {Path.home()}/notes, {sys.prefix}/lib"

@@ -18,6 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from kdrecon.app.batch import injected
 from kdrecon.storage.places import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("[0-9]*.ipynb"))
@@ -77,7 +78,7 @@ def run_root(tmp_path_factory) -> Path:
 def test_notebook(path, lab, browser, run_root):
     url, root = lab
     papermill.execute_notebook(
-        path, root / path.name, PARAMETERS | {"run_root": str(run_root / path.stem)},
+        path, root / path.name, injected(path, PARAMETERS | {"run_root": str(run_root / path.stem)}),
         prepare_only=True, kernel_name="python3", progress_bar=False,
     )  # fmt: skip
     resize(browser, 1280, 1000)

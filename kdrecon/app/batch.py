@@ -15,9 +15,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -103,6 +104,21 @@ def lacking(notebook: Path) -> list[str]:
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 
+def injected(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What papermill is to put into a notebook: the parameters that its cell shows by name, all others as ``settings``.
+
+    Those at their default are left out of the settings. A notebook without settings gets every parameter by its name.
+    """
+    cells = [c for c in nbformat.read(notebook, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    named = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    if "settings" not in named:
+        return dict(parameters)
+    usual = asdict(Parameters())
+    settings = {name: value for name, value in parameters.items() if name not in named and value != usual[name]}
+    return {name: value for name, value in parameters.items() if name in named} | {"settings": settings}
+
+
 def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
     """Execute one notebook unless it has run before; whether it was executed now."""
     executed, record_path = folder / notebook.name, folder / "finished.json"
@@ -112,7 +128,7 @@ def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
         return False
     try:
         papermill.execute_notebook(
-            _verbatim(notebook), _verbatim(executed), parameters, kernel_name="python3", cwd=folder,
+            _verbatim(notebook), _verbatim(executed), injected(notebook, parameters), kernel_name="python3", cwd=folder,
             progress_bar=False, log_output=False,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:

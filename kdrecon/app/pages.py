@@ -95,10 +95,11 @@ def _formula(tex: str, display: str) -> str:
 def _folders(notebook: NotebookNode) -> dict[str, str]:
     """Folders whose names say something about the machine, and what is shown of them."""
     injected = [c.source for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
-    given = [
-        ast.literal_eval(text) for text in re.findall(r"^(?:run|data)_root = (.*)$", "\n".join(injected), re.MULTILINE)
-    ]
-    shown = {folder: PurePath(folder).name for folder in given if PurePath(folder).is_absolute()}
+    lines = re.findall(r"^(run_root|data_root|settings) = (.*)$", "\n".join(injected), re.MULTILINE)
+    given = {name: ast.literal_eval(text) for name, text in lines}
+    given |= given.pop("settings", {})
+    folders = [given[name] for name in ("run_root", "data_root") if name in given]
+    shown = {folder: PurePath(folder).name for folder in folders if PurePath(folder).is_absolute()}
     return shown | {sys.prefix: "...", str(PACKAGES): "...", str(Path.home()): "~"}
 
 

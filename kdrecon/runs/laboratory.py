@@ -30,7 +30,7 @@ from kdrecon.models.dccnn import DCCNN, count_parameters
 from kdrecon.runs.costs import epochs_of_cost
 from kdrecon.runs.experiment import TEACHERS, Experiment, check_name, control_of, kinds, resolution_of
 from kdrecon.runs.networks import Network, build, open_network, read_log
-from kdrecon.runs.parameters import Parameters
+from kdrecon.runs.parameters import with_settings
 from kdrecon.runs.record import Record, read_record, require_record, write_record
 from kdrecon.runs.switches import INITS
 from kdrecon.runs.versions import environment
@@ -53,6 +53,8 @@ class Laboratory:
     interrupted. A message says which.
 
     Args:
+        settings: parameters beside those that are named: a mapping, or a parameter file, see
+            :func:`kdrecon.runs.parameters.with_settings`.
         memory_limit: bytes that a split may take up in memory before it is streamed from its files instead; by default
             a quarter of what there is, over the processes that hold it.
         listeners: who hears of every epoch of a training, as :func:`kdrecon.teaching.live.curve` does.
@@ -64,10 +66,10 @@ class Laboratory:
     """
 
     def __init__(
-        self, *, memory_limit: int | None = None, listeners: Sequence[Listener] = (), jobs: int | None = None,
-        **parameters: Any,
+        self, settings: str | Path | dict[str, Any] = "", *, memory_limit: int | None = None,
+        listeners: Sequence[Listener] = (), jobs: int | None = None, **parameters: Any,
     ) -> None:  # fmt: skip
-        self.parameters = p = Parameters.from_mapping(parameters)
+        self.parameters = p = with_settings(settings or {}, parameters)
         self.device, self.switches = p.torch_device, p.chosen
         self.jobs, self.cores = resolve_jobs(jobs, self.device), torch.get_num_threads()
         holders = self.jobs + (self.jobs > 1)

@@ -7,7 +7,7 @@
 
 import os
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -38,7 +38,7 @@ def said(default: T, meaning: str) -> T:
 class Parameters:
     """The parameters of a run, with the defaults of the quick mode.
 
-    What each means stands beside it; the parameters cell of every notebook is written from here. A resolution makes all
+    What each means stands beside it; the parameters cells of the notebooks are written from here. A resolution makes all
     images N x N, also where the stored ones are not square (their pixels are not square then). Folders are absolute,
     below ~, or seen from the repository. Methods are those of :func:`kdrecon.distillation.method_keys`, switches those of
     :class:`kdrecon.runs.switches.Switches`. For the precision of a training see
@@ -70,10 +70,7 @@ class Parameters:
         Raises:
             InputError: an unknown name, or a value of another type or outside its range.
         """
-        known = {f.name: f.type for f in fields(cls)}
-        if unknown := sorted(set(values) - set(known)):
-            raise InputError(f"unknown parameter {shown(unknown[0])}: expected one of {', '.join(known)}")
-        own = {name: typed(name, _from_text(value, known[name]), known[name]) for name, value in values.items()}
+        own = _own(values)
         own |= {name: os.path.expanduser(own[name]) for name in ("data_root", "run_root") if name in own}
         return cls(**own).check()
 
@@ -177,19 +174,48 @@ def read_parameters(path: Path, assignments: Sequence[str] = ()) -> Parameters:
         InputError: no such file, not a mapping of names to values, an assignment without "=", or a parameter that
             :meth:`Parameters.from_mapping` refuses.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
-    values = read_yaml(read_text(path, "save it anew"), str(path))
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
-        )
+    values = _from_file(path)
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise InputError(f"-p {shown(assignment)}: expected name=value, such as -p epochs=20")
         values[name] = "" if value == "" else read_yaml(value, f"-p {shown(assignment)}")
     return Parameters.from_mapping(values)
+
+
+def with_settings(settings: object, beside: Mapping[str, Any]) -> Parameters:
+    """The parameters of a notebook: those that its cell shows, and its ``settings`` for all others.
+
+    What is shown wins over a file, which may name everything; a line says where the two differ.
+
+    Args:
+        settings: names and values, or a parameter file: its path is absolute, below ~, or seen from the repository.
+        beside: the shown ones, name -> value.
+
+    Raises:
+        InputError: settings that are neither, or name what is shown; or a parameter that :meth:`Parameters.from_mapping`
+            refuses.
+    """
+    if isinstance(settings, dict):
+        if twice := [name for name in settings if name in beside]:
+            raise InputError(
+                f"settings name {twice[0]}, which has a line of its own: expected it there alone; change that line"
+            )
+        return Parameters.from_mapping(settings | dict(beside))
+    file = project_root() / os.path.expanduser(settings) if isinstance(settings, str | Path) else None
+    if not (file and os.path.isfile(file)):
+        raise InputError(
+            f"settings = {shown(settings)}: expected names and values, such as {{'lr': 1.0e-3}}, or a parameter file that is "
+            "there, such as 'params/paper.yaml'"
+        )
+    named = _own(_from_file(file))
+    parameters = Parameters.from_mapping(named | dict(beside))
+    own = {name: getattr(parameters, name) for name in named if name in beside}
+    if lost := [
+        f"{name} = {shown(value)}, not {shown(named[name])}" for name, value in own.items() if value != named[name]
+    ]:
+        print(f"the notebook's own lines win over {settings}: {'; '.join(lost)}")
+    return parameters
 
 
 def typed(name: str, value: Any, expected: Any) -> Any:
@@ -212,6 +238,26 @@ def typed(name: str, value: Any, expected: Any) -> Any:
         extra = f", such as [{', '.join(method_keys())}]" if isinstance(expected, types.GenericAlias) else ""
         raise InputError(f"{name} = {shown(value)}: expected {wanted}{extra}")
     return value
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Names and values of a parameter file."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: expected a parameter file such as params/quick.yaml; check the path")
+    values = read_yaml(read_text(path, "save it anew"), str(path))
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path} holds {type(values).__name__}: expected a mapping of names to values, as in params/quick.yaml"
+        )
+    return values
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in the types of their parameters; an InputError for an unknown name or another type."""
+    known = {f.name: f.type for f in fields(Parameters)}
+    if unknown := [name for name in values if name not in known]:
+        raise InputError(f"unknown parameter {shown(unknown[0])}: expected one of {', '.join(known)}")
+    return {name: typed(name, _from_text(value, known[name]), known[name]) for name, value in values.items()}
 
 
 def _from_text(value: Any, expected: Any) -> Any:
