@@ -37,17 +37,23 @@
 # %% tags=["laboratory"]
 
 # %% [markdown]
+# Which networks are these? Where each comes from when it is asked for, and what `ready=False` changes:
+
+# %%
+from kdrecon import results
+
+results.origins(lab, "teacher", "student", *(f"kd-{key}" for key in methods))
+
+# %% [markdown]
 # ## Why small matters
 #
 # A network is of use where it runs: beside the scanner, in a browser ([09](./09_deploy.ipynb)). The **teacher** is a D5C5,
 # the **student** has as many cascades of fewer convolutions. What is the difference on your machine?
 #
-# Both were trained alone; a line below says whether in this run or for the repository ("ready network"). `ready=False` asks
-# for a student of this run: it is the yardstick of those that we distil, and must have as many epochs.
+# Both were trained alone. We ask for a student of this run: it is the yardstick of those that we distil, and must have as many
+# epochs.
 
 # %%
-from kdrecon import results
-
 teacher, student = lab.teacher(), lab.student(ready=False)
 models = {"teacher": teacher.model, "student": student.model}
 cost = results.inference_cost(models, lab.test.task, lab.mask.shape, lab.device, batches=(1,))

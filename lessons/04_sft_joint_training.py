@@ -37,6 +37,14 @@
 # %% tags=["laboratory"]
 
 # %% [markdown]
+# Which networks are these? Where each comes from when it is asked for, and what `ready=False` changes:
+
+# %%
+from kdrecon import results
+
+results.origins(lab, "teacher", "student", "sft")
+
+# %% [markdown]
 # ## Why a teacher may be unfriendly
 #
 # A teacher trained alone minimises its own error, without asking whether a network with two convolutions per cascade could
@@ -372,8 +380,6 @@ plt.show()
 # (brain, 4x) the published figures are 40.05 dB for the teacher alone and 40.23 dB for the SFT teacher.
 
 # %%
-from kdrecon import results
-
 networks = {"teacher": lab.teacher(), "SFT teacher": friendly, "student": lab.student()}
 scores = {name: results.evaluate(lab, network) for name, network in networks.items()}
 print(results.epochs_note(networks))

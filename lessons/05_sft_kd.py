@@ -38,6 +38,14 @@
 # %% tags=["laboratory"]
 
 # %% [markdown]
+# Which networks are these? Where each comes from when it is asked for, and what `ready=False` changes:
+
+# %%
+from kdrecon import results
+
+results.origins(lab)
+
+# %% [markdown]
 # ## Two routes to a distilled student
 #
 # | | Std-KD | SFT-KD |
@@ -137,7 +145,7 @@ print(f"by name: {len(by_name)} of 3 loaded, {by_name[0]} of the untrained S1 am
 # How good is such a student before its first training step?
 
 # %%
-from kdrecon import metrics, results
+from kdrecon import metrics
 
 target = lab.validation.x[:, 0].cpu().numpy()
 candidates = {

@@ -34,11 +34,17 @@
 # %% tags=["laboratory"]
 
 # %% [markdown]
-# ## All networks of the run
+# Which networks are these? Where each comes from when it is asked for, and what `ready=False` changes:
 
 # %%
 from kdrecon import results
 
+results.origins(lab)
+
+# %% [markdown]
+# ## All networks of the run
+
+# %%
 wanted = {
     "teacher": lab.experiment("teacher"),
     "student": lab.experiment("student"),

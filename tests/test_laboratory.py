@@ -2,6 +2,7 @@ import functools
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ from kdrecon.runs.experiment import TEACHERS, Experiment, kinds
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, load_network, open_network, start_from_sft, weights_hash
 from kdrecon.runs.parameters import Parameters
-from kdrecon.runs.record import require_record
+from kdrecon.runs.record import Record, require_record, write_record
 from kdrecon.storage.files import alone_in
 from kdrecon.storage.places import SHIPPED
 
@@ -272,6 +273,49 @@ def test_a_folder_of_another_configuration_is_refused(lab):
     lab.teacher()
     with pytest.raises(InputError, match="another configuration .data:"):
         other.teacher()
+
+
+@pytest.mark.parametrize("name", ["sft-student", "control-sftkd-at", "cost-control-kd-at"])
+def test_what_a_name_would_give_is_what_it_gives(name, tmp_path):
+    lab = small_laboratory(tmp_path)
+    foreseen, record = lab.outlook(name)
+    assert record is None and not list(tmp_path.iterdir())
+    network = lab.named(name)
+    assert network.experiment == foreseen and lab.outlook(name) == (foreseen, require_record(network.folder))
+    with pytest.raises(InputError, match="network 'zero_filled' is a baseline: expected one that is trained"):
+        lab.outlook("zero_filled")
+
+
+def test_where_networks_come_from_is_told_before_any_is_opened_or_trained(tmp_path, monkeypatch):
+    for name in ("open_network", "trained"):
+        monkeypatch.setattr(f"kdrecon.runs.laboratory.{name}", None)
+    lab = Laboratory(run_root=str(tmp_path), epochs=6, methods=["at", "fitnets"])
+    student = lab.experiment("student")
+    record = Record(lab._config(student), parameters=1, finished=True, origin="trained")
+    write_record(record, student.folder(tmp_path))
+    write_record(
+        replace(record, config=lab._config(lab.experiment("teacher")), finished=False),
+        lab.experiment("teacher").folder(tmp_path),
+    )
+    ready, own = "ready-made: 50 epochs, seed 0", "trained here when asked for: 6 epochs, seed 0"
+    assert results.origins(lab).T.to_dict("list") == {
+        "teacher": [ready, "begun here, goes on when asked for: 6 epochs, seed 0"],
+        "student": ["trained in this run: 6 epochs, seed 0"] * 2,
+        "SFT teacher": [ready, own],
+        "Std-KD AT": [ready, own],
+        "Std-KD FitNets": [own, own],
+        "SFT-KD AT": [ready, own],
+        "SFT-KD FitNets": [own, own],
+        "control": ["ready-made: 100 epochs, seed 0", "trained here when asked for: 32 epochs, seed 0"],
+    }
+
+
+@pytest.mark.parametrize("preset", ["paper", "super_resolution"])
+def test_one_column_tells_the_origins_where_nothing_is_ready(preset, tmp_path):
+    lab = Laboratory(**TINY | {"preset": preset, "ready": True, "run_root": str(tmp_path)})
+    table = results.origins(lab, "teacher", "kd-at")
+    assert list(table) == ["with and without ready=False"] and list(table.index) == ["teacher", "Std-KD AT"]
+    assert set(table.iloc[:, 0]) == {"trained here when asked for: 1 epochs, seed 0"}
 
 
 def test_a_student_of_a_ready_teacher_says_so_however_it_is_asked_for(tmp_path, monkeypatch):

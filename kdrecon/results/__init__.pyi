@@ -3,6 +3,7 @@ from .cost import inference_cost as inference_cost
 from .display import epochs_note as epochs_note
 from .display import formatted as formatted
 from .display import formatted_comparisons as formatted_comparisons
+from .display import origins as origins
 from .display import quality_table as quality_table
 from .evaluation import evaluate as evaluate
 from .evaluation import reconstruct as reconstruct

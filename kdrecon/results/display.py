@@ -17,7 +17,10 @@ from kdrecon.choices import BASELINES
 from kdrecon.metrics import HFN, METRICS, MSE, NMSE, PSNR, PUBLISHED, SSIM, VIF
 from kdrecon.results.names import PLACE, kind_name, network_names
 from kdrecon.results.tables import settings
+from kdrecon.runs.experiment import Experiment
+from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import Network
+from kdrecon.runs.record import Record
 from kdrecon.runs.switches import matched_start
 
 MEANS = (NMSE, HFN, VIF)  # metrics of which tables show the mean alone; NMSE stands for MSE, too
@@ -63,6 +66,40 @@ def epochs_note(networks: dict[str, Network]) -> str:
         return f"All networks: {next(iter(groups), 0)} epochs."
     parts = "; ".join(f"{epochs} epochs: {', '.join(names)}" for epochs, names in sorted(groups.items()))
     return f"Note: only rows with equal epochs compare. {parts}."
+
+
+def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
+    """Where networks come from when a notebook asks for them, without and with ``ready=False``; nothing is trained.
+
+    Args:
+        names: of :meth:`kdrecon.runs.laboratory.Laboratory.named`, of networks that are trained; by default those of the
+            lessons, with the laboratory's methods.
+
+    Returns:
+        a row a network; one column where ``ready=False`` makes no difference to any of them.
+
+    Raises:
+        InputError: as :meth:`kdrecon.runs.laboratory.Laboratory.outlook`.
+    """
+    keys = lab.parameters.methods
+    distilled = [f"{kind}-{key}" for kind in ("kd", "sftkd") for key in keys]
+    rows = {}
+    for name in names or ("teacher", "student", "sft", *distilled, f"control-sftkd-{keys[0]}"):
+        found = [lab.outlook(name, ready) for ready in (None, False)]
+        experiment, _ = found[0]
+        kind = kind_name(experiment.role, experiment.teacher, experiment.method)
+        rows[kind] = [_origin(*each) for each in found]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["without ready=False", "with ready=False"])
+    if (table.iloc[:, 0] == table.iloc[:, 1]).all():
+        return table.iloc[:, :1].set_axis(["with and without ready=False"], axis=1)
+    return table
+
+
+def _origin(experiment: Experiment, record: Record | None) -> str:
+    known = {"ready": "ready-made", "trained": "trained in this run", "released": "of the released code"}
+    begun = "begun here, goes on when asked for" if record else "trained here when asked for"
+    where = known[record.origin] if record and record.finished else begun
+    return f"{where}: {experiment.epochs} epochs, seed {experiment.seed}"
 
 
 def formatted(summary: pd.DataFrame) -> pd.DataFrame:

@@ -140,19 +140,19 @@ class Laboratory:
         Raises:
             InputError: the cost of a student whose teacher is ready, which this run has not trained.
         """
-        if equal == "cost":
-            if "ready" in (network.origin, network.experiment.teacher_origin):
-                raise InputError(
-                    f"cost of {network.experiment.title}: expected a teacher that this run has trained; set ready to false"
-                )
-            control = self.experiment("control")
-            return self.network(replace(control, epochs=epochs_of_cost(network.experiment, control)), ready=False)
-        if network.origin == "ready" and (
-            found := self._ready(self.experiment("control"), self.student_steps(network))
-        ):
+        steps, ready_made = self.student_steps(network), network.origin == "ready"
+        if equal == "steps" and ready_made and (found := self._ready(self.experiment("control"), steps)):
             return found
-        epochs = math.ceil(self.student_steps(network) / self._steps_an_epoch(self.parameters.batch_size))
-        return self.network(replace(self.experiment("control"), epochs=epochs), ready=False)
+        return self.network(self._control(network.experiment, ready_made, steps, equal), ready=False)
+
+    def _control(self, of: Experiment, ready_made: bool, steps: int, equal: str) -> Experiment:
+        """The control that this run trains, of a distilled student with so many steps."""
+        control = self.experiment("control")
+        if equal == "steps":
+            return replace(control, epochs=math.ceil(steps / self._steps_an_epoch(self.parameters.batch_size)))
+        if ready_made or of.teacher_origin == "ready":
+            raise InputError(f"cost of {of.title}: expected a teacher that this run has trained; set ready to false")
+        return replace(control, epochs=epochs_of_cost(of, control))
 
     def student_steps(self, network: Network) -> int:
         """Optimiser steps that have moved the weights of a student, as its training recorded them.
@@ -200,6 +200,33 @@ class Laboratory:
             return self.distilled(method, teacher, ready=ready)
         return self.network(Experiment.named(self.parameters, resolution_of(self.mask.shape), name), ready)
 
+    def outlook(self, name: str, ready: bool | None = None) -> tuple[Experiment, Record | None]:
+        """What :meth:`named` would give; nothing is trained, no weights are read.
+
+        Args:
+            name, ready: as in :meth:`named`; of a control, ready is that of the student whose control it is.
+
+        Returns:
+            the experiment, and its record: finished, begun, or None where asking for the network would begin to train it.
+
+        Raises:
+            InputError: there is no network of that name, or its folder holds another configuration.
+        """
+        check_name(name)
+        if name in BASELINES:
+            raise InputError(f"network {name!r} is a baseline: expected one that is trained")
+        equal, controlled = control_of(name)
+        wanted = self._taught(Experiment.named(self.parameters, resolution_of(self.mask.shape), controlled))
+        record = self._record(wanted, ready)
+        found = record.experiment if record and record.finished else wanted
+        if not equal:
+            return found, record
+        steps, ready_made = self._steps_behind(wanted, ready), bool(record and record.origin == "ready")
+        if equal == "steps" and ready_made and (shipped := self._shipped(self.experiment("control"), steps)):
+            return shipped.experiment, shipped
+        control = self._control(found, ready_made, steps, equal)
+        return control, self._record(control, ready=False)
+
     def network(self, experiment: Experiment, ready: bool | None = None) -> Network:
         """The network of an experiment: found in the run, ready where one fits, or trained, with what it needs before it.
 
@@ -228,10 +255,7 @@ class Laboratory:
         wanted = list(experiments)
         teachers: dict[Experiment, bool | None] = {e.needs()[0]: None for e in wanted if e.method}
         found = self._together(teachers | {e: ready for e in wanted if not e.method})
-        for k, e in enumerate(wanted):
-            if e.method:
-                ready_made = found[e.needs()[0]].origin == "ready"
-                wanted[k] = replace(e, teacher_origin="ready" if ready_made else "")
+        wanted = [self._taught(e) for e in wanted]
         found |= self._together({e: ready for e in wanted if e.method})
         return [found[e] for e in wanted]
 
@@ -243,19 +267,39 @@ class Laboratory:
 
     def _find(self, experiment: Experiment, ready: bool | None) -> Network | None:
         """The network of an experiment, where it need not be trained."""
-        folder = experiment.folder(self.parameters.run_folder)
-        record = read_record(folder)
-        if record and record.finished:
-            expected = self._config(experiment)
-            if record.experiment.config() | record.config != expected:
-                raise InputError(
-                    f"{folder} holds another configuration ({differences(record.config, expected)}): "
-                    "choose another run_root, or delete the folder to train anew"
-                )
+        if self._finished(experiment):
+            folder = experiment.folder(self.parameters.run_folder)
             if any((folder / name).exists() for name in CONTINUED) and not _whole(folder):
                 return None  # nothing is left to train: model.pt holds network and log, too
             return self._load(experiment, folder, "loaded from this run")
-        return self._ready(experiment) if (self.parameters.ready if ready is None else ready) else None
+        return self._ready(experiment) if self._may_be_ready(ready) else None
+
+    def _may_be_ready(self, ready: bool | None) -> bool:
+        return self.parameters.ready if ready is None else ready
+
+    def _finished(self, experiment: Experiment) -> Record | None:
+        """The record of an experiment that this run has finished; an InputError where its folder holds another one."""
+        folder = experiment.folder(self.parameters.run_folder)
+        record = read_record(folder)
+        if not (record and record.finished):
+            return None
+        expected = self._config(experiment)
+        if record.experiment.config() | record.config != expected:
+            raise InputError(
+                f"{folder} holds another configuration ({differences(record.config, expected)}): "
+                "choose another run_root, or delete the folder to train anew"
+            )
+        return record
+
+    def _record(self, experiment: Experiment, ready: bool | None = None) -> Record | None:
+        """The record of the network that :meth:`_find` would find, or else of a training that was begun."""
+        found = self._finished(experiment) or (self._shipped(experiment) if self._may_be_ready(ready) else None)
+        return found or read_record(experiment.folder(self.parameters.run_folder))
+
+    def _taught(self, experiment: Experiment) -> Experiment:
+        """An experiment with where its teacher comes from."""
+        teacher = self._record(experiment.needs()[0]) if experiment.method else None
+        return replace(experiment, teacher_origin="ready" if teacher and teacher.origin == "ready" else "")
 
     def _split(self, name: str) -> Split:
         p = self.parameters
@@ -288,23 +332,29 @@ class Laboratory:
             config["weight"] = own * experiment.switches.weight_factor
         return config
 
-    def _ready(self, wanted: Experiment, steps: int | None = None) -> Network | None:
-        """The ready network that does the wanted job, copied into the run so that it is evaluated like any other."""
-        name = wanted.short_name
-        if not (record := read_record(SHIPPED, f"{name}.json")) or steps not in (None, record.steps):
+    def _shipped(self, wanted: Experiment, steps: int | None = None) -> Record | None:
+        """The record of the ready network that does the wanted job."""
+        record = read_record(SHIPPED, f"{wanted.short_name}.json")
+        if not record or steps not in (None, record.steps):
             return None
         free = ("epochs", "batch_size", "lr", "seed", "teacher_origin", "precision", "augment", "lr_schedule")
-        experiment = record.experiment
-        found = experiment.config() | record.config
+        found = record.experiment.config() | record.config
         if any(found.get(key) != value for key, value in self._config(wanted).items() if key not in free):
             return None
+        return replace(record, origin="ready")
+
+    def _ready(self, wanted: Experiment, steps: int | None = None) -> Network | None:
+        """The ready network that does the wanted job, copied into the run so that it is evaluated like any other."""
+        if not (record := self._shipped(wanted, steps)):
+            return None
+        name, experiment = wanted.short_name, record.experiment
         folder = experiment.folder(self.parameters.run_folder)
         present = read_record(folder)
         if not (present and present.finished and _whole(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(SHIPPED / f"{name}.pt", folder / "best_model.pt")
             shutil.copyfile(SHIPPED / f"{name}.csv", folder / "log.csv")
-            write_record(replace(record, origin="ready"), folder)
+            write_record(record, folder)
         return self._load(experiment, folder, "ready network")
 
     def _train(self, experiments: list[Experiment], side_by_side: int) -> dict[Experiment, Network]:
@@ -389,8 +439,13 @@ class Laboratory:
 
     def _steps(self, experiment: Experiment) -> int:
         """The steps that lie behind the weights of an experiment once it is trained: see :meth:`student_steps`."""
-        start = self.student_steps(self.network(experiment.needs()[-1])) if experiment.init != "random" else 0
+        start = self._steps_behind(experiment.needs()[-1]) if experiment.init != "random" else 0
         return start + len(experiment.stages) * experiment.epochs * self._steps_an_epoch(experiment.batch_size)
+
+    def _steps_behind(self, experiment: Experiment, ready: bool | None = None) -> int:
+        """Those of the network that is there, or will be."""
+        record = self._record(experiment, ready)
+        return self._steps(experiment) if record is None or record.steps is None else record.steps
 
     def _steps_an_epoch(self, batch_size: int) -> int:
         return math.ceil(len(self.train) / batch_size)
