@@ -13,16 +13,15 @@
 # %% [markdown]
 # # 06 · Evaluation
 #
-# All networks of the run, on the same nine people: figures, spread, pictures, and how not to be fooled by them.
+# All networks of the run, and how not to be fooled by their figures.
 #
 # **What you will learn**
 #
-# - why the same two images can have several "PSNRs", and which one is reported here;
-# - how to read a comparison figure, a residue, a box plot, a table by people;
+# - what PSNR and SSIM are, and what they miss: a lesion, for instance;
 # - how to test a difference so that people and seeds count, not slices;
-# - what the course's finished study found, and what may be claimed.
+# - what the course's study found, and how to check another's claim.
 #
-# **Before you start:** the notebooks before. What they trained is loaded here; what is missing is trained now.
+# **Before you start:** the notebooks before. Their networks are loaded; what is missing is trained now.
 #
 # **Minutes:** about 45 to read; the machine needs 1 after 02 to 05, and alone where ready networks do; where nothing is ready,
 # all networks are trained first.
@@ -41,18 +40,16 @@ from kdrecon import results
 
 results.origins(lab)
 
-# %% [markdown]
-# ## All networks of the run
-
 # %%
 wanted = {
     "teacher": lab.experiment("teacher"),
     "student": lab.experiment("student"),
     "SFT teacher": lab.experiment("sft_teacher"),
 }
-for kind, teacher in {"Std-KD": "standard", "SFT-KD": "sft"}.items():
-    for key in methods:
-        wanted[f"{kind} {results.method_name(key)}"] = lab.distillation(key, teacher)
+keys = lab.parameters.methods
+for route, its_teacher in {"Std-KD": "standard", "SFT-KD": "sft"}.items():
+    for key in keys:
+        wanted[f"{route} {results.method_name(key)}"] = lab.distillation(key, its_teacher)
 networks = dict(zip(wanted, lab.networks(wanted.values())))
 networks = {"zero-filled": lab.zero_filled(), **networks}
 
@@ -69,13 +66,11 @@ print(results.epochs_note(networks))
 #
 # For a target $x$, a prediction $p$ and a *data range* $R$,
 #
-# $$\mathrm{PSNR} = 10 \log_{10}\frac{R^2}{\langle (x - p)^2\rangle}\ \text{dB}.$$
+# $$\mathrm{PSNR}=10\log_{10}\frac{R^2}{\langle(x-p)^2\rangle}\ \text{dB}.$$
 #
-# It looks unambiguous. But what is $R$, the largest value that this image has, or could have? And is the mean taken over a
-# slice or over a volume?
+# But what is $R$: the largest value that this image has, or could have? And is the mean over a slice or a volume?
 #
-# **Before you run it:** the next cell computes seven PSNRs of the plain student's reconstructions of one volume; one has a
-# blunder in it. How far apart will the others be: 0.1 dB, 1 dB, 10 dB?
+# **Before you run it:** seven PSNRs of one volume, one of them a blunder. Will the others be 0.1 dB, 1 dB or 10 dB apart?
 
 # %%
 import h5py
@@ -106,91 +101,98 @@ several = {
     "volume: mean over slices, range of the volume": np.mean(with_volume_range),
     "volume: one MSE, range of the volume": psnr(x, p, x.max()),
 }
+np.testing.assert_allclose(metrics.psnr(x, p), with_slice_range, rtol=1e-5)
 pd.Series(several, name="PSNR (dB)").map("{:.2f}".format).to_frame()
 
 # %% [markdown]
-# Only the one with 255 is *wrong*, because these images lie in [0, 1]; but figures may only be compared if range and unit (slice
-# or volume) agree. The code released with the papers takes a volume in one script and a slice in the next.
-#
-# **Here it is always:** slice by slice, the range is the maximum of the target slice, then a mean. SSIM has the same trap,
-# because its constants depend on the range.
-
-# %%
-by_hand = [psnr(a, b, a.max()) for a, b in zip(x, p)]
-np.testing.assert_allclose(metrics.psnr(x, p), by_hand, rtol=1e-5)
-ranges = {"slice maximum": float(x[middle].max()), "1": 1.0, "2 (as if -1 to 1)": 2.0, "255": 255.0}
-ssim = {name: metrics.ssim(x[middle], p[middle], data_range=r) for name, r in ranges.items()}
-pd.Series(ssim, name="SSIM of one slice, by data range").map("{:.4f}".format).to_frame()
+# *What to see:* only 255 is *wrong*, since these images lie in [0, 1]. Figures compare where range and unit agree; the papers' code
+# takes a volume in one script and a slice in the next. **Here it is always** slice by slice, with the target's maximum as range.
 
 # %% [markdown]
-# *What to see:* a range that is too large makes any reconstruction look perfect. Ask for the range, and for the window. SSIM is a mean over small windows: Gaussian ones of 11 x 11 pixels in the original
-# [`wang2004`], uniform ones of 7 x 7 in scikit-image, in the code released with the papers, and here.
+# ## SSIM
+#
+# SSIM compares small windows by their means $\mu$, variances $\sigma^2$ and covariance $\sigma_{xp}$, and averages:
+#
+# $$\mathrm{SSIM}=\left\langle\frac{2\mu_x\mu_p+c_1}{\mu_x^2+\mu_p^2+c_1}\cdot
+# \frac{2\sigma_{xp}+c_2}{\sigma_x^2+\sigma_p^2+c_2}\right\rangle,\qquad c_1=(0.01R)^2,\ c_2=(0.03R)^2$$
+#
+# The first factor asks for equal brightness, the second for equal structure; the constants avoid a division by 0.
+#
+# **Before you run it:** what will SSIM say if $R$ is far too large?
 
 # %%
-some = lab.test.subset(20)
-target, aliased = (z[:, 0].cpu().numpy() for z in (some.x, some.whole.x_u))
-windows = {"uniform, 7 x 7 (here)": metrics.ssim, "Gaussian, 11 x 11": metrics.ssim_gaussian}
-by_window = {name: measure(target, aliased).mean() for name, measure in windows.items()}
+from scipy import ndimage
+
+
+def my_ssim(x, p, data_range, side=7):
+    def mean(image):
+        return ndimage.uniform_filter(image, side)
+
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    mu_x, mu_p, pixels = mean(x), mean(p), side**2
+    products = {"xx": (x * x, mu_x**2), "pp": (p * p, mu_p**2), "xp": (x * p, mu_x * mu_p)}
+    var = {k: (mean(ab) - mu) * pixels / (pixels - 1) for k, (ab, mu) in products.items()}
+    brightness = (2 * mu_x * mu_p + c1) / (mu_x**2 + mu_p**2 + c1)
+    structure = (2 * var["xp"] + c2) / (var["xx"] + var["pp"] + c2)
+    edge = side // 2  # where the window does not fit
+    return (brightness * structure)[edge:-edge, edge:-edge].mean()
+
+
+one, other = (image.astype(float) for image in both)
+assert np.isclose(my_ssim(one, other, one.max()), metrics.ssim(one, other), rtol=1e-4)
+ranges = {"slice maximum": one.max(), "1": 1.0, "2 (as if -1 to 1)": 2.0, "255": 255.0}
+ssim = {f"range {name}": metrics.ssim(one, other, data_range=r) for name, r in ranges.items()}
+ssim["range slice maximum, Gaussian window"] = metrics.ssim_gaussian(one, other)
 distilled = [table.ssim.mean() for name, table in scores.items() if "KD" in name]
 print(f"the distilled students lie within {np.ptp(distilled):.4f} of each other")
-pd.Series(by_window, name="SSIM of the zero-filled images").map("{:.4f}".format).to_frame()
+pd.Series(ssim, name="SSIM of one slice").map("{:.4f}".format).to_frame()
 
 # %% [markdown]
-# *What to see:* the window alone moves SSIM by as much as distilled students differ, so figures with different windows do not compare.
-
-# %% [markdown]
+# *What to see:* with too large a range the constants outweigh the image, and anything looks perfect. The window, uniform 7 x 7 (the papers'
+# code, and here) or Gaussian 11 x 11 (the original [`wang2004`]), moves SSIM by as much as distilled students differ.
+#
 # ## One PSNR, many faults
 #
-# The other way round: a slice with four different faults, each scaled so that the PSNR is the same. Two more measures have a
-# say. HFN is the error relative to the image, $\|x-p\|^2/\|x\|^2$, after both were sharpened with a Laplacian: it looks at fine
-# detail, less is better (as in the released code the prediction is clipped to [0, 1] before). VIF asks how much visual
-# information survives: more is better.
+# Four faults have the same PSNR here, and three more measures judge them. **NMSE** is the squared error relative to the image,
+# $\|x-p\|^2/\|x\|^2$, and **HFN** the same of the edges, which a Laplacian finds: less is better. **VIF** asks how much visual
+# information survives.
 #
-# **Before you run it:** noise, blur, a ghost, a change of brightness: which would a radiologist mind most? Which will SSIM?
+# **Before you run it:** noise, blur, a ghost, a change of brightness: which would a radiologist mind most, which SSIM?
 
 # %%
 import matplotlib.pyplot as plt
-from scipy import ndimage
 
 from kdrecon.teaching import checks, plots, widgets
 
-clean = x[middle].astype(float)
-noise = np.random.default_rng(seed)
+noise = np.random.default_rng(lab.parameters.seed)
 faults = {
-    "noise": noise.standard_normal(clean.shape),
-    "blur": ndimage.gaussian_filter(clean, 1) - clean,
-    "ghost": np.roll(clean, len(clean) // 4, axis=0),
-    "brighter": np.ones_like(clean),
+    "noise": noise.standard_normal(one.shape),
+    "blur": ndimage.gaussian_filter(one, 1) - one,
+    "ghost": np.roll(one, len(one) // 4, axis=0),
+    "brighter": np.ones_like(one),
 }
-size = clean.max() / 10 ** (26 / 20)  # root mean square error for 26 dB
-faulty = {name: clean + fault * size / np.sqrt(np.mean(fault**2)) for name, fault in faults.items()}
-
-# %%
-plots.comparison(clean, faulty)
+size = one.max() / 10 ** (26 / 20)  # root mean square error for 26 dB
+faulty = {name: one + fault * size / np.sqrt(np.mean(fault**2)) for name, fault in faults.items()}
+plots.comparison(one, faulty)
 plt.show()
 
 # %%
-measures = [metrics.METRICS[key] for key in ("psnr", "ssim", "hfn", "vif")]
+measures = [metrics.METRICS[key] for key in ("psnr", "nmse", "ssim", "hfn", "vif")]
 opinions = {
-    fault: {measure.title: f"{measure(clean, image):.3f}" for measure in measures}
+    fault: {measure.title: f"{measure(one, image):.3f}" for measure in measures}
     for fault, image in faulty.items()
 }
-edges = ndimage.laplace
-for fault, image in faulty.items():
-    unclipped = np.sum(edges(clean - image) ** 2) / np.sum(edges(clean) ** 2)
-    opinions[fault]["HFN, not clipped"] = f"{unclipped:.3f}"
 pd.DataFrame(opinions).T
 
 # %% [markdown]
-# *What to see:* four images with 26 dB, and nobody would call them equally good. SSIM punishes what disturbs the flat background, HFN
-# what touches fine detail; it hardly sees the ghost, the fault most like aliasing, and misses the noise that is clipped away. VIF
-# does not mind brightness at all. None knows what a doctor looks for: report more than one, and look at the images.
+# *What to see:* NMSE says what PSNR says. SSIM punishes what disturbs the flat background, HFN hardly sees the ghost, the fault most
+# like aliasing, and VIF does not mind brightness. None knows what a doctor looks for.
 
 # %% [markdown]
-# ### Exercise 6.1 · Two papers, one range
+# ### Exercise 6.1 · Two papers, one range (warm-up)
 #
-# A paper lists the PSNR of every slice, computed with the maximum of the whole *volume* as range. Its images are lost, but you
-# have the slices' maxima. Return what this course would report: the mean over slices, each with its own maximum as range.
+# A paper lists the PSNR of every slice, with the maximum of the *volume* as range. Its images are lost, but you have the slices'
+# maxima. Return the mean that this course would report.
 
 
 # %% tags=["exercise"]
@@ -209,40 +211,70 @@ def my_translation(psnr, slice_maxima):
 checks.translation(my_translation)
 
 # %% [markdown]
-# ## Figures that can be recomputed
+# ## Lost, and made up
 #
-# `evaluate` has written the reconstructions of each network to `results/`, one file per volume, and a row per slice to
-# `metrics.csv`. Whoever doubts a table can recompute it. So do we.
+# [02](./02_dccnn.ipynb) inserted a lesion; here each person gets one, a disc of 0.2. How much of its **contrast** is kept? And without it,
+# how many spots of that size are too bright by 0.05? Structure that a network makes up is a **hallucination** [`bhadra2021`].
+#
+# **Before you run it:** will contrast and spots put the networks in the order of PSNR?
+
+# %%
+import torch
+
+from kdrecon.physics import undersample
+
+chosen = {}  # person -> a slice of the middle
+for person in dict.fromkeys(lab.test.subject):
+    chosen[person] = lab.test.subject.index(person) + lab.test.subject.count(person) // 2
+healthy = lab.test.batch(torch.tensor(list(chosen.values())))
+rows, columns = healthy.x.shape[-2:]
+down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+disc = (down - rows * 3 // 8) ** 2 + (across - columns * 5 // 8) ** 2 <= 5
+disc = disc.to(healthy.x.device)
+seen = {}
+for name, network in networks.items():
+    with torch.no_grad():
+        well, ill = (
+            network.model(*undersample(image, healthy.mask), healthy.mask)
+            for image in (healthy.x, healthy.x + 0.2 * disc)
+        )
+    contrast = (ill - well)[..., disc].mean(dim=(1, 2)) / 0.2
+    bright = [ndimage.uniform_filter(e, 5) > 0.05 for e in (well - healthy.x)[:, 0].cpu().numpy()]
+    seen[name] = {
+        "contrast kept": f"{contrast.mean():.0%}",
+        "in the worst case": f"{contrast.min():.0%}",
+        "spots made up per slice": f"{np.mean([ndimage.label(spots)[1] for spots in bright]):.1f}",
+        "PSNR (dB)": f"{metrics.psnr(healthy.x[:, 0].cpu(), well[:, 0].cpu()).mean():.2f}",
+    }
+pd.DataFrame(seen).T
+
+# %% [markdown]
+# *What to see:* the ready teacher leads by PSNR, and yet keeps less of the lesion than the plain student. Every network makes up a spot or
+# two per slice. A mean over thousands of pixels tells neither.
+#
+# ## Slices, people, groups
+#
+# Each network's folder holds its reconstructions and `metrics.csv`; `summary.csv` has a row per network. Whoever doubts a table can
+# recompute it. So do we.
 
 # %%
 for name, network in networks.items():
-    table = scores[name]
-    for volume, rows in table.groupby("volume", sort=False):
+    for volume, own in scores[name].groupby("volume", sort=False):
         with h5py.File(network.folder / "results" / f"{volume}.h5", locking=False) as file:
             target, prediction = file["target"][:], file["reconstruction"][:]
-        np.testing.assert_allclose(metrics.psnr(target, prediction), rows.psnr, rtol=1e-6)
-        np.testing.assert_allclose(metrics.ssim(target, prediction), rows.ssim, rtol=1e-6)
-print("PSNR and SSIM of all networks follow from the stored reconstructions")
+        np.testing.assert_allclose(metrics.psnr(target, prediction), own.psnr, rtol=1e-6)
+        np.testing.assert_allclose(metrics.ssim(target, prediction), own.ssim, rtol=1e-6)
+summary = results.write_summary(run_folder)
+assert len(summary) >= len(networks)
+results.quality_table(networks, scores, reference="student")
 
 # %% [markdown]
-# ## Per slice, per person, per group
+# These are means over slices, and three **whole heads** bring 34 of the 40, six **skull-stripped** people one each.
 #
-# The nine people are not alike. Three whole heads bring 34 of the 40 slices: Colin27, an average of 27 scans, and two patients with
-# contrast agent and a tumour, whose scalp is the brightest thing in the image. Six bring one slice each: a brain without skull,
-# on black, from a JPEG file.
-#
-# **Before you run it:** will the mean over slices and the mean over people put the networks in the same order?
+# **Before you run it:** will means over people put the networks in the same order?
 
 # %%
-print(results.epochs_note(networks))
-
-
-def person_means(table):
-    """Mean PSNR in dB of each person."""
-    return table.groupby("subject").psnr.mean()
-
-
-people = pd.DataFrame({name: person_means(table) for name, table in scores.items()})
+people = pd.DataFrame({n: table.groupby("subject").psnr.mean() for n, table in scores.items()})
 stripped = people.index.str.startswith("antspyx")
 means = {"per slice": pd.Series({name: table.psnr.mean() for name, table in scores.items()})}
 means |= {"per person": people.mean(), "whole heads": people[~stripped].mean()}
@@ -250,15 +282,10 @@ means |= {"skull-stripped": people[stripped].mean()} if stripped.any() else {}
 pd.DataFrame(means).map("{:.2f}".format).rename_axis("PSNR (dB)")
 
 # %% [markdown]
-# *What to see:* per slice the whole heads outvote the six by 34 to 6; per person it is 3 to 6. A sentence has to say which it means. This
-# course counts people, because a claim is about the next person, and names both groups where they disagree. All measures,
-# as mean ± standard deviation over slices:
-
-# %%
-results.quality_table(networks, scores, reference="student")
-
-# %% [markdown]
-# The standard deviation over slices is large. Does that mean that no difference counts? No: all networks see the *same* slices.
+# *What to see:* per slice the heads outvote the others by 34 to 6, per person it is 3 to 6. This course counts people, because a claim
+# is about the next person, and names groups where they disagree.
+#
+# Slices differ more than networks. But all networks see the *same* slices:
 
 # %%
 trained = {name: table for name, table in scores.items() if name != "zero-filled"}
@@ -268,27 +295,25 @@ figure.savefig(run_folder / "figures" / "box_plots.png", dpi=100)
 plt.show()
 
 # %% [markdown]
-# *What to see:* a box holds the middle half of the slices, the line in it is the median, points are outliers. Left, slices differ more
-# than networks. Right, minus the plain student's PSNR on the same slice: what makes a slice difficult drops out.
+# *What to see:* on the right the plain student's PSNR on the same slice is subtracted, and what makes a slice difficult drops out.
 #
 # ## Is the difference real?
 #
-# Ask what was repeated. Suppose that of two equally good networks, one suits your anatomy a little better and the other one
-# mine, and that we each contribute 20 slices. Here are eight such people; on average over all people the difference is 0.
+# Of two equally good networks, one suits your anatomy better and the other one mine. Eight such people bring 20 slices each.
 #
-# **Before you run it:** 100 such studies without any effect are tested at the 5 % level, once with 160 slices and once with
-# 8 means. How many "significant" differences will each find?
+# **Before you run it:** 100 such studies are tested at the 5 % level, with 160 slices and with 8 means. How many differences will each
+# find, though there is none?
 
 # %%
-from scipy.stats import ttest_1samp
+from scipy import stats
 
 draw = np.random.default_rng(0)
 found = {"160 slices": 0, "8 people": 0}
 for _ in range(100):
     each = draw.standard_normal((8, 1))  # what each person adds: 0 on average
     slices = each + draw.standard_normal((8, 20))
-    found["160 slices"] += int(ttest_1samp(slices.ravel(), 0).pvalue < 0.05)
-    found["8 people"] += int(ttest_1samp(slices.mean(axis=1), 0).pvalue < 0.05)
+    found["160 slices"] += int(stats.ttest_1samp(slices.ravel(), 0).pvalue < 0.05)
+    found["8 people"] += int(stats.ttest_1samp(slices.mean(axis=1), 0).pvalue < 0.05)
 print("of 100 studies without an effect, significant:", found)
 
 # %%
@@ -303,46 +328,94 @@ with plots.style():
 plt.show()
 
 # %% [markdown]
-# *What to see:* grey points of one person stay together; the next person will have another red line. So every person counts once.
+# *What to see:* points of one person stay together; the next person will have another red line. So every person counts once.
 #
-# People are not all that is drawn. Train the *same* method again with another seed, and the new network is a little better or
-# worse for everybody. Two methods that are equally good, eight people, 100 studies again: with one training of each
-# method, and with three.
+# Trainings are drawn as well: the *same* method with another **seed** is a little better or worse for everybody. Again 100 studies, with
+# one training of each method and with three.
 
 # %%
 draw = np.random.default_rng(1)
-found = {"1 seed": 0, "3 seeds": 0}
+by_seeds = {"1 seed": 0, "3 seeds": 0}
 for _ in range(100):
     shift = 0.5 * draw.standard_normal((2, 3, 1))  # of 2 methods with 3 seeds each
     nets = shift + 0.5 * draw.standard_normal((2, 3, 8))  # as 8 people see them
-    found["1 seed"] += int(ttest_1samp(nets[1, 0] - nets[0, 0], 0).pvalue < 0.05)
+    by_seeds["1 seed"] += int(stats.ttest_1samp(nets[1, 0] - nets[0, 0], 0).pvalue < 0.05)
     by_person, spread = (nets[1] - nets[0]).mean(0), results.seed_spread(nets.mean(2))
-    found["3 seeds"] += int(results.estimate(by_person, 3, spread).p < 0.05)
-print("of 100 studies without an effect, significant:", found)
+    by_seeds["3 seeds"] += int(results.estimate(by_person, 3, spread).p < 0.05)
+print("of 100 studies without an effect, significant:", by_seeds)
 
 # %% [markdown]
-# *What to see:* one seed finds a difference between two *networks*, which is there, and takes it for one between the *methods*,
-# which is not. So the library counts both: its standard error is $\sqrt{s_d^2/n + 2 s^2/K}$, with $s_d$ the spread of the
-# differences over $n$ people and $s$ the spread of a network over $K$ seeds. From it follow interval and p-value. **Holm's
-# correction** makes p-values larger, because among many methods one looks good by luck. With fewer than six people there is
-# no interval, and with one seed no p-value. Your run, against its plain student:
+# *What to see:* one seed takes a difference between two *networks*, which is there, for one between *methods*, which is not. So the
+# library counts both. Of a mean difference $D$ over $n$ people the **standard error** is
+#
+# $$e=\sqrt{s_d^2/n+2s^2/K},$$
+#
+# with $s_d$ the spread of the differences over people, $s$ that of a network over $K$ seeds. The 95 % **interval** is $D\pm te$, with
+# $t$ a little above 2. **p** is how often chance alone brings so large a $D$; it is below 0.05 where the interval excludes 0. Many
+# tests find something by luck: **Holm's correction** multiplies the smallest of three p-values by 3, the next by 2.
+#
+# **Before you run it:** ten made-up people, three seeds. Which methods would you call better?
+
+# %%
+ten = {
+    "A": [0.35, 0.12, 0.41, 0.28, 0.09, 0.33, 0.47, 0.20, 0.31, 0.24],
+    "B": [0.05, 0.10, -0.12, 0.03, 2.50, 0.01, -0.08, 0.15, 0.06, 0.10],
+    "C": [0.05, 0.02, 0.07, 0.03, 0.06, 0.04, 0.01, 0.05, 0.03, 0.04],
+}
+spread = results.seed_spread([[30.0, 30.1, 30.2]] * 4)  # 4 networks: s = 0.1 dB
+made_up = {}
+for name, d in ten.items():
+    error = np.sqrt(np.var(d, ddof=1) / 10 + 2 * spread.sd**2 / 3)
+    made_up[name] = {"D": np.mean(d), "s_d": np.std(d, ddof=1), "e": error}
+    made_up[name] |= results.estimate(d, 3, spread)._asdict()
+made_up = pd.DataFrame(made_up).T.drop(columns=["difference", "about"])
+made_up["p (Holm)"] = results.holm(made_up.p)
+made_up.astype(float).style.format(precision=3)
+
+# %% [markdown]
+# *What to see:* A is shown. B has the same mean, but one person made it. C is ahead in all ten people and not shown: other seeds
+# move it by more. Your run, against its plain student:
 
 # %%
 compared = results.compare(trained, reference="student")
 assert compared.p.isna().all()  # one seed
 print("\n".join(compared.note.unique()))
-columns = ["difference", "low", "high", "p_holm", "verdict"]
-shown = compared[columns].dropna(axis="columns", how="all")
-shown.rename(columns={"difference": "difference (dB)"}).style.format(precision=2, na_rep="-")
+told = ["difference", "low", "high", "p_holm", "verdict"]
+compared[told].dropna(axis="columns", how="all").style.format(precision=2, na_rep="-")
 
 # %% [markdown]
-# *What to see:* the verdict is *not tested*, and it is honest: the interval is about these two networks, and what another seed
-# would give is unknown.
+# *What to see:* *not tested*, for another seed is unknown. The interval, from six people on, is about these two networks alone.
 #
+# ### Exercise 6.2 · An interval by hand
+#
+# `a` and `b` hold a PSNR per slice of two networks, one training each, the list `subjects` whose slice it is. Return the ends (low,
+# high) of the 95 % interval of a minus b. Every person counts once; with one seed the term of $s$ is left out, and $t$ is
+# `stats.t.ppf(0.975, n - 1)`.
+
+
+# %% tags=["exercise"]
+def my_interval(a, b, subjects):
+    """(low, high) in dB."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_interval(a, b, subjects):
+    """(low, high) in dB."""
+    d = pd.Series(a - b).groupby(list(subjects)).mean()
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std() / np.sqrt(len(d))
+    return d.mean() - half, d.mean() + half
+
+
+# %%
+checks.interval(my_interval)
+
+# %% [markdown]
 # ## What three seeds found
 #
-# The course's study trained every network with three seeds (`study/course.yaml`; [08](./08_the_study.ipynb) reads all of it).
-# Its tables ship. First the premise, for the small student of this course:
+# The course's study of reconstruction trained every network with three seeds.
+#
+# **Before you run it:** which of four intervals lie above 0, for all nine, and for the six?
 
 # %%
 course = results.shipped_study("course")
@@ -353,237 +426,153 @@ by_seed = {
     name: dict(list(course.slices[course.slices.network == full].groupby("seed")))
     for name, full in called.items()
 }
-mean_of = {
-    name: pd.concat(tables.values()).groupby("subject").psnr.mean()
-    for name, tables in by_seed.items()
-}
-gaps = pd.DataFrame({name: mean_of[name] - mean_of["student"] for name in ("teacher", "SFT-KD AT")})
-plots.people(gaps.sort_values("teacher", ascending=False), "teacher and of SFT-KD AT")
-plt.show()
-
-# %% [markdown]
-# *What to see:* the teacher leads, by one to two and a half dB in the whole heads and hardly in the skull-stripped slices, which hold
-# little that a larger network could do better. The distilled student follows its teacher upwards in the heads and falls behind
-# in the others.
-#
-# **Before you run it:** which of the four differences to the plain student have intervals above 0, for all nine, and for the
-# six skull-stripped people alone?
-
-# %%
 groups = {
     "all nine": "",
     "six skull-stripped": "antspyx",
     "three whole heads": "Colin27|pyradiomics",
 }
-found = {}
+of_groups = {}
 for group, pattern in groups.items():
     here = {
         name: {k: t[t.subject.str.contains(pattern)].reset_index() for k, t in tables.items()}
         for name, tables in by_seed.items()
     }
-    found[group] = results.compare(here, reference="student")
-table = pd.concat(found, names=["people", "network"])
+    of_groups[group] = results.compare(here, reference="student")
+
+# %%
+table = pd.concat(of_groups, names=["people", "network"])
 intervals = zip(table.low, table.high)
 table["95 % interval"] = ["-" if np.isnan(a) else f"{a:+.2f} to {b:+.2f}" for a, b in intervals]
-columns = ["difference", "95 % interval", "p", "p_holm", "verdict"]
-table[columns].style.format(
+table[["difference", "95 % interval", "p", "p_holm", "verdict"]].style.format(
     {"difference": "{:+.2f}", "p": "{:.3f}", "p_holm": "{:.3f}"}, na_rep="-"
 )
 
 # %% [markdown]
-# *What to see:* over all nine both teachers are ahead with intervals that just exclude 0, and their p, two of four, do not survive
-# Holm's correction. No distilled student is shown to be better or worse. Six people of one kind narrow nothing: what a seed adds stays.
-# Three heads give a difference and no interval, however large the difference.
+# *What to see:* the teacher leads by 1.9 dB in the whole heads, and hardly in the others. Over all nine both teachers' intervals just
+# exclude 0, but their p do not survive Holm's correction among four. No distilled student is shown to be better or worse. Six people
+# of one kind narrow nothing: what a seed adds stays. Three give no interval, however large the difference.
 #
-# Now the question of the course in one figure: does distillation help, with what is varied below each panel?
+# The plain answer ([08](./08_the_study.ipynb) reads all of the study): **a better teacher is easy to have, a better student is had by
+# training longer**, and distillation itself brings less than nine people and three seeds can show.
+#
+# The chance to show 0.1 dB, if differences vary as in this study:
 
 # %%
-psnr_rows = course.comparisons[course.comparisons.metric == "psnr"]
-against_student = psnr_rows[psnr_rows.against == "student"].set_index("network")
+spread_there = results.typical_spread(course.comparisons)
+results.power_table(0.1, spread_there, [9, 30, 100], [3, 10, 30, 100]).set_index("seeds")
 
+# %% [markdown]
+# *What to see:* nine people and three seeds had a chance of 8 %. No number of people makes up for few seeds.
+#
+# ## Somebody else's claim
+#
+# The SFT paper's abstract: the gap between teacher and student shrinks from 0.53 to 0.03 dB. Where in its Table 1 (brain, 4x)?
 
-def gain(x, name, said=""):
-    """A marker: a distilled student minus the plain one with the same settings."""
-    row = against_student.loc[name + said]
-    return {"x": x, "name": name} | row[["difference", "low", "high", "verdict"]].to_dict()
-
-
-at, sft = "Std-KD AT", "SFT-KD AT"
-short, factors = (
-    ", teacher_epochs 50",
-    {"1/9": "0.1111", "1/3": "0.3333", "1": "", "3": "3.0", "9": "9.0"},
+# %%
+papers = results.published_figures()
+papers = papers[(papers.source == "gayathri2023, Table 1") & (papers.dataset == "mrbrain")]
+papers = papers[papers.acceleration == "4x"]
+tops = papers.set_index("model").psnr
+claim = papers[papers.method != ""].pivot(index="method", columns="teacher", values="psnr")
+claim = claim.set_axis([results.method_name(key) for key in claim.index])
+claim = pd.DataFrame(
+    {
+        "teacher - Std-KD": tops["teacher"] - claim.standard,
+        "teacher - SFT-KD": tops["teacher"] - claim.sft,
+        "SFT teacher - SFT-KD": tops["sft_teacher"] - claim.sft,
+    }
 )
-weights = {x: f", weight_factor {w}" if w else "" for x, w in factors.items()}
-few = {"12": ", epochs 400, train_slices 12", "24": ", epochs 200, train_slices 24", "93": ""}
-panels = {
-    "epochs": [
-        gain(x, n, e) for x, e in (("12", f", epochs 12{short}"), ("50", "")) for n in (at, sft)
-    ],
-    "training slices": [gain(x, at, said) for x, said in few.items()],
-    "size of the student": [
-        gain(x, n, e) for x, e in (("D2C5", small), ("D3C5", "")) for n in (at, sft)
-    ],
-    "weight w": [gain(x, at, f", epochs 12{w}{short}") for x, w in weights.items()],
-}
-plots.gains({title: pd.DataFrame(points) for title, points in panels.items()})
-plt.show()
+assert claim.loc["FitNets"].round(2).tolist() == [0.53, -0.03, 0.15]
+claim.style.format("{:+.2f}")
 
 # %% [markdown]
-# *What to see:* one filled marker, and it has a head start: in a training of 12 epochs SFT-KD begins with blocks that have 1,200
-# steps of joint training behind them. Everywhere else the interval holds 0. The plain answer: **a better teacher is easy to have,
-# a better student is had by training longer**, and distillation itself brings less than nine people and three seeds can show.
-# To show 0.1 dB needs many more of both: `kdrecon power runs/study-course --effect 0.1` says how many.
-
-# %% [markdown]
-# ### Exercise 6.2 · One person, one vote
+# *What to see:* it is FitNets, one of twenty such pairs. And its student is 0.03 dB *above* the standard teacher, 0.15 below its own.
+# There is one training of each, no interval.
 #
-# Networks a and b were evaluated on the same slices: the arrays `a` and `b` hold a PSNR per slice, the list `subjects` whose
-# slice it is. Return by how much a is better, so that **every subject counts the same**, however many slices it has.
-
-
-# %% tags=["exercise"]
-def my_subject_gain(a, b, subjects):
-    """Mean over subjects of each one's mean difference, in dB."""
-    ...  # your code
-
-
-# %% tags=["solution"]
-def my_subject_gain(a, b, subjects):
-    """Mean over subjects of each one's mean difference, in dB."""
-    return pd.Series(a - b).groupby(list(subjects)).mean().mean()
-
-
-# %%
-checks.subject_gain(my_subject_gain)
-
-# %% [markdown]
 # ### Exercise 6.3 · Open: one claim
 #
-# Choose one of SSIM, HFN or VIF (columns of `course.slices`) and repeat the table above with it
-# (`results.compare(here, "student", metric="hfn")`). Write down before which rows will change their verdict. Then write **one**
-# sentence that you would defend in front of a radiologist, with people, seeds and interval in it, and the strongest objection.
+# Repeat the table of groups with SSIM, HFN or VIF (`results.compare(here, "student", metric="hfn")`). Which verdicts will change? Then
+# write **one** sentence, with people, seeds and interval, that you would defend before a radiologist, and the strongest objection.
 #
 # ## The pictures
 #
-# A mean hides where the errors are. Here is the slice on which the plain student's PSNR is the median: neither the best nor the
-# worst, and not chosen by us.
+# The slice with the plain student's median PSNR, not chosen by us:
 
 # %%
-import torch
-
 row = int(scores["student"].psnr.argsort().iloc[len(lab.test) // 2])
-method = results.method_name(methods[0])
+method = results.method_name(keys[0])
 names = ["zero-filled", "teacher", "student", f"Std-KD {method}", f"SFT-KD {method}"]
 batch = lab.test.batch(torch.tensor([row]))
 with torch.no_grad():
-    outputs = {name: networks[name].model(batch.x_u, batch.y, batch.mask) for name in names}
+    outputs = {name: networks[name].model(*batch.inputs) for name in names}
 images = {name: output[0, 0].cpu().numpy() for name, output in outputs.items()}
-figure = plots.comparison(batch.x[0, 0].cpu().numpy(), images)
+target = batch.x[0, 0].cpu().numpy()
+for name, image in images.items():
+    np.testing.assert_allclose(metrics.psnr(target, image), scores[name].psnr[row], rtol=1e-3)
+figure = plots.comparison(target, images)
 figure.savefig(run_folder / "figures" / "comparison.png", dpi=100)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the images, a zoom into the yellow frame, put where the zero-filled image errs most, and the residues $|x - p|$ on one
-# colour scale. What the networks leave over of the ghosts is fainter: look in the zoom for stripes and arcs that the target does
-# not have. To see a difference between the distilled students by eye is hard; that is a result, too.
-
-# %%
-for name in names:
-    np.testing.assert_allclose(
-        metrics.psnr(batch.x[0, 0].cpu().numpy(), images[name]), scores[name].psnr[row], rtol=1e-3
-    )
-
-# %% [markdown]
-# More slices, first as a figure:
+# *What to see:* a zoom into the yellow frame, where the zero-filled image errs most, and the residues $|x-p|$. Look for stripes, arcs and
+# blur that the target does not have. To tell distilled students apart by eye is hard; that is a result, too. More slices:
 
 # %%
 some = lab.test.subset(6)
-target = some.x[:, 0].cpu().numpy()
+targets = some.x[:, 0].cpu().numpy()
 reconstructions = {
     name: results.reconstruct(network.model, some) for name, network in networks.items()
 }
-widgets.reconstruction_figure(target, reconstructions, "student")
+widgets.reconstruction_figure(targets, reconstructions, "student")
 plt.show()
 
 # %% [markdown]
-# *What to see:* the residue's bright end is a quarter of the brightest target value.
-#
-# *Try:* narrow the window until grey matter fills it, as a radiologist would. Raise the residue gain: a small one flatters every network.
+# *Try:* narrow the window until grey matter fills it. Raise the residue gain: a small one flatters every network.
 
 # %%
-widgets.reconstruction_browser(target, reconstructions)
+widgets.reconstruction_browser(targets, reconstructions)
 
 # %% [markdown]
-# ## The record
+# ## Summary: what may be claimed
 #
-# `summary.csv` in the run's folder holds one row per model: what it is, how it was trained, mean and standard deviation of each
-# metric. This is the file to keep. Here are its first three rows as the report shows them, on their side. What a network costs
-# in milliseconds and megabytes is the business of [09](./09_deploy.ipynb).
-
-# %%
-summary = results.write_summary(run_folder)
-recorded = results.summary(run_folder, per_seed=True)
-recorded = recorded.set_index(["model", "teacher", "method"]).sort_index()
-for name, network in networks.items():
-    e = network.experiment
-    recorded_means = recorded.loc[[(e.role, e.teacher, e.method)]].psnr
-    assert np.isclose(recorded_means, scores[name].psnr.mean()).any(), name
-results.formatted(summary).head(3).T
-
-# %% [markdown]
-# ## What may be claimed
+# - A figure is of *this* network, *these* people, *one* seed. Without range, unit and spread it means nothing.
+# - Methods are compared over people and seeds. Every method that was tried counts, and groups that disagree are named.
+# - A mean over pixels sees no lesion, lost or made up. Measure what is looked for.
+# - k-space computed from finished images flatters: phase gone, coils combined, matrix interpolated (the empty rim of k-space is easily
+#   guessed), noise filtered.
 #
-# - *This* network reached *this* mean on *these* people, after *so many* epochs, with *one* seed. All of that is in the row.
-# - Rows with different numbers of epochs do not compare, except where steps were made equal on purpose: a control.
-# - Methods are compared with several seeds, people one by one, and every method that was tried counted by Holm's correction.
-# - One person trained these networks. Nine others are a test, not a population: where groups disagree, name them.
-# - The k-space here is computed from magnitude images. Real raw data has several coils, a phase and noise; results on such
-#   computed data are flattering.
-# - The validation slices choose the best epoch, so they do not report. Where a data set has no test split, half of their people
-#   choose and the other half report (`selection`; the papers' way is `paper`).
-#
-# ## Summary
-#
-# - State range, unit (slice, volume or person) and spread, or the figure means nothing.
-# - Store reconstructions, so that every figure can be recomputed.
-# - Look at residues on one scale, at people one by one, at groups; not only at the mean.
-# - People and seeds are the units of a test, and claims end where they end.
+# The main path ends here. [Where next](../docs/where_next.md): what newer networks have, and where raw data are.
 #
 # ## Questions
 #
-# <details><summary>1. Two papers report 32.1 dB and 34.0 dB on the same data. Name two reasons besides the
-# network.</summary>
+# <details><summary>1. Two papers report 32.1 and 34.0 dB on the same data. Name two reasons besides the network.</summary>
 #
-# Another data range (slice, volume, fixed), and PSNR per slice or per volume. Also: other splits, other
-# masks, a crop.
+# Another data range, PSNR per volume, another split, mask or crop.
 # </details>
 #
 # <details><summary>2. Doubling the data range changes the PSNR by how much?</summary>
 #
-# By $20\log_{10} 2 \approx 6.02$ dB, for every image and every network.
+# By $20\log_{10} 2 \approx 6.02$ dB, for every image.
 # </details>
 #
-# <details><summary>3. Boxes of two networks overlap widely. Are the networks equally good?</summary>
+# <details><summary>3. Boxes of two networks overlap widely. Are they equally good?</summary>
 #
-# Not necessarily. The boxes show how slices differ; the networks saw the same slices, so look at the paired
-# differences.
+# Not necessarily: slices differ, too. Look at paired differences.
 # </details>
 #
-# <details><summary>4. Why is a p-value over 50 slices of one subject misleading?</summary>
+# <details><summary>4. Why does a p-value over 50 slices of one subject mislead?</summary>
 #
-# The slices are not independent. The test would treat one person as fifty. With six people and more, test
-# their means.
+# It takes one person for fifty.
 # </details>
 #
-# <details><summary>5. The teacher is 1.9 dB ahead in three whole heads. Why is there no interval?</summary>
+# <details><summary>5. A network draws a lesion that is not there. Which measure above notices?</summary>
 #
-# Three people do not tell how a fourth would differ. The library asks for six.
+# Only one that looks where nothing should be.
 # </details>
 #
 # **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).
 #
-# **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `murugesan2020`,
-# `schlemper2018`, `wang2004`,
-# `sheikh2006`, `ravishankar2011`, `vanderwalt2014`.
+# **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `wang2004`,
+# `sheikh2006`, `ravishankar2011`, `vanderwalt2014`, `bhadra2021`.
 #
 # [next: 07 · Your own data](./07_your_own_data.ipynb)

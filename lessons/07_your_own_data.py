@@ -13,16 +13,16 @@
 # %% [markdown]
 # # 07 · Your own data
 #
-# From a folder of scans to a trained student: what has to happen to images before a network sees them, and
-# how to tell that it went right.
+# From a folder of scans to a trained student: what happens to images before a network sees them, and how to tell that it went
+# right.
 #
 # **What you will learn**
 #
-# - how one command turns scans into a data set for this course: NIfTI (the usual files of research), DICOM (those of scanners and
-#   hospitals) or raw data;
-# - why the split is by person, and what two scans of one person have to do with it;
-# - how to look at a prepared data set, and how to let a program look for what the eye misses;
-# - what of a scan's header stays behind, and what does not.
+# - how one command turns scans into a data set: NIfTI (the usual files of research), DICOM (those of scanners and hospitals) or raw
+#   data;
+# - why the split is by person;
+# - how to look at a data set, and how to let a program look for what the eye misses;
+# - what of a scan's header stays behind.
 #
 # **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb) and
 # [02 · DC-CNN](./02_dccnn.ipynb).
@@ -38,9 +38,8 @@
 # %% [markdown]
 # ## A folder of scans
 #
-# Name a folder of NIfTI files here, and the rest of this notebook works with it. As it stands, the folder is
-# made from the embedded people: two of them, in three NIfTI files. Anna's two files are slabs of one scan, and play two
-# scans of one person here; Colin's is a scan of his own.
+# Name a folder of NIfTI files here, and the rest of this notebook works with it. As it stands, the folder is made from two of the
+# embedded people: two scans of Anna (in truth two slabs of one) and one of Colin. `volfs` in their files is the volume, fully sampled.
 
 # %%
 from pathlib import Path
@@ -78,14 +77,14 @@ print(*(path.relative_to(scans) for path in found), sep="\n")
 # %% [markdown]
 # ## Upright
 #
-# A NIfTI file stores an array and, beside it, which way its axes point in the body. Two scans of the same head
-# may lie differently in memory.
+# A NIfTI file stores an array and, beside it, which way its axes point in the body. Two scans of one head may lie differently in
+# memory.
 
 # %%
 import matplotlib.pyplot as plt
 
 from data_prep.nifti import read_nifti
-from kdrecon.teaching import plots
+from kdrecon.teaching import checks, plots
 
 scan = nibabel.load(found[0])
 raw = np.asarray(scan.dataobj)[:, :, scan.shape[2] // 2].astype(float)
@@ -98,24 +97,68 @@ print("axes point to", axes, "· voxel size", volume.voxel_size_mm, "mm")
 plt.show()
 
 # %% [markdown]
-# *What to see:* the stored array lies on its side; RAS means that its axes point to right, anterior (front) and superior
-# (up). Prepared, the forehead is up and the patient's left is on the right, as on a DICOM viewer. Axes are
-# exchanged and flipped; no value is interpolated.
+# *What to see:* the stored array lies on its side; RAS means that its axes point to right, anterior (front) and superior (up).
+# Prepared, the forehead is up and the patient's left is on the right, as on a DICOM viewer. Axes are exchanged and flipped; no value is
+# interpolated.
 #
+# ### Exercise 7.1 · Upright by hand
+#
+# `volume` is an array with three axes, `codes` says which way each points, such as "RAS": R or L, A or P, S or I (inferior), in any
+# order. Return axial slices (S, H, W): the lowest first, anterior on top, the patient's left on the right.
+
+
+# %% tags=["exercise"]
+def my_upright(volume, codes):
+    """Axial slices (S, H, W)."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_upright(volume, codes):
+    """Axial slices (S, H, W)."""
+    wanted = ["SI", "PA", "LR"]  # which axes, and first the way each shall point
+    axes = [next(k for k, code in enumerate(codes) if code in pair) for pair in wanted]
+    upright = volume.transpose(axes)
+    turned = [j for j, k in enumerate(axes) if codes[k] != wanted[j][0]]
+    return np.flip(upright, turned)
+
+
+# %%
+checks.upright(my_upright)
+
+# %% [markdown]
 # ## One command
-#
-# On the command line it is
 #
 # ```
 # python -m data_prep nifti SCANS --name own --split 1,1,0
 # ```
 #
-# Empty slices are dropped, images scaled to [0, 1], people assigned to training and validation at random,
-# k-space is computed and undersampled, and every volume becomes a file. (A folder named as here, `sub-NAME/anat/...`, follows BIDS, a
-# convention in which the name of the person can be read.)
+# drops empty slices, scales images to [0, 1], assigns people to training and validation at random, computes and undersamples k-space,
+# and writes a file per volume. It reads the person from the path: folders as here, `sub-NAME/...`, follow **BIDS**, the brain
+# imaging data structure, where `ses-` is a visit and `run-` a scan of it.
 #
-# **Before you run it:** three files are split into training and validation, one part each. Which divisions
-# are possible? How many volumes can training get?
+# ### Exercise 7.2 · Who was scanned? (warm-up)
+#
+# `paths` lists the files of a BIDS folder. Return the set of people, without `sub-`.
+
+
+# %% tags=["exercise"]
+def my_people(paths):
+    """A set of names."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_people(paths):
+    """A set of names."""
+    return {path.split("/")[0].removeprefix("sub-") for path in paths}
+
+
+# %%
+checks.people(my_people)
+
+# %% [markdown]
+# **Before you run it:** our three files are split into training and validation. How many volumes can training get?
 
 # %%
 from data_prep.nifti import Nifti
@@ -134,11 +177,8 @@ assert (subjects == 1).all(), "a person is in two splits"
 assert outcome == ([], []), outcome
 
 # %% [markdown]
-# *What to see:* either Anna trains, with two volumes, or Colin, with one. A person is never divided: a network that has seen your
-# left half would look good on your right half. With two people there is nobody left to test with; `--split 8,1,1` is the usual
-# choice where there are more.
-#
-# The people have become `s1` and `s2`, the file names are gone.
+# *What to see:* either Anna (now `s1`) trains, with two volumes, or Colin, with one. A person is never divided: a network that has seen
+# your left half would look good on your right half. Nobody is left to test with; `--split 8,1,1` suits more people.
 #
 # ## Look at it
 #
@@ -150,14 +190,14 @@ from IPython.display import Image
 Image(filename=own / "contact_sheet.png", width=900)
 
 # %% [markdown]
-# *What to see:* is the anatomy upright, inside the frame, not cut off? Does the zero-filled image show ghosts
-# along the direction in which lines are missing? Do the splits look alike? Here they do not quite: one person's
-# scan is an average of many and smoother, the other's is darker, because a few bright voxels set its maximum.
+# *What to see:* is the anatomy upright, inside the frame, not cut off? Does the zero-filled image show ghosts along the direction in
+# which lines are missing? Do the splits look alike? Not quite: Colin's scan is an average of many and smoother, Anna's is darker, because a
+# few bright voxels set its maximum.
 #
 # ## Let the program look
 #
-# `python -m data_prep check datasets/own` verifies what the eye cannot see: does the stored k-space belong to
-# the image and the mask? Is anyone in two splits?
+# `python -m data_prep check datasets/own` verifies what the eye cannot see: does the stored k-space belong to image and mask? Is
+# anyone in two splits?
 
 # %%
 import shutil
@@ -170,10 +210,10 @@ print(*report.notes, *report.faults, sep="\n")
 assert report.faults == []
 
 # %% [markdown]
-# Software disagrees about where the centre of k-space is stored. Let us make the commonest mistake in a copy
-# and move DC to the middle, as scanners do.
+# Software disagrees about where the centre of k-space is stored. Let us make the commonest mistake in a copy, and move DC to the
+# middle, as scanners do.
 #
-# **Before you run it:** will the network crash on such a file?
+# **Before you run it:** will a network crash on it?
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -187,13 +227,17 @@ for fault in faults:
 assert any("DC in the middle" in fault for fault in faults)
 
 # %% [markdown]
-# *What to see:* the check names the file, the convention it found and the remedy. Nothing would have crashed:
-# array sizes and types are right, only the numbers are in the wrong place. A network would have learnt
-# something from them, too.
+# *What to see:* the check names the file, the convention it found and the remedy. Nothing would have crashed: sizes and types are right,
+# only the numbers are in the wrong place. A network would have learnt something from them, too.
+#
+# ### Exercise 7.3 · Open: what does `check` not see?
+#
+# Spoil the copy so that a training on it is worth little and `check` finds no fault. Who would notice, and when? What would a program have
+# to know?
 #
 # ## What stays behind
 #
-# A scan's header may hold a name, a birthday, a hospital. Of all that, only geometry goes into the data set.
+# A scan's header may hold a name, a birthday, a hospital. Only geometry goes into the data set.
 
 # %%
 import pandas as pd
@@ -204,13 +248,12 @@ assert not any(name in value for value in kept.values() for name in ("anna", "co
 pd.DataFrame({"attribute of the file": kept})
 
 # %% [markdown]
-# The **pixels** are another matter. A face can be recognised in a head scan, and nothing here removes it. Use
-# a defacing tool before you pass on head scans, and look for text that is burnt into the image.
+# **Pixels** are another matter. A face can be recognised in a head scan, and nothing here removes it. Use a defacing tool before you
+# pass on head scans, and look for text that is burnt into the image.
 #
 # ## Train a student on it
 #
-# From here on everything is as in the other notebooks: the name of the data set and the folder it lies in. Half as many
-# epochs will do to see that it runs.
+# From here on everything is as in the other notebooks. Half as many epochs will do to see that it runs.
 
 # %%
 from dataclasses import asdict
@@ -236,46 +279,39 @@ plots.comparison(my_lab.test.x[i, 0].cpu().numpy(), shown)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the student has learnt from one person and reconstructs another, from your own folder to this
-# figure. That other person also chose the best epoch, which is a little optimistic. With two people it says nothing about how good
-# the method is on your scans.
+# *What to see:* the student has learnt from one person and reconstructs another, who also chose the best epoch, which is a little
+# optimistic. Two people say nothing about how good the method is on your scans.
 #
 # ## Summary
 #
-# - One command prepares a folder: `python -m data_prep --help` lists the kinds of scans it reads.
-# - People, not files or slices, are divided into training, validation and test.
-# - Look at the contact sheet, then run `check`.
-# - Names stay behind; faces do not.
+# - One command prepares a folder: `python -m data_prep --help` lists the scans it reads.
+# - People, not files or slices, are divided.
+# - Look at the contact sheet, then run `check`. Names stay behind; faces do not.
 #
 # ## Questions
 #
-# <details><summary>1. Why is each volume scaled by its own maximum, and what does a single very bright voxel do?
-# </summary>
+# <details><summary>1. Why is each volume scaled by its own maximum, and what does one very bright voxel do?</summary>
 #
-# MR has no unit of brightness, so scans differ by arbitrary factors. One bright voxel makes everything else
-# dark; it shows on the contact sheet.
+# MR has no unit of brightness: scans differ by arbitrary factors. One bright voxel makes all else dark, on the contact sheet, too.
 # </details>
 #
-# <details><summary>2. A folder holds 20 sessions of 4 people. What is the largest number of people to test with,
-# if each part needs one?</summary>
+# <details><summary>2. A folder holds 20 sessions of 4 people. How many people can test, if each part needs one?</summary>
 #
-# Two: one to train, one to validate. Sessions do not count, people do.
+# Two: one trains, one validates. Sessions do not count, people do.
 # </details>
 #
-# <details><summary>3. Your scans are magnitude images from a hospital archive. What is the k-space that is
-# prepared here, and what is it not?</summary>
+# <details><summary>3. Your scans are magnitude images from a hospital archive. What is their k-space here, and what not?</summary>
 #
-# The Fourier transform of the magnitude, after all the scanner's processing: no phase, no coils, less noise than
-# was measured. Only raw data (fastMRI, ISMRMRD) hold what was measured.
+# The Fourier transform of the magnitude, after all processing: no phase, no coils, less noise than was measured. Only raw data
+# ([where to get them](../docs/where_next.md)) hold that.
 # </details>
 #
 # <details><summary>4. Why are slices that show nothing dropped?</summary>
 #
-# They teach nothing, and they spoil averages: their error is tiny, their PSNR meaningless.
+# They teach nothing and spoil averages: their PSNR is meaningless.
 # </details>
 #
-# <details><summary>5. Two files in different splits hold the same images under different names. What finds
-# it?</summary>
+# <details><summary>5. Two files in different splits hold the same images under other names. What finds it?</summary>
 #
 # No list of names can. `check` compares the images themselves across splits.
 # </details>

@@ -335,4 +335,4 @@ print(packed.network.said["use"], *answer.unlike, sep="\n- ")
 #
 # **Sources** (see the [bibliography](../docs/bibliography.md)): `gayathri2023`, `jacob2018`, `inati2017`.
 #
-# [next: 10 · Super-resolution](./10_super_resolution.ipynb)
+# [where next](../docs/where_next.md) · [next: 10 · Super-resolution](./10_super_resolution.ipynb)

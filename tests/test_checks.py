@@ -5,8 +5,10 @@ import itertools
 
 import jupytext
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import line_mask
@@ -194,6 +196,16 @@ def accumulated(terms, *images):
         term.backward(retain_graph=True)
         found[name] = [0.0 if image.grad is None else float(image.grad.norm()) for image in images]
     return found
+
+
+def gains(a, b, subjects):
+    return pd.Series(a - b).groupby(list(subjects)).mean().to_numpy()
+
+
+def around(d, t=None, level=0.975, lost=1, n=None, ddof=1):
+    t = t or stats.t.ppf(level, len(d) - lost)
+    half = t * d.std(ddof=ddof) / np.sqrt(n or len(d))
+    return d.mean() - half, d.mean() + half
 
 
 def two(first, second):
@@ -431,11 +443,41 @@ WRONG = {
         (lambda p, m: (p + m / m.max()).mean(), "decibels are logarithms"),
         (lambda p, m: (p + 20 * np.log10(m)).mean(), "the mean"),
     ],
-    "subject_gain": [
-        (lambda a, b, s: (a - b).mean(), "counts the same"),
-        (lambda a, b, s: -np.mean([(a - b)[:3].mean(), (a - b)[3]]), "sign"),
-        (lambda a, b, s: (a - b)[:3].mean() + (a - b)[3], "summed"),
-        (lambda a, b, s: a.mean(), "subtract b"),
+    "interval": [
+        (lambda a, b, s: around(a - b), "every slice counts as a person"),
+        (lambda a, b, s: around(-gains(a, b, s)), "sign is turned round"),
+        (lambda a, b, s: around(gains(a, b, s))[::-1], "high stands before low"),
+        (lambda a, b, s: around(gains(a, b, s), t=1), "one standard error"),
+        (lambda a, b, s: around(gains(a, b, s), t=1.96), "1.96 is too small"),
+        (lambda a, b, s: around(gains(a, b, s), lost=0), "n - 1 degrees of freedom"),
+        (lambda a, b, s: around(gains(a, b, s), level=0.95), "at 0.975"),
+        (lambda a, b, s: around(gains(a, b, s), n=1), "single people"),
+        (lambda a, b, s: around(gains(a, b, s), n=len(a)), "not of slices"),
+        (lambda a, b, s: around(gains(a, b, s), n=len(set(s)) ** 2), "not by its root"),
+        (lambda a, b, s: around(gains(a, b, s), ddof=0), "ddof=1"),
+        (lambda a, b, s: np.array(around(gains(a, b, s))), "expected a pair of numbers"),
+        (lambda a, b, s: (-0.4047708, 0.9547708), "not the expected ones"),
+    ],
+    "upright": [
+        (lambda v, c: v.transpose(2, 1, 0), "exchanged, but not flipped"),
+        (lambda v, c: np.flip(v.transpose(2, 1, 0), 1), "patient's left is on the left"),
+        (lambda v, c: np.flip(v.transpose(2, 1, 0), 2), "forehead is down"),
+        (lambda v, c: np.flip(v.transpose(2, 1, 0)), "highest slice comes first"),
+        (lambda v, c: np.flip(v.transpose(2, 1, 0), 0), "every axis runs the wrong way"),
+        (lambda v, c: np.flip(v.transpose(2, 0, 1), (1, 2)), "expected (3, 4, 5)"),
+        (lambda v, c: np.flip(v, (1, 2)), "expected (3, 4, 5)"),
+        (lambda v, c: np.flip(v.transpose(2, 1, 0), (1, 2)) / v.max(), "not the expected ones"),
+        (lambda v, c: np.flip(v.transpose(2, 1, 0), (1, 2)), "not to LPS"),
+    ],
+    "people": [
+        (lambda paths: set(paths), "these are files"),
+        (lambda paths: {path.split("/")[0] for path in paths}, "still have sub-"),
+        (lambda paths: {path.split("/")[1] for path in paths}, "these are visits"),
+        (lambda paths: {path[4:7] for path in paths}, "two people"),
+        (lambda paths: [path.split("/")[0][4:] for path in paths], "in a list"),
+        (lambda paths: len({path.split("/")[0] for path in paths}), "expected a set of names"),
+        (lambda paths: {"anna"}, "the answer makes"),
+        (lambda paths: {"anna", "ann", "ben"}, "zoe"),
     ],
     "parity": [
         (lambda a, b, xs: np.abs(a(xs[0]) - b(xs[0])).max(), "only the first input"),

@@ -1,12 +1,15 @@
 """Numbers that lessons and README quote from the sample, the shipped networks and the papers, recomputed."""
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from kdrecon import metrics
 from kdrecon.data.splits import Split, load_split
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import mirror, undersample
+from kdrecon.results.power import people_needed, power, typical_spread
 from kdrecon.results.published import published_figures
 from kdrecon.results.statistics import subject_means
 from kdrecon.results.studies import shipped_study
@@ -193,3 +196,30 @@ def test_what_notebook_03_quotes_of_the_study():
     assert len(louder) == 4 and not (louder.verdict != "not shown").any()
     assert [louder.difference.min(), louder.difference.max()] == pytest.approx([-0.14, 0.03], abs=0.005)
     assert "all between −0.14 and +0.03 dB beside the plain student, none shown to differ" in quoted
+
+
+def test_what_notebook_06_says_of_lesions_power_and_the_papers_claim(people, tmp_path):
+    lab = Laboratory(run_root=str(tmp_path), device="cpu", ready=True)
+    networks = lab.teacher(), lab.student(), lab.sft_teacher(), lab.distilled("at"), lab.distilled("at", "sft")
+    first = {person: people.subject.index(person) for person in people.subject}
+    rows = [row + people.subject.count(person) // 2 for person, row in first.items()]
+    x, mask, (down, across) = (
+        people.x[rows],
+        people.task.mask,
+        torch.meshgrid(torch.arange(120), torch.arange(120), indexing="ij"),
+    )
+    disc = (down - 45) ** 2 + (across - 75) ** 2 <= 5
+    kept, quality, spots = [], [], []
+    for network in networks:
+        with torch.no_grad():
+            well, ill = (network.model(*undersample(image, mask), mask) for image in (x, x + 0.2 * disc))
+        kept.append(float((ill - well)[..., disc].mean()) / 0.2)
+        quality.append(metrics.psnr(x[:, 0].numpy(), well[:, 0].numpy()).mean())
+        bright = [ndimage.uniform_filter(e, 5) > 0.05 for e in (well - x)[:, 0].numpy()]
+        spots.append(np.mean([ndimage.label(each)[1] for each in bright]))
+    assert kept[0] < kept[1] and quality[0] == max(quality) and all(1 < number < 2 for number in spots)
+    lesson = text("lessons/06_evaluation.py")
+    assert "keeps less of the lesion than the plain student. Every network makes up a spot or two per slice" in lesson
+    spread = typical_spread(shipped_study("course").comparisons)
+    assert round(power(0.1, spread, 9, 3), 2) == 0.08 and "nine people and three seeds had a chance of 8 %" in lesson
+    assert people_needed(0.1, spread, 3) is None and "No number of people makes up for few seeds" in lesson

@@ -129,7 +129,7 @@ def test_every_notebook_has_exercises_questions_and_links_that_lead_somewhere():
         cells = nbformat.read(path, as_version=4).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         exercises = [cell for cell in cells if "exercise" in cell.metadata.get("tags", [])]
-        assert (not exercises and path.stem.startswith("07")) or 2 <= len(exercises) <= 4, path.name
+        assert 2 <= len(exercises) <= 4, path.name
         assert 5 <= text.count("<details>") <= 8 and text.count("</details>") == text.count("<details>"), path.name
         for link in re.findall(r"\]\(((?!http)[^)#]+)", text):
             assert (path.parent / link).exists(), f"{path.name}: {link}"

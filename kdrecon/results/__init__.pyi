@@ -10,6 +10,8 @@ from .evaluation import reconstruct as reconstruct
 from .evaluation import score as score
 from .evaluation import volume_score as volume_score
 from .names import method_name as method_name
+from .power import power_table as power_table
+from .power import typical_spread as typical_spread
 from .published import beside_published as beside_published
 from .published import published_figures as published_figures
 from .report import write_report as write_report
@@ -17,6 +19,7 @@ from .report import write_results as write_results
 from .scoring import score_folders as score_folders
 from .statistics import compare as compare
 from .statistics import estimate as estimate
+from .statistics import holm as holm
 from .statistics import seed_spread as seed_spread
 from .studies import shipped_study as shipped_study
 from .tables import summary as summary

@@ -2,7 +2,7 @@ from .dccnn import data_fidelity as data_fidelity
 from .dccnn import receptive_field as receptive_field
 from .deploy import dominant as dominant
 from .deploy import parity as parity
-from .evaluation import subject_gain as subject_gain
+from .evaluation import interval as interval
 from .evaluation import translation as translation
 from .more_losses import flow as flow
 from .more_losses import similarity_loss as similarity_loss
@@ -24,3 +24,5 @@ from .the_study import reading as reading
 from .undersampling import known_share as known_share
 from .undersampling import lines as lines
 from .undersampling import repair as repair
+from .your_own_data import people as people
+from .your_own_data import upright as upright

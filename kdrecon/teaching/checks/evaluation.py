@@ -6,8 +6,9 @@ False
 """
 
 import numpy as np
+from scipy.stats import t as student_t
 
-from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, number, rule_out
+from kdrecon.teaching.checks.verdict import NotYet, call, equal, exercise, number, numbers, rule_out
 
 
 @exercise
@@ -34,15 +35,35 @@ def translation(answer: object) -> str:
 
 
 @exercise
-def subject_gain(answer: object) -> str:
-    """(a, b, subjects), a value a slice -> mean over subjects of each one's mean of a - b."""
-    a, b = np.array([31.0, 32.0, 33.0, 30.0]), np.array([30.0, 31.0, 32.0, 30.2])
-    got = number(call(answer, a, b, ["anna", "anna", "anna", "ben"]))
-    rule_out(got, {
-        "every slice counts the same, so whoever has many slices outvotes the others: take each subject's mean first.": 0.7,
-        "the sign is turned round: a minus b.": -0.4,
-        "the subjects are summed: take their mean.": 0.8,
-        "this is the mean of a alone: subtract b.": 31.5,
-    })  # fmt: skip
-    equal(got, 0.4, "anna's slices differ by +1, ben's by -0.2, and each subject has one vote")
-    return "one vote a subject: slices of one person are not independent."
+def interval(answer: object) -> str:
+    """(a, b, subjects), a value a slice -> (low, high), the 95 % t interval of the people's means of a - b."""
+    anna = (["anna", "ben", "anna", "carl", "dora", "carl", "anna"], [1.0, -0.2, 0.6, 0.3, 0.1, 0.5, 0.8])
+    first = (["x", "y", "z", "z", "w", "v"], [0.1, 0.4, 0.2, 0.6, -0.3, 0.9])
+    for subjects, gains in (anna, first):
+        b = 30 + np.arange(len(gains), dtype=float)
+        a, slices = b + gains, np.array(gains)
+        people = np.array([slices[np.array(subjects) == name].mean() for name in dict.fromkeys(subjects)])
+        got = numbers(call(answer, a, b, list(subjects)), 2, "a pair of numbers, (low, high)")
+        n, sd, right = len(people), people.std(ddof=1), student_t.ppf(0.975, len(people) - 1)
+
+        def around(half: float, centre: float = people.mean()) -> list[float]:
+            return [centre - half, centre + half]
+
+        low, high = around(right * sd / np.sqrt(n))
+        over_slices = student_t.ppf(0.975, len(slices) - 1) * slices.std(ddof=1) / np.sqrt(len(slices))
+        rule_out(got, {
+            "every slice counts as a person: take each subject's mean first.": around(over_slices, slices.mean()),
+            "the sign is turned round: a minus b.": [-high, -low],
+            "high stands before low.": [high, low],
+            "this is one standard error to either side: t of them are needed.": around(sd / np.sqrt(n)),
+            "with so few people 1.96 is too small: take t.": around(1.96 * sd / np.sqrt(n)),
+            "t has n - 1 degrees of freedom.": around(student_t.ppf(0.975, n) * sd / np.sqrt(n)),
+            "this t leaves 5 % on either side: take that at 0.975.": around(student_t.ppf(0.95, n - 1) * sd / np.sqrt(n)),
+            "this is where single people lie: divide the spread by the root of n.": around(right * sd),
+            "n is the number of people, not of slices.": around(right * sd / np.sqrt(len(slices))),
+            "the spread is divided by n, not by its root.": around(right * sd / n),
+            "the spread of a sample has n - 1 below it: np.std takes ddof=1.":
+                around(right * people.std() / np.sqrt(n)),
+        })  # fmt: skip
+        equal(got, [low, high], "the mean over people, minus and plus t times their spread over the root of n")
+    return "it is about these two networks: with another seed of each it may lie elsewhere."
