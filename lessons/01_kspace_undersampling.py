@@ -13,19 +13,17 @@
 # %% [markdown]
 # # 01 · k-space and undersampling
 #
-# A scanner does not measure the image but its Fourier transform. This notebook shows what is lost when a part
-# of it is left out.
+# A scanner does not measure the image but its Fourier transform. What is lost when a part of it is left out?
 #
 # **What you will learn**
 #
-# - how an image and its k-space belong together, and what each region of k-space holds;
-# - what a mask is: lines, acceleration, axis, polarity, centring;
-# - what aliasing looks like, and why random lines are kinder than regular ones;
-# - what zero-filling does, and why it is the baseline of everything that follows;
-# - what magnitude images flatter: their k-space is symmetric.
+# - what each region of k-space holds;
+# - what a mask is, and how to find a wrong one;
+# - why random lines are kinder than regular ones;
+# - zero-filling, the baseline;
+# - what magnitude images flatter.
 #
-# **Before you start:** [00 · Start here](./00_start_here.ipynb). You have met the Fourier transform, once: it
-# writes a signal as a sum of waves.
+# **Before you start:** [00 · Start here](./00_start_here.ipynb). The Fourier transform writes a signal as a sum of waves.
 #
 # **Minutes:** 40 to read; the machine takes less than one.
 #
@@ -38,16 +36,15 @@
 # %% [markdown]
 # ## An image and its k-space
 #
-# In the scanner, hydrogen nuclei send back a radio signal whose frequency and phase depend on the place: each reading is one value of the
-# image's Fourier transform. The scanner fills this transform, **k-space**, and a computer turns it into the image.
+# Hydrogen nuclei send back a radio signal whose frequency and phase depend on the place. Each reading is one value of the image's
+# Fourier transform, **k-space**.
 #
-# Write $x$ for an image with H x W pixels, $F$ for the two-dimensional discrete Fourier transform, and $X = F x$ for its k-space.
-# Ours is **orthonormal** ($F^{-1} = F^H$: image and k-space have the same energy, the sum of squares) and **unshifted**: the zero
-# frequency, **DC**, sits at index [0, 0], and its value is the mean of the image times $\sqrt{HW}$. For display only we move it to
-# the middle.
+# Write $x$ for an image of H x W pixels, $F$ for the two-dimensional discrete Fourier transform, $X = F x$ for k-space. Ours is
+# **orthonormal** ($F^{-1} = F^H$: image and k-space have the same energy, the sum of squares) and **unshifted**: the zero frequency,
+# **DC**, sits at index [0, 0]. Its value is the mean of the image times $\sqrt{HW}$. Only for display it moves to the middle.
 #
-# `lab` holds the data of a run: `lab.train`, `lab.validation` and `lab.test` are slices, their `.x` the fully sampled
-# images (S, 1, H, W); `lab.mask` says what is measured. We take the middle slice of the first test person.
+# `lab` holds the run's data: slices `lab.train`, `lab.validation`, `lab.test` with fully sampled images `.x` (S, 1, H, W), and `lab.mask`,
+# what is measured.
 
 # %%
 import matplotlib.pyplot as plt
@@ -60,7 +57,7 @@ mask = lab.mask.cpu()
 if lab.switches.mask_type != "line":  # this notebook is about lines
     mask = line_mask(mask.shape, acceleration)
 person = lab.test.subject[0]
-x = lab.test.x[lab.test.subject.count(person) // 2, 0].cpu()
+x = lab.test.x[lab.test.subject.count(person) // 2, 0].cpu()  # a slice of the middle
 if not torch.equal(mask.any(1), mask.all(1)):  # columns are measured, as of the knee
     mask, x = mask.T, x.T
     print("Images lie on their side here: phase encoding runs up and down, as in the text.")
@@ -77,16 +74,16 @@ plots.images(
 plt.show()
 
 # %% [markdown]
-# *What to see:* k-space is shown as the logarithm of its magnitude, since DC is thousands of times larger than the
-# samples at the edge. The two pictures of it hold the same numbers, rolled by half the matrix.
+# *What to see:* k-space is drawn as a logarithm, since DC is thousands of times larger than the edge. Its two pictures hold the same
+# numbers, rolled by half the matrix.
 #
 # ## What each region of k-space holds
 #
-# A sample of k-space is the weight of one wave that runs across the whole image: near the centre long waves, far out short
-# ones; the direction from the centre is the direction of the wave.
+# A sample of k-space is the weight of one wave across the whole image, long near the centre, short far out; the direction from the
+# centre is that of the wave.
 #
-# *Before you run the next cells:* from which of five regions alone would you recognise the head: two opposite
-# samples, the centre, a ring around it, everything outside, or a sector?
+# *Before you run the next cells:* from what alone would you recognise the head: two opposite samples, the centre, a ring around it,
+# the outside, or a sector?
 
 # %%
 import numpy as np
@@ -114,16 +111,14 @@ plots.strips({"kept of k-space": kept, "|its image|": magnitudes}, shares)
 plt.show()
 
 # %% [markdown]
-# *What to see:* two opposite samples are **one wave**, here its magnitude. The centre, a hundredth of the samples,
-# holds most of the energy and the contrast: a blurred head. Ring and outside hold coarse and fine edges, the sector all edges
-# that lie across its direction, here the horizontal ones. Centre, ring and outside add up to the image, because $F$ is linear.
+# *What to see:* two opposite samples are **one wave** (here its magnitude). The centre, a hundredth of the samples, holds most of the
+# energy, and the contrast. Ring and outside hold coarse and fine edges, the sector those across its direction.
 #
 # ## A mask
 #
-# A **Cartesian** scan acquires k-space line by line, on a grid. Along a line, the *readout*, samples come at once; the next line takes
-# a new excitation, and time. So whole lines are left out, along the axis called **phase encoding**: here up and down. A **mask** $M$ is
-# `True` where a line is measured; measured k-space is $y = M F x$. The **acceleration** is the number of lines divided by the number
-# of measured lines.
+# A **Cartesian** scan acquires k-space line by line, on a grid. A line comes at once; the next one takes a new excitation, and time. So
+# whole lines are left out, along the axis called **phase encoding**: here up and down. A **mask** $M$ is `True` where k-space is
+# measured: $y = M F x$. The **acceleration** is the number of lines per measured line.
 
 # %%
 from kdrecon.physics import FAMILY, acceleration_factor, published_mask
@@ -149,14 +144,13 @@ plots.images(
 plt.show()
 
 # %% [markdown]
-# *What to see:* a block of lines in the middle is complete, further out there are fewer. The published brain and cardiac masks look like
-# that, with a centre of 9 to 12 lines.
+# *What to see:* the middle is complete, further out lines are fewer. Published masks look like that, with a centre of 9 to 12 lines.
 
 # %% [markdown]
 # ### Exercise 1.1 · A mask of your own (warm-up)
 #
-# Write the lines of a mask, a tensor (n,) of bools in the unshifted order of this course: those with index 0, `every`,
-# 2 `every`, ... below n, and a block of `centre` lines (odd) whose frequencies are -(`centre` - 1)/2 to (`centre` - 1)/2.
+# Write the lines of a mask, (n,) bools, unshifted: index 0, `every`, 2 `every`, ... below n, and a block of `centre` lines (odd) with
+# frequencies -(`centre` - 1)/2 to (`centre` - 1)/2.
 #
 # ```
 # index      0    1    2   ...  n-3  n-2  n-1
@@ -187,8 +181,8 @@ checks.lines(my_lines)
 # %% [markdown]
 # ## Three mistakes, and how to find them
 #
-# Masks come in files, and files follow other conventions: `1` may mean *left out* (**polarity**), DC may be in the
-# middle (**centring**), lines may run along the other **axis**. No program complains.
+# Files follow other conventions: `1` may mean *left out* (**polarity**), DC may be in the middle (**centring**), lines may run along the
+# other **axis**. No program complains.
 #
 # *Before you run the next cell:* which of the three will look most harmless?
 
@@ -209,11 +203,9 @@ plots.images(shown, same_scale=False)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the inverted mask loses the bright centre, and only edges remain; the shifted one keeps what lines it happens to hit
-# there, and folds. (Each image has its own grey scale, or they would be nearly black.) With the wrong axis the image looks almost right, but its
-# ghosts lie the other way.
-#
-# Which mistake is it? Ask the mask, not the picture.
+# *What to see:* the inverted mask loses the centre, and only edges remain; the shifted one keeps the few central lines that it hits.
+# (Each image has its own grey scale.) With the wrong axis the image looks almost right; its ghosts lie the other way. Ask the mask, not
+# the picture:
 
 
 # %%
@@ -230,12 +222,12 @@ def symptoms(m):
 pd.DataFrame({name: symptoms(m) for name, m in mistakes.items()}).T
 
 # %% [markdown]
-# *What to see:* far too large a share, and none of it round DC, is **polarity**; the block in the middle of the array instead of
-# round DC is **centring**; no whole rows is the **axis**. A few lines of code, before any training.
+# *What to see:* far too large a share, none of it round DC, is **polarity**; a block in the middle of the array is **centring**; no whole
+# rows is the **axis**.
 #
 # ## Zero-filling by hand
 #
-# The simplest reconstruction puts zeros where nothing was measured and transforms back:
+# The simplest reconstruction puts zeros where nothing was measured:
 #
 # $$ x_u = |F^{-1} y|, \qquad y = M F x. $$
 
@@ -244,13 +236,10 @@ X = torch.fft.fft2(x, norm="ortho")  # k-space
 Y = torch.where(mask, X, 0)  # what was measured
 x_zero_filled = torch.fft.ifft2(Y, norm="ortho").abs()  # back to an image
 
-# %% [markdown]
-# The library does the same in one call. From here on we use it.
-
 # %%
 from kdrecon.physics import undersample
 
-x_u, y = undersample(x, mask)
+x_u, y = undersample(x, mask)  # the library's: the same in one call
 assert torch.allclose(x_u, x_zero_filled, atol=1e-6) and torch.allclose(y, Y, atol=1e-6)
 error = (x - x_u).abs()
 print(f"PSNR of the zero-filled image: {metrics.psnr(x, x_u):.2f} dB")
@@ -260,14 +249,13 @@ plots.comparison(x.numpy(), {"zero-filled": x_u.numpy()})
 plt.show()
 
 # %% [markdown]
-# *What to see:* the zero-filled image is blurred and doubled along the vertical, the axis on which lines are
-# missing. The residue is not noise: it looks like the anatomy. That is **aliasing**.
+# *What to see:* the image is blurred, and doubled up and down. The residue looks like anatomy, not like noise: that is **aliasing**.
 
 # %% [markdown]
 # ### Exercise 1.2 · A colleague's file
 #
-# A file holds k-space `k` (H, W) with DC at [0, 0], and an array `skipped` (H, W) of bools, `True` where a sample was **left
-# out**, to which `torch.fft.fftshift` was applied before it was saved. H and W may be odd. Return the zero-filled image, a magnitude.
+# A file holds k-space `k` (H, W) with DC at [0, 0], and bools `skipped` (H, W), `True` where a sample was **left out**, saved after
+# `torch.fft.fftshift`. H and W may be odd. Return the zero-filled image, a magnitude.
 
 
 # %% tags=["exercise"]
@@ -289,11 +277,10 @@ checks.repair(my_repair)
 # %% [markdown]
 # ## Regular or random?
 #
-# Take the same number of lines: at equal distances, at random from anywhere, at random round a full centre. $F^{-1} M F$ is linear, so
-# **one** bright pixel tells what happens to all: its image under the mask is the **point-spread function**. (Only the magnitude at the
-# end of $x_u = |F^{-1} y|$ is not linear.)
+# Take equally many lines: at equal distances, at random from anywhere, at random round a full centre. $F^{-1} M F$ is linear (only the
+# magnitude at the end of $x_u$ is not), so **one** bright pixel tells what happens to all: its image is the **point-spread function**.
 #
-# *Before you run the next cells:* how many copies of the pixel do you expect from every fourth line?
+# *Before you run the next cells:* how many copies of the pixel will every fourth line make?
 
 # %%
 step = round(acceleration_factor(mask))
@@ -326,11 +313,11 @@ plots.images(shown | {"image": x.numpy()})
 plt.show()
 
 # %% [markdown]
-# *What to see:* regular lines give full copies of the pixel at equal distances: **coherent** aliasing, four heads on top of each other,
-# and nothing says which is the true one. Random lines leave one peak and a low pedestal: **incoherent** aliasing, more like noise, which
-# a network can learn to take away. The full centre brings back the contrast and broadens the peak: fewer lines are left for the edges.
+# *What to see:* regular lines make full copies: **coherent** aliasing, four heads on top of each other, and nothing says which is true.
+# Random lines leave one peak and a low pedestal: **incoherent** aliasing, more like noise, which a network can learn to take away. The
+# full centre brings back the contrast and broadens the peak: fewer lines are left for the edges.
 #
-# A scan with two phase-encoding directions can sample points instead of lines, and spread the error over both axes.
+# A scan with two phase-encoding directions can sample points instead of lines.
 
 # %%
 from kdrecon.physics import gaussian_mask
@@ -348,13 +335,12 @@ by_points, by_lines = acceleration_factor(points), acceleration_factor(mask)
 print(f"acceleration: points {by_points:.2f}, lines {by_lines:.2f}")
 
 # %% [markdown]
-# *What to see:* as many samples as before, but no ghosts along one axis: the error looks like noise all over the image, and is
-# smaller.
+# *What to see:* the error spreads over both axes: it looks like noise, and is smaller.
 #
 # ## What magnitude images flatter
 #
-# Scanner images are complex, and measured by several **coils**, each of which sees its surroundings best. Published is nearly always one
-# **magnitude**, as here: coils combined, interpolated, filtered.
+# Scanner images are complex, and measured by several **coils**, each of which sees its surroundings best. Published is mostly one
+# **magnitude**.
 
 # %%
 down, across = torch.meshgrid(
@@ -372,14 +358,12 @@ plots.images(
 plt.show()
 
 # %% [markdown]
-# *What to see:* with several coils a skipped line is not all lost, for each has measured others with weights of its own: parallel imaging
-# lives on that. This course has one coil, and no phase.
+# *What to see:* each coil weighs the image in its own way. What they measure together tells something about skipped lines: *parallel
+# imaging*. This course has one coil, and no phase.
 #
-# The Fourier transform of a real image is **Hermitian**, $X(-k) = \overline{X(k)}$: take the conjugate of its sum of
-# waves, and every wave runs the other way. So a measured line tells the opposite line as well.
+# The Fourier transform of a real image is **Hermitian**, $X(-k) = \overline{X(k)}$: a measured line tells the opposite line as well.
 #
-# *Before you run the next cell:* of 150 lines 37 are measured. How many are *known* then: 37, 74, or something
-# between?
+# *Before you run the next cell:* of 150 lines 37 are measured. How many are *known* then: 37, 74, or something between?
 
 # %%
 from kdrecon.physics import mirror
@@ -391,8 +375,8 @@ for name, m in {"cardiac 4x:": published_mask("cardiac", "4x"), "lines above:": 
     print(f"{name:12} {measured_share:.1%} of the lines are measured, {known_share:.1%} are known")
 
 # %% [markdown]
-# So "4x" of a magnitude image is closer to 2.5x in what it determines. Does that matter? Put the conjugate into the missing opposite
-# lines, first of our image, then of the same image with a phase, as a scanner has it.
+# So "4x" of a magnitude image is closer to 2.5x. Does that matter? Fill in the opposite lines, for our image and for the same with a phase,
+# as a scanner has it.
 
 # %%
 ramp = torch.linspace(-1, 1, n)[:, None]
@@ -413,17 +397,16 @@ a, b, c, d = (metrics.psnr(x, z) for z in rows.values())
 print(f"filling in gains {b - a:+.2f} dB on the magnitude image and {d - c:+.2f} dB with the phase")
 
 # %% [markdown]
-# *What to see:* for the magnitude image the symmetry is a present, with a phase it is a lie: new ghosts
-# appear. On the nine people filling in gains 1.8 to 2.3 dB on the magnitude image and loses 1.2 to 2.1 dB with the phase: of two
-# methods the better one becomes the worse. Studies that compute k-space from magnitude images, this course included, are kinder than
-# scanners: one of the *implicit data crimes* of Shimron et al. [`shimron2022`]. Figures and rankings have to be measured again on raw data.
+# *What to see:* for the magnitude image the symmetry is a present, with a phase it is a lie: new ghosts appear. On the nine people
+# filling in gains 1.8 to 2.3 dB on the magnitude image and loses 1.2 to 2.1 dB with the phase: the better method becomes the worse.
+# Studies on magnitude images, this course included, are kinder than scanners: one of the *implicit data crimes* [`shimron2022`]. Figures
+# and rankings have to be measured again on raw data.
 
 # %% [markdown]
 # ### Exercise 1.3 · Known lines
 #
-# Count them yourself. For `lines` (n,), bool and unshifted, return the share of the lines that are known for
-# a real image: those that are measured, and those whose opposite is. The opposite of index k is index -k
-# modulo n.
+# For `lines` (n,), bool and unshifted, return the share that is known of a real image: lines that are measured, or whose opposite is. The
+# opposite of index k is -k modulo n.
 
 
 # %% tags=["exercise"]
@@ -445,9 +428,8 @@ checks.known_share(my_known_share)
 # %% [markdown]
 # ## The baseline in numbers
 #
-# Common measures: mean ± standard deviation over the slices of the evaluation split. **PSNR** says how
-# small the mean squared error is, in decibels: 6 dB more are a quarter of it, and half its root. **SSIM** compares local means, spreads
-# and correlation; 1 is identical. Notebook 06 looks at their pitfalls.
+# **PSNR** says in decibels how small the mean squared error is: 6 dB more are a quarter of it. **SSIM** compares local means, spreads
+# and correlation; 1 is identical. Notebook 06 looks at their pitfalls. Here are mean ± standard deviation over the slices:
 
 # %%
 from kdrecon import results
@@ -460,38 +442,37 @@ table = results.quality_table(baseline, scores, reference="zero-filled")
 table[[name for name in table if name.startswith(("PSNR", "SSIM"))]]
 
 # %% [markdown]
-# Every network of this course has to beat that row.
+# Every network has to beat that row.
 #
 # ## Explore
 #
-# Twice the acceleration, as a figure, then, in JupyterLab, with controls.
+# Twice the acceleration:
 
 # %%
 widgets.undersampling_figure(x, acceleration=8.0, mask_type="line", seed=1)
 plt.show()
 
 # %% [markdown]
-# *Try:* set the centre lines to 0: what happens to the contrast? Switch to regular lines at 4-fold and count the heads. Change the
-# seed: how much does luck matter?
+# *Try:* set the centre lines to 0. Take regular lines at 4-fold and count the heads. Change the seed: how much does luck matter?
 #
 # ### Open · Spend 15 lines
 #
-# You may measure 8-fold. How many of the lines go into the centre? Choose with the explorer, on **two** seeds and by two measures (PSNR, and
-# what you see in the brain); say what you would tell a radiologist who prefers the other choice.
+# At 8-fold, how many lines go into the centre? Choose with the explorer, on **two** seeds and by two measures (PSNR, and what you see in
+# the brain). What do you tell a radiologist who prefers another choice?
 
 # %%
 widgets.undersampling_explorer(x)
 
 # %% [markdown]
-# The other way round: what does a region of k-space hold? A brush keeps it or erases it, together with its mirror image.
+# A brush keeps or erases a region of k-space, together with its mirror image.
 
 # %%
 widgets.brush_figure(x, keep=True, region="disc", size=8)
 plt.show()
 
 # %% [markdown]
-# *Try:* keep a disc of size 1 at row 6, column 0: one pair of samples is one pattern of stripes. Which way do they run?
-# Move it further out. Then erase instead: which of the two, the middle or a disc at the edge, is missed more?
+# *Try:* keep a disc of size 1 at row 6, column 0: which way do the stripes run? Then erase: which is missed more, the middle or a disc at
+# the edge?
 
 # %%
 widgets.kspace_brush(x)
@@ -499,11 +480,11 @@ widgets.kspace_brush(x)
 # %% [markdown]
 # ## Summary
 #
-# - k-space is the Fourier transform of the image; its centre holds contrast, its edge holds detail.
-# - A mask chooses the measured lines; `True` means measured, DC is at [0, 0].
-# - Missing lines alias: coherently if they are regular, incoherently if they are random.
-# - The zero-filled image is the baseline and the input of every network.
-# - Real images have symmetric k-space; that makes the task easier than on a scanner.
+# - k-space is the Fourier transform of the image; its centre holds contrast, its edge detail.
+# - In a mask `True` means measured, and DC is at [0, 0].
+# - Missing lines alias: coherently if regular, incoherently if random.
+# - The zero-filled image is the baseline, and every network's input.
+# - Real images have symmetric k-space: an easier task than a scanner's.
 #
 # ## Questions
 #
@@ -512,35 +493,25 @@ widgets.kspace_brush(x)
 # It holds most of the energy: without it there is no contrast, only edges.
 # </details>
 #
-# <details><summary>2. Which samples does a blurred image lack, and which an image that shows only edges?</summary>
-#
-# The blurred one lacks the outer samples, the other one the centre.
-# </details>
-#
-# <details><summary>3. How many copies does every fourth line produce, and how far apart?</summary>
+# <details><summary>2. How many copies does every fourth line produce, and how far apart?</summary>
 #
 # Four, a quarter of the image apart (where four divides the number of lines).
 # </details>
 #
-# <details><summary>4. Your reconstruction shows only edges. Which two mistakes do you check first?</summary>
+# <details><summary>3. Your reconstruction shows only edges. What do you check first?</summary>
 #
-# Polarity (the mask marks what was left out) and centring (a shifted mask on unshifted k-space).
+# Polarity (the mask marks what was left out) and centring (it is shifted, and k-space is not).
 # </details>
 #
-# <details><summary>5. Why can a network remove incoherent aliasing more easily?</summary>
+# <details><summary>4. Why can a network remove incoherent aliasing more easily?</summary>
 #
 # It looks like noise. A coherent copy looks exactly like anatomy.
 # </details>
 #
-# <details><summary>6. What would change with complex images from a scanner?</summary>
-#
-# The symmetry $X(-k) = \overline{X(k)}$ is gone, so a measured line no longer tells its opposite.
-# </details>
-#
-# <details><summary>7. What besides the lost phase flatters images from an archive?</summary>
+# <details><summary>5. What flatters images from an archive, besides the symmetry $X(-k) = \overline{X(k)}$?</summary>
 #
 # Coils have been combined, the matrix interpolated (k-space beyond is zero, and easily guessed), noise filtered: all after the
-# measurement that is simulated here.
+# measurement that we simulate.
 # </details>
 #
 # **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).

@@ -13,17 +13,15 @@
 # %% [markdown]
 # # 02 · DC-CNN
 #
-# A cascade of small networks, each followed by a step that puts back what was measured. Here you build it by hand, train it
-# in one short loop, then train a teacher and a student, and take the step away again.
+# Small networks in a row, each followed by a step that puts back what was measured.
 #
 # **What you will learn**
 #
-# - why reconstruction is an inverse problem, and what data fidelity adds to a network;
-# - two ways to keep to the measurement, and the law each obeys;
-# - what a block sees, and why blocks and data fidelity alternate;
+# - two forms of data fidelity, and the law each obeys;
 # - a whole training in fifteen lines;
+# - why a cascade, and not one deep CNN;
 # - how far the teacher leads, person by person;
-# - what data fidelity is worth: with another mask, and with a lesion that nobody trained for.
+# - what data fidelity is worth.
 #
 # **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb).
 #
@@ -39,8 +37,7 @@
 # %% [markdown]
 # ## An inverse problem
 #
-# We know $y = M F x$ and want $x$. Is there only one? Take a slice, and exchange everything that is **not** known, the missing
-# lines, for those of another image: the slice upside down.
+# We know $y=MFx$ and want $x$. Is there only one? Exchange all lines that are **not** known for those of the slice upside down.
 
 # %%
 import matplotlib.pyplot as plt
@@ -49,6 +46,8 @@ import torch
 from kdrecon.physics import fft2, ifft2, mirror
 from kdrecon.teaching import checks, plots, widgets
 
+if lab.switches.mask_type != "line":
+    print("This run measures no lines: the text speaks of lines, D5C5, D2C5 and data fidelity.")
 everybody = {}  # person -> a slice of the middle
 for person in dict.fromkeys(lab.test.subject):
     first, count = lab.test.subject.index(person), lab.test.subject.count(person)
@@ -67,14 +66,13 @@ plots.images({name: image[0, 0].cpu().numpy().clip(0, top) for name, image in vi
 plt.show()
 
 # %% [markdown]
-# *What to see:* the third image is wrong, and yet its measured lines are exactly those of the first: the problem is
-# **ill-posed**. What decides is *prior knowledge*, of how heads look. A network learns it from examples.
+# *What to see:* the third image is wrong, yet its measured lines are those of the first: the problem is **ill-posed**. What decides is
+# *prior knowledge* of how heads look, learned from examples.
 #
 # ## Data fidelity by hand
 #
-# A network proposes an image, $x_{cnn}$. Nothing keeps it from changing the lines that *were* measured. **Data fidelity** (DF)
-# repairs that: in k-space, take the measurement where there is one and the proposal elsewhere. For want of a network, a blurred
-# image stands in as the proposal.
+# A network may change lines that *were* measured. **Data fidelity** (DF) repairs its proposal $x_{cnn}$: in k-space, take the measurement
+# where there is one and the proposal elsewhere. A blurred image stands in for the proposal.
 
 # %%
 x_cnn = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)  # stands in for a network
@@ -93,10 +91,9 @@ print(f"proposal {blurred:.2f} dB, after data fidelity {repaired:.2f} dB")
 print(f"largest imaginary part {x_complex.imag.abs().max():.3f}, although both images are real")
 
 # %% [markdown]
-# Why is there an imaginary part? The mask is not symmetric: a line was replaced, and its opposite line was not. Two
-# ways back to a real image:
+# Why an imaginary part? A line was replaced, its opposite was not. Two ways back to a real image:
 #
-# - **real**: take the real part, as the released code of the paper does;
+# - **real**: take the real part, as the paper's released code does;
 # - **hermitian**: replace the opposite lines too, since $X(-k) = \overline{X(k)}$.
 
 # %%
@@ -105,9 +102,8 @@ Y_both = torch.where(mask, y, mirror(y * mask).conj())  # where missing, the opp
 x_hermitian = ifft2(torch.where(known, Y_both, X_cnn)).real
 
 # %% [markdown]
-# The library has both as a layer, in real arithmetic and therefore faster: $x_{rec} = x_{cnn} + x_y - P\,x_{cnn}$. In
-# words: to the proposal add what the measurement says ($x_y$), and take away what the proposal says about the same
-# lines ($P\,x_{cnn}$). Same numbers:
+# The library has both as a layer, $x_{rec}=x_{cnn}+x_y-P\,x_{cnn}$: add what the measurement says, $x_y$, and take away what the proposal
+# says about the same lines, $P\,x_{cnn}$.
 
 # %%
 real, hermitian = DataFidelity("real"), DataFidelity("hermitian")
@@ -115,24 +111,24 @@ assert torch.allclose(real(x_cnn, y, mask), x_real, atol=1e-5)
 assert torch.allclose(hermitian(x_cnn, y, mask), x_hermitian, atol=1e-5)
 
 # %% [markdown]
-# What does $P$ look like? Give it one pixel, and see what data fidelity takes away.
+# What does $P$ look like? Give it a pixel, then a diagonal.
 
 # %%
-pixel = torch.zeros_like(x)
-pixel[..., x.shape[-2] // 3, x.shape[-1] // 2] = 1
-taken = pixel - real(pixel, torch.zeros_like(y), mask)  # P of the pixel
-both = {"one pixel": pixel, "P of it": taken}
-both = {name: (z[0, 0].abs() + 1e-3).log10().cpu().numpy() for name, z in both.items()}
-plots.images(both, "magma", "log10 |value|")
+one = torch.zeros_like(x)
+one[..., x.shape[-2] // 3, x.shape[-1] // 2] = 1
+diagonal = torch.eye(*x.shape[-2:], device=x.device)[None, None]
+seen = {}
+for name, pixels in {"P of one pixel": one, "P of a diagonal": diagonal}.items():
+    taken = pixels - real(pixels, torch.zeros_like(y), mask)  # what data fidelity takes away
+    seen[name] = (taken[0, 0].abs() + 1e-3).log10().cpu().numpy()
+plots.images(seen, "magma", "log10 |value|")
 plt.show()
 
 # %% [markdown]
-# *What to see:* along the phase-encoding axis the pixel is spread over all others, nowhere else: for a mask of lines $P$ is one real
-# matrix of H x H, the point-spread function of notebook 01 in each of its columns.
-
-# %% [markdown]
-# *Before you run the next cell:* apply each layer twice. Which of the two changes the image the second
-# time?
+# *What to see:* a pixel spreads along the phase-encoding axis only. So for lines $P$ is one H x H **matrix** for all columns of an image.
+# The diagonal draws it: each of its columns is the point-spread function of 01.
+#
+# *Before you run the next cell:* which layer changes the image when it is applied a second time?
 
 # %%
 rows = {}
@@ -147,9 +143,9 @@ for name, layer in {"real": real, "hermitian": hermitian}.items():
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# *What to see:* the hermitian layer is a **projection**: applying it again does nothing, and the measured lines
-# are met exactly. The real layer is none. The real part of an image has in k-space at $k$ the mean of the values at $k$ and at
-# $-k$ (conjugated). Where only $k$ is measured, one of the two is still the proposal: the result is $(X_{cnn} + Y)/2$.
+# *What to see:* the hermitian layer is a **projection**: a second application does nothing, and measured lines are met exactly. The real
+# layer is none: a real part averages the values at $k$ and at $-k$ (conjugated). Where only $k$ is measured, the result is
+# $(X_{cnn}+Y)/2$.
 
 # %%
 alone = mask & ~mirror(mask)
@@ -158,17 +154,15 @@ assert torch.allclose(out[..., alone], ((X_cnn + y) / 2)[..., alone], atol=1e-3)
 assert (hermitian(x_hermitian, y, mask) - x_hermitian).abs().max() < 1e-4
 
 # %% [markdown]
-# This course uses `real`, as the released code of the paper does. Both rest on images being real: with a phase, as on a scanner,
-# neither would do, and data fidelity would keep complex images.
+# This course uses `real`. With a phase, as on a scanner, `real` would throw the phase away and `hermitian` fill in wrong lines: there,
+# images stay complex.
 #
 # ## With noise: how far to trust the scanner
 #
-# A real measurement is noisy, and one would rather not trust it blindly. Let the measured lines be a weighted mean of proposal and
-# measurement, the measurement with $\lambda$ times the weight of the proposal. $\lambda = 0$ ignores the scanner; the larger,
-# the closer to the noiseless case above.
+# Measurements are noisy. Let measured lines be a weighted mean of proposal and measurement, the measurement with $\lambda$ times the
+# weight: $\lambda=0$ ignores the scanner, a large one comes close to the case above.
 #
-# *Before you run the next cells:* we add noise to $y$. Where will the best $\lambda$ lie without noise, with little
-# and with much?
+# *Before you run the next cells:* where is the best $\lambda$ without noise, with little, with much?
 
 # %%
 import numpy as np
@@ -186,14 +180,14 @@ plots.lines(lams, quality, "λ", "PSNR (dB)", xscale="log", mark_best=True)
 plt.show()
 
 # %% [markdown]
-# *What to see:* without noise more confidence is better all the way. With noise there is a best $\lambda$ (dots), the smaller the
-# noisier the measurement. Our data have no added noise, so from here on $\lambda = \infty$.
+# *What to see:* without noise, more is always better. With noise there is a best $\lambda$ (dots), the smaller the noisier. Our data have
+# no added noise: from here on $\lambda=\infty$.
 
 # %% [markdown]
 # ### Exercise 2.1 · Data fidelity with noise
 #
-# Write it from the words above, for a finite number `lam` of at least 0. The image stays real. `x_cnn` (B, 1, H, W), `y` (B, 1, H, W)
-# complex, `mask` (H, W) bool. What you write goes into the network that is trained below.
+# Write it from these words, for a finite `lam` of at least 0. The image stays real. `x_cnn` (B, 1, H, W), `y` (B, 1, H, W) complex, `mask`
+# (H, W) bool. Your function goes into the network below.
 
 
 # %% tags=["exercise"]
@@ -216,9 +210,10 @@ checks.data_fidelity(my_data_fidelity)
 # %% [markdown]
 # ## The network, all of it
 #
-# The proposal comes from a block of d convolutions of 3 x 3: one channel in, 32 channels in between, one channel out, ReLU between
-# them. In this course a block adds its output to its input (a **residual** block, as in KD-MRI's figure): it predicts a correction,
-# not an image. A **DC-CNN** is a cascade of such pairs, $x_k = \mathrm{DF}(\mathrm{CNN}_k(x_{k-1}), y)$, from $x_0 = x_u$.
+# The proposal comes from a block of d convolutions of 3 x 3: one channel in, 32 in between, one out, ReLU between them. Here a block adds
+# its output to its input (a **residual** block, as in KD-MRI): it predicts a correction, not an image. A **DC-CNN** (*deep
+# cascade*, not DC, the zero frequency) alternates blocks and data fidelity, $x_k=\mathrm{DF}(\mathrm{CNN}_k(x_{k-1}),y)$, from $x_0=x_u$.
+# Every block has its own weights. Blocks may differ in size (`kdrecon.models.DCCNN` takes any); here they do not.
 
 # %%
 from torch import nn
@@ -247,8 +242,7 @@ class PlainDCCNN(nn.Module):
 
 
 # %% [markdown]
-# `D2C5` has depth 2 and 5 cascades. The library's is the same network: from the same seed it starts with the same weights. Where
-# exercise 2.1 is solved, the plain one takes **your** data fidelity.
+# The library's `D2C5` starts with the same weights. Once exercise 2.1 is solved, the plain one takes **your** data fidelity.
 
 # %%
 from kdrecon.models import count_parameters, dc_cnn
@@ -272,8 +266,7 @@ print(f"{count_parameters(plain):,} weights; data fidelity: {'yours' if solved e
 # %% [markdown]
 # ## A whole training
 #
-# Minimise $|x - x_{rec}|_1$, the mean absolute difference, with Adam. The learning rate goes up and comes down again once (*one
-# cycle*), which makes more of few epochs.
+# Minimise the mean absolute difference, $|x-x_{rec}|_1$, with Adam. The learning rate goes up and down once (*one cycle*).
 
 
 # %%
@@ -298,8 +291,7 @@ def train(model, slices, epochs, batch_size, lr):
 
 
 # %% [markdown]
-# That is a training. The library's adds what long ones need: it chooses the best epoch by validation slices, augments, and survives a
-# crash. A few steps of both, on six slices:
+# The library's training also chooses the best epoch, augments, and survives a crash. Here are both, on six slices:
 
 # %%
 import tempfile
@@ -316,13 +308,13 @@ assert np.allclose(losses["by hand"], losses.library, rtol=1e-2)
 losses.set_axis(range(1, 6)).rename_axis("epoch").style.format("{:.6f}")
 
 # %% [markdown]
-# *What to see:* the same losses, up to rounding. From here on `lab.student()` stands for this loop.
+# *What to see:* the same losses, up to rounding. From here on `lab.student()` stands for this.
 
 # %% [markdown]
 # ### Exercise 2.2 · How far does a block see? (warm-up)
 #
-# One convolution of 3 x 3 computes a pixel from 3 x 3 pixels. The next one sees those results, and through
-# them a larger square of the image. What is the **side** of the square after d convolutions?
+# One convolution of 3 x 3 computes a pixel from 3 x 3 pixels, the next one from those results. How long is the **side** of the square of
+# the image behind a pixel after d convolutions?
 
 
 # %% tags=["exercise"]
@@ -341,11 +333,9 @@ def my_receptive_field(d):
 checks.receptive_field(my_receptive_field)
 
 # %% [markdown]
-# The square that a block sees is its **receptive field**. Aliasing spreads along the whole phase-encoding axis. How can five small
-# blocks undo it? We measure it: change one pixel of the input and see which pixels of the output move.
+# This is the **receptive field**. Aliasing spreads along the whole phase-encoding axis. How can small blocks undo it?
 #
-# *Before you run the next cells:* which shape will the moving pixels have after one block, and after the whole
-# network?
+# *Before you run the next cells:* change one pixel of the input. Which pixels move after one block, which after the network?
 
 # %%
 model = dc_cnn("D2C5").to(lab.device).double()  # double precision, for the change fades on its way
@@ -365,9 +355,8 @@ plots.images(moved, "magma", "log10 |change|")
 plt.show()
 
 # %% [markdown]
-# *What to see:* a block of two convolutions moves a square of 5 x 5 pixels. The network moves a **stripe**: along the
-# phase-encoding axis all of the image, for data fidelity has passed the change on; along the other axis only as far as
-# its convolutions reach together, $2cd + 1$ pixels: 21 columns for a D2C5, 51 for a D5C5.
+# *What to see:* a block moves 5 x 5 pixels, the network a **stripe**: along phase encoding the whole image, for data fidelity passes the
+# change on; along the other axis as far as all convolutions reach, $2cd+1$ pixels: 21 for a D2C5, 51 for a D5C5.
 
 # %%
 changed = network_moves[0, 0].abs() > 1e-12
@@ -375,11 +364,45 @@ if torch.equal(mask.any(1), mask.all(1)):  # rows are measured
     assert int(changed.any(0).sum()) <= 2 * 5 * 2 + 1
 
 # %% [markdown]
+# ### Exercise 2.3 · One deep network instead?
+#
+# A convolution of 3 x 3 from a to b channels has 9 a b weights and b biases. How many numbers has a DdCc? Your function finds the single
+# block (c = 1) as large as the D5C5.
+
+
+# %% tags=["exercise"]
+def my_weights(d, c):
+    """Weights and biases of a DdCc."""
+    ...  # your code
+
+
+# %% tags=["solution"]
+def my_weights(d, c):
+    """Weights and biases of a DdCc."""
+    ends = (9 * 32 + 32) + (9 * 32 + 1)  # 1 -> 32 and 32 -> 1 channels
+    return c * (ends + (d - 2) * (9 * 32 * 32 + 32))
+
+
+# %%
+checks.weights(my_weights)
+
+# %%
+counted = checks.weights(my_weights).right
+
+
+def size(d, c):
+    return my_weights(d, c) if counted else count_parameters(dc_cnn(f"D{d}C{c}"))
+
+
+depth = min(range(2, 30), key=lambda d: abs(size(d, 1) - size(5, 5)))
+deep = f"D{depth}C1"
+print(f"{deep}: {size(depth, 1):,} numbers, sees {2 * depth + 1} pixels; D5C5: {size(5, 5):,}")
+
+# %% [markdown]
 # ## Train a teacher and a student
 #
-# Now with all training slices, each flipped and transposed at random, which makes one person look like more. After every epoch
-# the validation slices are reconstructed, and the epoch with the lowest L1 is kept. `ready=False` says: train here, even though
-# trained networks ship with the repository.
+# Now with all training slices, flipped and transposed at random, which makes one person look like more. `ready=False` trains here, even
+# though trained networks ship.
 
 # %%
 teacher = lab.teacher(ready=False)
@@ -392,12 +415,11 @@ plots.validation_curves({"teacher": teacher.history, "student": student.history}
 plt.show()
 
 # %% [markdown]
-# *What to see:* both fall steeply at first and become smooth and flat when the learning rate drops. Flat does not
-# mean finished: the smaller the learning rate, the slower the change.
+# *What to see:* both become flat when the learning rate drops. Flat does not mean finished.
 #
 # ## How far does the teacher lead?
 #
-# *Before you run the next cells:* nine people, whole heads and skull-stripped ones. On whom do many weights help most?
+# *Before you run the next cells:* whom do many weights help more, whole heads or people without skull?
 
 # %%
 from kdrecon import results
@@ -418,10 +440,9 @@ plots.people(gaps, "teacher")
 plt.show()
 
 # %% [markdown]
-# *What to see:* one short run, one seed, so look at the pattern and not at a tenth of a decibel; this caveat holds for every table of
-# your own in this course. With longer training (grey) the teacher leads on all nine, by one to two and a half decibels on the three
-# **whole heads** and by less than half a decibel on the six **skull-stripped** slices, which are easier for everybody. A student has
-# something to learn from this teacher, on heads.
+# *What to see:* one short run, one seed: look at the pattern, not at a tenth of a decibel. This holds for every table of your own in this
+# course. With longer training (grey) the teacher leads on all nine, by one to two and a half decibels on the three **whole heads** and by
+# less than half a decibel on the six **without skull**, who are easier for everybody.
 
 # %%
 with torch.no_grad():
@@ -433,36 +454,22 @@ plt.show()
 
 # %% [markdown]
 # *What to see:* both networks remove most of the aliasing; what remains follows the edges.
-
-# %% [markdown]
+#
 # ## Watch the cascade work
 #
-# *Before you run the next cells:* does each of the five cascades improve the image?
+# *Before you run the next cells:* does each cascade improve the image?
 
 # %%
 stages = {"zero-filled": x_u}
 with torch.no_grad():
     for k, stage in enumerate(teacher.model.stages(x_u, y, mask), start=1):
         stages[f"cascade {k}"] = stage.image
-size = y[..., mask].norm()
-off = {name: float((fft2(z) - y)[..., mask].norm() / size) for name, z in stages.items()}
 plots.comparison(target, {name: image[0, 0].cpu().numpy() for name, image in stages.items()})
 plt.show()
 
 # %% [markdown]
-# *What to see:* the ghosts fade, the edges return. But the network is trained on its last image only: those on the way are messages
-# to the next block, and one may be worse than the one before.
-#
-# Do they agree with the measurement? By how much their measured lines are off, as a share of what was measured:
-
-# %%
-pd.Series(off, name="off on the measured lines").map("{:.1%}".format).to_frame().T
-
-# %% [markdown]
-# With `hermitian` it would be 0 after each cascade. With `real` it is not, and it need not fall from one to the next: the ready
-# teacher (50 epochs) is off by 5.9, 2.4, 5.7, 1.6 and 1.2 % on the test slices.
-#
-# One cascade in detail: what goes in, what the CNN proposes, and what data fidelity makes of it.
+# *What to see:* the ghosts fade, the edges return. But only the last image is trained; the others are messages to the next block, and may
+# be worse than the one before. One cascade closely:
 
 # %%
 models = {"teacher": teacher.model, "student": student.model}
@@ -470,8 +477,8 @@ widgets.cascade_figure(models, batch, "teacher", cascade=1)
 plt.show()
 
 # %% [markdown]
-# *Try:* step through the cascades of both networks. Where is the proposal worse than what went in? Look at its colour bar:
-# the block leaves to data fidelity what data fidelity knows better.
+# *Try:* step through both networks. Where is a proposal worse than what went in? The block leaves to data fidelity what data fidelity
+# knows better.
 
 # %%
 widgets.cascade_stepper(models, batch)
@@ -479,7 +486,7 @@ widgets.cascade_stepper(models, batch)
 # %% [markdown]
 # ## What is data fidelity worth?
 #
-# The same student, trained as long, **without** it: five blocks one after the other.
+# The same student, trained as long, **without** it:
 
 # %%
 from dataclasses import asdict
@@ -490,8 +497,7 @@ lab_without = Laboratory(**asdict(lab.parameters) | changes, listeners=[live.cur
 without = lab_without.student(ready=False)
 
 # %% [markdown]
-# *Before you run the next cells:* all three networks meet masks that they were not trained with: other lines, half as many, points.
-# Who suffers most?
+# *Before you run the next cells:* all meet masks that are new to them: other lines, half as many, points. Who suffers most?
 
 # %%
 from kdrecon.physics import gaussian_mask, line_mask, undersample
@@ -505,10 +511,10 @@ masks = {
 }
 three = {"teacher": teacher.model, "student": student.model, "student without DF": without.model}
 rows = {}
-for kind, other in masks.items():
-    observed = undersample(chosen, other)
+for kind, new in masks.items():
+    observed = undersample(chosen, new)
     with torch.no_grad():
-        made = {name: model(*observed, other) for name, model in three.items()}
+        made = {name: model(*observed, new) for name, model in three.items()}
     images = {"zero-filled": observed[0]} | made
     rows[kind] = {
         name: np.mean([metrics.psnr(a[0], b[0]) for a, b in zip(chosen.cpu(), image.cpu())])
@@ -522,15 +528,12 @@ plots.rankings(masked, "zero-filled")
 plt.show()
 
 # %% [markdown]
-# *What to see:* a slice of each person. Without data fidelity the student hardly gets beyond zero-filling, even on the mask it knows: its
-# blocks see a few pixels, and nothing carries the measurement along. Networks with it gain on other lines and on points, too, which
-# they have never seen, for much of what they do is no memory but the measurement itself. With 8x lines they gain less than half:
-# there is less to carry.
+# *What to see:* without data fidelity the student hardly gets beyond zero-filling, even on the mask it knows. Networks with it gain on
+# other lines and points, too: much of what they do is no memory but the measurement itself. With 8x lines there is less to carry.
 #
 # ### A lesion
 #
-# We add a small bright disc to the brain. No training slice has one. How much of its brightness comes back, and does PSNR
-# notice when it does not?
+# Add a small bright disc to the brain. No training slice has one. How much of it comes back, and does PSNR notice?
 
 # %%
 down, across = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")
@@ -557,68 +560,47 @@ plots.images({name: image[0, 0].cpu().numpy()[window] for name, image in shown.i
 plt.show()
 
 # %% [markdown]
-# *What to see:* the networks give back a part of the contrast, the teacher most, and the rest is lost without a trace. The last column is
-# what PSNR says of an image from which the lesion is **missing**: hardly less. A mean over thousands of pixels does not see a
-# dozen of them; whoever looks for lesions has to measure lesions.
+# *What to see:* the networks give back a part of the contrast, the teacher most. The last column is the PSNR of an image from which the
+# lesion is **missing**: hardly less. A mean over thousands of pixels does not see a dozen. Who looks for lesions has to measure lesions.
 #
 # ### Open · Break it
 #
-# Choose one: a lesion (size, brightness, place) that the teacher keeps and the student loses, or a mask of the same
-# acceleration on which the student without data fidelity wins. Change the cells above, run, and argue in five sentences whether what
-# you found speaks about the networks or about your choice.
+# Find a lesion that the teacher keeps and the student loses, or a 4-fold mask on which the student without data fidelity wins. Argue in
+# five sentences whether it speaks about the networks or about your choice.
 #
 # ## Summary
 #
-# - Many images fit an undersampled measurement; a network proposes, data fidelity corrects.
-# - `real` averages where only one of two mirrored lines is known; `hermitian` is exact and a projection.
-# - A block sees a few pixels; through data fidelity the network sees a stripe, the whole phase-encoding axis long.
-# - D5C5 has 141,765 weights, D2C5 has 3,045; the teacher leads most on whole heads.
-# - Without data fidelity nearly all of the gain is gone; PSNR does not see a lost lesion.
-# - The student alone is the yardstick for everything that follows.
+# - A network proposes, data fidelity corrects; without it nearly all of the gain is gone.
+# - `real` averages where only one of two mirrored lines is known; `hermitian` is exact.
+# - A block sees a few pixels, the cascade a stripe along phase encoding.
+# - The teacher leads most on whole heads; the student alone is the yardstick for all that follows.
+# - PSNR does not see a lost lesion.
 #
 # ## Questions
 #
-# <details><summary>1. Two images have the same $y$. Can any reconstruction method tell which was in the scanner?</summary>
+# <details><summary>1. Why is data fidelity applied after every block and not only at the end?</summary>
 #
-# Not from $y$. It can only say which of the two is more likely, from what it has seen before.
+# Each block starts from an image drawn towards the measurement, and every pixel has heard of all others in its column.
 # </details>
 #
-# <details><summary>2. Why is data fidelity applied after every block and not only at the end?</summary>
+# <details><summary>2. When do both layers give the same result?</summary>
 #
-# Each block then starts from an image whose measured lines have been put back (`hermitian`) or drawn towards the
-# measurement (`real`), and every pixel has heard of all others in its column along the phase-encoding axis.
+# When every measured line has a measured mirror line.
 # </details>
 #
-# <details><summary>3. What does the real layer do to a line that is measured while its mirror is not?</summary>
+# <details><summary>3. Why choose the best epoch by validation slices?</summary>
 #
-# It averages measurement and proposal.
+# The training loss goes on falling while a network memorises.
 # </details>
 #
-# <details><summary>4. When do both layers give the same result?</summary>
+# <details><summary>4. Can values of y outside the mask influence the reconstruction, and may they?</summary>
 #
-# When the mask is symmetric: every measured line has a measured mirror line.
+# They cannot: data fidelity masks y first. They must not: our files have them, a fast scan does not. Who uses them has read the answer.
 # </details>
 #
-# <details><summary>5. How many weights has a D4C5?</summary>
+# <details><summary>5. A network shows a lesion that is not there. Can data fidelity prevent it?</summary>
 #
-# 5 (320 + 2 x 9,248 + 289) = 95,525.
-# </details>
-#
-# <details><summary>6. Why choose the best epoch by validation slices?</summary>
-#
-# The training loss keeps falling while a network starts to memorise. The validation loss shows when that
-# begins.
-# </details>
-#
-# <details><summary>7. Can the values y outside the mask influence the reconstruction, and may they?</summary>
-#
-# They cannot: data fidelity masks y first. And they must not: in a file they are there, since k-space was computed of the whole image,
-# but a scanner that is four times faster has not measured them. Who uses them reports a network that has read the answer.
-# </details>
-#
-# <details><summary>8. A network shows a lesion that is not there. Can data fidelity prevent it?</summary>
-#
-# Only on the measured lines. What is made up between them agrees with the measurement, as the impostor at the top does: a *hallucination*.
+# Only on the measured lines. What is made up between them, a *hallucination*, agrees with the measurement as the impostor does.
 # </details>
 #
 # **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).

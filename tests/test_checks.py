@@ -146,6 +146,12 @@ def fidelity(x_cnn, y, mask, lam, on=lambda X, y, lam: (X + lam * y) / (1 + lam)
     return ifft2(torch.where(mask, on(X, y, lam), off(X, y, lam)))
 
 
+def counted(d, kernel=9, bias=1):
+    """Numbers of one block of d convolutions."""
+    widths = [1] + [32] * (d - 1) + [1]
+    return sum(kernel * a * b + bias * b for a, b in zip(widths, widths[1:]))
+
+
 def q(maps):
     return maps.square().sum(1).flatten(1)
 
@@ -346,6 +352,19 @@ WRONG = {
         (lambda d: d + 1, "two a convolution"),
         (lambda d: d, "reach on one side"),
         (lambda d: 11, "does not hold for d = 1"),
+    ],
+    "weights": [
+        (lambda d, c: counted(d), "this is one block"),
+        (lambda d, c: c * counted(d, bias=0), "biases are missing"),
+        (lambda d, c: c * d * (9 * 32 * 32 + 32), "counted from 32 to 32"),
+        (lambda d, c: c * (d - 2) * (9 * 32 * 32 + 32), "first and the last convolution are missing"),
+        (lambda d, c: c * counted(d + 2), "come on top of d"),
+        (lambda d, c: c * counted(d + 1), "d - 2 stand between"),
+        (lambda d, c: c * (counted(d) + 31), "so it has one bias"),
+        (lambda d, c: c * counted(d, kernel=3), "not 3"),
+        (lambda d, c: 141765, "does not hold for D2C5"),
+        (lambda d, c: 5 * counted(d), "does not hold for D17C1"),
+        (lambda d, c: "141,765", "expected one number"),
     ],
     "attention_loss": [
         (lambda s, t: (q(s) - q(t)).norm(dim=1).mean(), "not normalised"),

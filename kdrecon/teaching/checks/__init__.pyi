@@ -1,5 +1,6 @@
 from .dccnn import data_fidelity as data_fidelity
 from .dccnn import receptive_field as receptive_field
+from .dccnn import weights as weights
 from .deploy import dominant as dominant
 from .deploy import parity as parity
 from .evaluation import interval as interval

@@ -58,3 +58,25 @@ def receptive_field(answer: object) -> str:
     for d in (1, 2, 3, 5, 7):
         equal(number(call(answer, d)), 2 * d + 1, f"it does not hold for d = {d}")
     return "a D2 block sees 5 x 5 pixels, a D5 block 11 x 11: aliasing reaches along a whole axis."
+
+
+@exercise
+def weights(answer: object) -> str:
+    """(d, c) -> weights and biases of a DdCc."""
+    got = number(call(answer, 5, 5))
+    first, middle, last = 9 * 32 + 32, 9 * 32 * 32 + 32, 9 * 32 + 1
+    rule_out(got, {
+        "this is one block: a DdCc has c of them.": first + 3 * middle + last,
+        "the biases are missing: a convolution to b channels has b of them.": 5 * (9 * 32 + 3 * 9 * 32 * 32 + 9 * 32),
+        "all convolutions are counted from 32 to 32 channels: the first has one channel in, the last one out.": 25 * middle,
+        "the first and the last convolution are missing: they are from 1 to 32 and from 32 to 1 channels.": 15 * middle,
+        "the first and the last convolution come on top of d: a block has d in all, d - 2 between them.":
+            5 * (first + 5 * middle + last),
+        "of d convolutions two are the first and the last: d - 2 stand between them.": 5 * (first + 4 * middle + last),
+        "the last convolution has one channel out, so it has one bias.": 5 * (2 * first + 3 * middle),
+        "a kernel of 3 x 3 has 9 weights for each pair of channels, not 3.":
+            5 * (3 * 32 + 32 + 3 * (3 * 32 * 32 + 32) + 3 * 32 + 1),
+    }, 1e-9)  # fmt: skip
+    for d, c in ((5, 5), (2, 5), (17, 1), (4, 3)):
+        equal(number(call(answer, d, c)), c * (first + (d - 2) * middle + last), f"it does not hold for D{d}C{c}", 1e-9)
+    return "D5C5 has 141,765, D2C5 3,045: nearly all sit in the convolutions from 32 to 32 channels."
