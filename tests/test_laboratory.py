@@ -291,7 +291,7 @@ def test_where_networks_come_from_is_told_before_any_is_opened_or_trained(tmp_pa
         monkeypatch.setattr(f"kdrecon.runs.laboratory.{name}", None)
     lab = Laboratory(run_root=str(tmp_path), epochs=6, methods=["at", "fitnets"])
     student = lab.experiment("student")
-    record = Record(lab._config(student), parameters=1, finished=True, origin="trained")
+    record = Record(lab._config(student), parameters=1, finished=True)  # of an older version: no origin
     write_record(record, student.folder(tmp_path))
     write_record(
         replace(record, config=lab._config(lab.experiment("teacher")), finished=False),

@@ -96,9 +96,9 @@ def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
 
 
 def _origin(experiment: Experiment, record: Record | None) -> str:
-    known = {"ready": "ready-made", "trained": "trained in this run", "released": "of the released code"}
+    known = {"ready": "ready-made", "released": "of the released code"}
     begun = "begun here, goes on when asked for" if record else "trained here when asked for"
-    where = known[record.origin] if record and record.finished else begun
+    where = known.get(record.origin, "trained in this run") if record and record.finished else begun
     return f"{where}: {experiment.epochs} epochs, seed {experiment.seed}"
 
 
