@@ -10,8 +10,10 @@ from test_comparisons import RUN, SFT_AT, STD_AT, TEACHER, write_network, write_
 
 from kdrecon.results import comparisons, display
 from kdrecon.results.answer import answer
+from kdrecon.results.evaluation import typical_slice
 from kdrecon.results.forest import Axis, forest
 from kdrecon.results.report import write_results
+from kdrecon.results.studies import shipped_study
 from kdrecon.results.tables import summary
 
 ROW = {
@@ -231,3 +233,19 @@ def test_names_tell_apart_what_differs_within_a_place_alone(tmp_path):
     usual = ["student", "Std-KD AT", "SFT-KD AT, init random", "SFT-KD AT"]
     assert table.network[table.dataset == "brain"].tolist() == usual
     assert set(table.network[table.dataset == "heart"]) == {*usual, "Std-KD AT, switch_of_tomorrow on"}
+
+
+def test_the_slice_to_look_at_is_typical_of_the_volume_with_most_slices():
+    volumes = ["bare"] + ["head"] * 4 + ["bare 2"] * 3 + ["other head"] * 4
+    psnr = [26.0, 20.0, 29.0, 22.0, 24.0, 26.0, 26.5, 26.2, 30.0, 31.0, 32.0, 33.0]
+    table = pd.DataFrame({"volume": volumes, "psnr": psnr})
+    assert typical_slice(table) == 4
+    assert typical_slice(table.iloc[::-1].reset_index(drop=True)) == 1  # the other head comes first here
+    assert typical_slice(table.iloc[:1]) == 0
+
+
+def test_of_people_the_slice_to_look_at_is_of_a_whole_head():
+    slices = shipped_study("course").slices
+    for _, table in slices.groupby(["network", "seed"]):
+        found = table.reset_index(drop=True)
+        assert not found.subject[typical_slice(found)].startswith("antspyx")

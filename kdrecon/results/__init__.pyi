@@ -8,6 +8,7 @@ from .display import quality_table as quality_table
 from .evaluation import evaluate as evaluate
 from .evaluation import reconstruct as reconstruct
 from .evaluation import score as score
+from .evaluation import typical_slice as typical_slice
 from .evaluation import volume_score as volume_score
 from .names import method_name as method_name
 from .power import power_table as power_table

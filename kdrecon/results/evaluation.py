@@ -55,6 +55,19 @@ def volume_score(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]
     return {"psnr": psnr, "ssim": ssim, "nmse": error / np.mean(target**2), "mse": error}
 
 
+def typical_slice(scores: pd.DataFrame) -> int:
+    """The row of a slice to look at: median PSNR in the volume with most slices, the first of several such volumes.
+
+    A median over all slices would often be one of those that show little: of a volume of one slice, or of a bare edge.
+
+    Args:
+        scores: a row a slice, as :func:`evaluate` returns it.
+    """
+    volume = scores.volume.value_counts(sort=False).idxmax()
+    psnr = scores.psnr[scores.volume == volume].sort_values(kind="stable")
+    return int(psnr.index[len(psnr) // 2])
+
+
 def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     """Score a network on the evaluation split, slice by slice, and keep everything in its experiment folder.
 
