@@ -285,6 +285,7 @@ plt.show()
 from kdrecon.distillation import method_keys
 
 said = {key: METHODS[key].__doc__.partition("\n")[0] for key in method_keys() if key in METHODS}
+said["image"] = "Image: no maps; the teacher's image is imitated beside the true one, as in 03."
 said["ikd"] = "IKD: no second term; cascades of both networks are mixed at random in every step."
 pd.set_option("display.max_colwidth", 130)
 pd.Series(said, name="in a sentence").to_frame()

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from kdrecon import metrics
 from kdrecon.data.splits import Split, load_split
+from kdrecon.distillation import METHODS
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import mirror, undersample
 from kdrecon.results.power import people_needed, power, typical_spread
@@ -136,7 +137,7 @@ def test_how_hard_the_teacher_pulls(name, row):
     assert f"| {row} |" in text("docs/study.md")
 
 
-def test_the_confidence_of_an_attentive_hint_would_be_negative(tmp_path):
+def test_the_confidence_of_an_attentive_hint_is_negative_in_its_source_and_not_here(tmp_path):
     lab = Laboratory(run_root=str(tmp_path), device="cpu")
     batch, teacher = lab.train.whole, lab.teacher().model
     with torch.no_grad():
@@ -144,6 +145,9 @@ def test_the_confidence_of_an_attentive_hint_would_be_negative(tmp_path):
     confidence = 1 - errors / (errors.max() - errors.min())
     assert [float(confidence.min()), float(confidence.max())] == pytest.approx([-0.75, 0.25], abs=0.01)
     assert (int((confidence < 0).sum()), len(confidence)) == (64, 93)
+    hint = METHODS["ah"](cascades=5)
+    hint.calibrate(errors)
+    torch.testing.assert_close(hint.confidence(errors), confidence - confidence.min())
     assert "lie between -0.75 and 0.25 and are negative on 64 of its 93 training slices" in text("README.md")
 
 

@@ -96,6 +96,42 @@ def test_each_network_has_its_references(tmp_path):
     assert tuple(table.columns) == comparisons.COLUMNS and set(table.metric) == {"psnr", "ssim"}
 
 
+BY_SWITCHES = {"alpha": 0.5, "weight_factor": 0.0}  # imitation alone
+
+
+@pytest.mark.parametrize(
+    "networks, expected",
+    [
+        ([STD_AT, STD_AT | BY_SWITCHES], ["Std-KD AT", "Std-KD image"]),
+        ([STD_AT, STD_AT | {"method": "image", "alpha": 0.5}], ["Std-KD AT", "Std-KD image"]),
+        ([SFT_AT, SFT_AT | BY_SWITCHES | {"alpha": 1.0}], ["SFT-KD AT", "SFT-KD image"]),
+        (
+            [STD_AT | BY_SWITCHES, STD_AT | BY_SWITCHES | {"method": "fsp"}, STD_AT | {"method": "image", "alpha": 1.0}],
+            ["Std-KD image, method at", "Std-KD image, method fsp", "Std-KD image, alpha 1.0"],
+        ),
+        (
+            [STD_AT, STD_AT | {"weight_factor": 0.0}, STD_AT | {"alpha": 0.5}],
+            ["Std-KD AT", "Std-KD AT, alpha 0.5", "Std-KD AT, weight_factor 0.0"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_student_is_called_what_it_learned_from(networks, expected, tmp_path):
+    for settings in networks:
+        write_network(tmp_path, **settings)
+    assert sorted(results.formatted(results.summary(tmp_path)).network) == sorted(expected)
+
+
+def test_a_student_that_started_elsewhere_is_no_plain_student(tmp_path):
+    write_network(tmp_path, gain=1, init="heart-0123456789abcdef", steps=500)
+    write_network(tmp_path)
+    write_network(tmp_path, **STD_AT)
+    write_network(tmp_path, **STD_AT | {"init": "heart-0123456789abcdef", "epochs": 20})
+    table = comparisons.comparisons(tmp_path)
+    assert set(table.reference) == {"student"}
+    names = {"student", "student, init heart-0123456789abcdef", "Std-KD AT"}
+    assert names < set(results.formatted(results.summary(tmp_path)).network)
+
+
 def test_planted_gains_are_found_with_their_flags_and_gaps(tmp_path):
     write_run(tmp_path)
     table = comparisons.comparisons(tmp_path)

@@ -11,8 +11,8 @@ from kdrecon.models.dccnn import dc_cnn
 from kdrecon.physics.sampling import line_mask, undersample
 
 KEYS = list(METHODS)
-ZERO_AT_EQUALITY = ["at", "fitnets", "cc", "fsp", "sp", "kl", "pkt", "kdsvd", "nst", "rkd"]
-OWN_PARAMETERS = ["fitnets", "ft", "vid"]
+ZERO_AT_EQUALITY = ["at", "fitnets", "cc", "fsp", "sp", "kl", "pkt", "kdsvd", "nst", "rkd", "ah"]
+OWN_PARAMETERS = ["fitnets", "ft", "vid", "ah"]
 
 
 def same(tensors):
@@ -22,7 +22,7 @@ def same(tensors):
 # ---- laws that all methods share ----
 
 
-PUBLISHED = ["at", "fitnets", "cc", "fsp", "sp", "kl", "pkt", "ab", "ft", "vid", "kdsvd", "nst", "rkd"]
+PUBLISHED = ["at", "fitnets", "cc", "fsp", "sp", "kl", "pkt", "ab", "ft", "vid", "kdsvd", "nst", "rkd", "ah"]
 
 
 @pytest.mark.parametrize("key", PUBLISHED)
@@ -35,7 +35,7 @@ def test_the_registry_says_what_a_training_run_needs(key):
 
 
 def test_an_unknown_method():
-    with pytest.raises(InputError, match=rf"'attention'.*{', '.join(METHODS)}, ikd$") as error:
+    with pytest.raises(InputError, match=rf"'attention'.*{', '.join(METHODS)}, ikd, image$") as error:
         get_method("attention")
     assert "\n" not in str(error.value)
 

@@ -85,7 +85,7 @@ def test_a_continued_training_goes_on_drawing_where_it_was(tmp_path, monkeypatch
 
 
 def test_methods_that_are_an_objective_of_their_own():
-    assert tuple(OBJECTIVES) == WITHOUT_MAPS == ("ikd",) and method_keys() == [*METHODS, "ikd"]
+    assert tuple(OBJECTIVES) == WITHOUT_MAPS == ("ikd", "image") and method_keys() == [*METHODS, "ikd", "image"]
     assert traits_of("ikd") == (1.0, 1, True, 2)  # the weight stands in the checkpoints of version 0.1
     assert traits_of("sp", "released") == (0.2, 2, False, 1)
     for switches in ({"stage": "features"}, {"alpha": 0.5}):

@@ -43,7 +43,7 @@ def test_a_teacher_whose_maps_are_dead_gives_finite_losses(key):
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.network.parameters())
 
 
-@pytest.mark.parametrize("key", ["fitnets", "ft", "vid"])
+@pytest.mark.parametrize("key", ["fitnets", "ft", "vid", "ah"])
 def test_own_parts_are_as_wide_as_the_maps(key):
     blocks = ([CNNBlock(depth, width=8) for _ in range(2)] for depth in (3, 5))
     made, batch = distil(*(DCCNN("narrow", b, DataFidelity()) for b in blocks), key), slices().batch(torch.arange(3))
@@ -51,7 +51,7 @@ def test_own_parts_are_as_wide_as_the_maps(key):
     assert made(batch).terms["distillation"].isfinite()
 
 
-@pytest.mark.parametrize("key", ["ft", "vid"])
+@pytest.mark.parametrize("key", ["ft", "vid", "ah"])
 def test_interrupted_and_resumed_equals_uninterrupted(key, tmp_path, monkeypatch):
     monkeypatch.setattr(Recipe, "lr_step", 1)
 
@@ -65,6 +65,20 @@ def test_interrupted_and_resumed_equals_uninterrupted(key, tmp_path, monkeypatch
     resumed = run("cut", 2)
     assert torch.equal(weights(whole.network), weights(resumed.network))
     assert torch.equal(weights(whole.method), weights(resumed.method))
+
+
+def test_an_attentive_hint_trusts_the_teacher_as_far_as_its_images_are_good():
+    """From 1, for the slice that the teacher does best, to 0, for the one that it does worst."""
+    made, train = objective("ah"), slices()
+    made.prepare(train.batch(torch.arange(2)), train.batches(2))
+    with torch.no_grad():
+        errors = (made.teacher(*train.whole.inputs) - train.x).square().mean((1, 2, 3))
+        by_hand = (errors.max() - errors) / (errors.max() - errors.min())
+        confidence = made.ask(train.whole)[-1]
+        torch.testing.assert_close(confidence, by_hand)
+        hints = [float(made(train.batch(torch.tensor([i]))).terms["distillation"]) for i in range(len(train))]
+    assert (min(by_hand), max(by_hand)) == (0, 1)
+    assert min(hints) == hints[by_hand.argmin()] < 1e-4 * max(hints)
 
 
 # ---- FT's paraphrasers, which learn before the student ----

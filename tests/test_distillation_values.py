@@ -30,6 +30,16 @@ def test_fitnets_of_zeros_and_ones():
     assert method("fitnets", 3, 1)([s], [t]).item() == pytest.approx(0.5)
 
 
+def test_an_attentive_hint_counts_by_the_confidence_of_its_slice():
+    ah, s, t = method("ah", 3, 1), torch.zeros(2, 3, 4, 5), torch.ones(2, 3, 4, 5)
+    ah.calibrate(torch.tensor([4.0, 2.0, 6.0, 5.0]))
+    found = ah.confidence(torch.tensor([2.0, 3, 4, 6, 1, 7]))
+    assert found.tolist() == [1, 0.75, 0.5, 0, 1, 0]  # beyond the training slices' errors it is cut
+    assert ah.towards([s], [t, found[1:3]]).item() == pytest.approx(0.5 * (0.75 + 0.5) / 2)
+    ah.calibrate(torch.tensor([3.0]))
+    assert ah.confidence(torch.tensor([3.0])).item() == 1
+
+
 def test_fsp_of_zeros_and_ones():
     s, t = torch.zeros(2, 3, 4, 5), torch.ones(2, 3, 4, 5)
     assert method("fsp", 3, 1)([(s, s)], [(t, t)]).item() == pytest.approx(1)
@@ -128,6 +138,9 @@ def plain_at(s, t):
 
 def plain_fitnets(s, t):
     return sum(0.5 * (a - b) ** 2 for a, b in zip(s.ravel(), t.ravel())) / s.size
+
+
+plain_ah = plain_fitnets  # where all slices count alike
 
 
 def plain_fsp(s, t):
@@ -282,7 +295,7 @@ def test_a_second_writing(key, shape):
         expected = plain_kdsvd(s, t)
     elif key in ("ft", "vid"):
         expected = np.mean([PLAIN[key](a, b, made, k) for k, (a, b) in enumerate(zip(s, t))])
-    elif key == "fitnets":
+    elif key in ("fitnets", "ah"):
         mapped = [plain_conv(a, regressor) for a, regressor in zip(s, made.regressors)]
         expected = np.mean([plain_fitnets(a, b) for a, b in zip(mapped, t)])
     else:

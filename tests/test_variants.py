@@ -232,6 +232,22 @@ def test_imitation_alone(make):
     assert (history.distillation == 0).all() and history.total.notna().all()
 
 
+@pytest.mark.parametrize("teacher, alpha", [("standard", 0.0), ("sft", 0.25)])
+def test_the_method_image_is_imitation_alone(make, teacher, alpha):
+    lab, b = make(alpha=alpha, weight_factor=3, schedule="two_stage", kd_form="released"), batch(make())
+    network, half = lab.distilled("image", teacher), alpha or 0.5
+    known = network.experiment.switches
+    assert known == Switches(alpha=half) and network.experiment.stages == ("joint",)
+    assert network.folder.name.startswith(f"D3C5_{'sft' * (teacher == 'sft')}kd-image_")
+    objective = untrained(lab, "student", teacher, "image")
+    x_teacher, x_student = (model(*b.inputs) for model in (objective.teacher, objective.network))
+    parts = {"reconstruction": (1 - half) * (b.x - x_student).abs().mean()}
+    parts["imitation"] = half * (x_teacher - x_student).abs().mean()
+    torch.testing.assert_close(objective(b).terms, parts)
+    assert "distillation" not in network.history and network.history.imitation.notna().all()
+    assert read_record(network.folder).config["weight"] == 0
+
+
 @pytest.mark.parametrize("name", ["DC-UNet", "D4C5"])
 def test_teacher_network(make, name):
     lab = make(teacher_network=name)

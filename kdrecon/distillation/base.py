@@ -51,6 +51,7 @@ class Method(nn.Module):
     Attributes:
         taps: which maps are compared, a key of :data:`TAPS`.
         scaled: whether the maps are divided by the standard deviation of the teacher's.
+        heeds_errors: whether slices count by how good the teacher's own image of them is; see :meth:`confidence`.
         between: whether the target is the inner products between the slices of a batch, (B, B), and not one of each slice.
         min_batch: smallest batch it can compare; a smaller one gives an exact zero, connected to the graph.
         min_cascades: smallest number of cascades it can compare.
@@ -62,6 +63,7 @@ class Method(nn.Module):
 
     taps = "middle"
     scaled = True
+    heeds_errors = False
     between = False
     min_batch = 1
     min_cascades = 1
@@ -74,6 +76,13 @@ class Method(nn.Module):
 
     def prepare(self, teachers: Iterable[Sequence]) -> None:
         """Train what learns before the student, from the teacher's maps, batch by batch, of one epoch."""
+
+    def calibrate(self, errors: Tensor) -> None:
+        """Take note of the teacher's squared errors of all training slices (N,), before the first step."""
+
+    def confidence(self, errors: Tensor) -> Tensor:
+        """What slices count by the teacher's squared errors (B,); where errors are heeded it follows the targets, (B,)."""
+        return torch.ones_like(errors)
 
     def forward(self, students: Sequence, teachers: Sequence) -> Tensor:
         """The loss of lists over cascades of maps, or of pairs of maps where two layers are compared, a scalar."""

@@ -45,6 +45,7 @@ METHODS = Registry(
         "kdsvd": "spectral.SingularVectors",
         "nst": "features.NeuronSelectivity",
         "rkd": "relational.RelationalDistillation",
+        "ah": "features.AttentiveHint",
     }
 )
 RELEASED = Registry(
@@ -60,7 +61,8 @@ RELEASED = Registry(
     }
 )
 FORMS = {"paper": METHODS, "released": RELEASED}
-WITHOUT_MAPS = ("ikd",)  # methods that are an objective of their own: kdrecon.training.objectives.OBJECTIVES
+IMAGE = "image"  # the teacher's image is imitated, and nothing else
+WITHOUT_MAPS = ("ikd", IMAGE)  # methods that are an objective of their own: kdrecon.training.objectives.OBJECTIVES
 
 
 def method_keys() -> list[str]:
@@ -74,7 +76,7 @@ def check_method(key: str, form: str = "paper") -> None:
         raise InputError(f"kd_form {form!r} is unknown: expected one of {', '.join(FORMS)}")
     if key not in method_keys():
         raise InputError(f"method {shown(key)} is unknown: expected one of {', '.join(method_keys())}")
-    if form != "paper" and key not in FORMS[form]:
+    if form != "paper" and key not in (*FORMS[form], IMAGE):  # which has no form to choose
         known = ", ".join(FORMS[form])
         raise InputError(f"method {shown(key)} has no {form} form: expected one of {known}, or kd_form 'paper'")
 

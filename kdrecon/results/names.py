@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kdrecon.choices import BASELINES
+from kdrecon.distillation.registry import IMAGE
 from kdrecon.runs.experiment import ROLES, Experiment, sides
 from kdrecon.runs.record import Evaluation, Record
-from kdrecon.runs.switches import DISTILLATION, SFT_TRAINING, matched_start
+from kdrecon.runs.switches import DISTILLATION, FROM_SFT, SFT_TRAINING, matched_start
 
 DISTILLED = {"standard": "Std-KD", "sft": "SFT-KD"}  # what the name of a distilled student begins with, by its teacher
+IMITATION = ("alpha", "weight_factor")  # switches by which a student imitates the teacher's image, and nothing else
 PLACE = ("dataset", "acceleration", "resolution", "split", "slices")
 
 
@@ -94,7 +96,7 @@ def network_names(networks: Sequence[Mapping[str, object]]) -> list[str]:
             with the same role (a control is a student), of a switch among those it acts on, or does not; of equally frequent
             ones that of most networks, then the last; for init the paper's.
     """
-    told = ("model", "teacher", "method", "origin")
+    told = ("model", "teacher", "origin")
     settings = dict.fromkeys(name for network in networks for name in network if name not in told)
     among: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     everywhere: dict[str, Counter[str]] = defaultdict(Counter)
@@ -111,7 +113,8 @@ def network_names(networks: Sequence[Mapping[str, object]]) -> list[str]:
         here["init"] = matched_start(str(network["teacher"]))
         told_apart = [name for name in settings if name in network and _text(network, name) != here[name]]
         differing = [f"{name} {_text(network, name)}" for name in told_apart]
-        kind = kind_name(str(network["model"]), str(network["teacher"]), str(network["method"]))
+        method = IMAGE if imitates_alone(network) else str(network["method"])
+        kind = kind_name(str(network["model"]), str(network["teacher"]), method)
         names.append(", ".join([kind, *differing]))
     return names
 
@@ -120,12 +123,24 @@ def _peers(network: Mapping[str, object], name: str) -> tuple[str, ...]:
     """Among which networks a setting is usual: those of a role; of its training data those with as many slices of them.
 
     A switch that a network does not depend on stands at its default there (:meth:`Switches.acting_on`): so what is usual for
-    those that it acts on and for the others is not the same.
+    those that it acts on and for the others is not the same. A method is told by the kind, but for students that take no more
+    than the teacher's image from it: these are one kind, and what is usual for them goes without saying.
     """
+    alone = imitates_alone(network)
+    if name == "method" or alone and name in IMITATION:
+        return name, IMAGE if alone and name != "weight_factor" else _text(network, name)
     slices = _text(network, "train_slices") if name == "data" else ""
     taught = {"sft", "standard"} if name in DISTILLATION else {"sft"} if name in SFT_TRAINING else set[str]()
-    depends = bool(taught) and (network["teacher"] in taught or network["init"] != "random")
+    depends = bool(taught) and (network["teacher"] in taught or network["init"] in FROM_SFT)
     return name, _role(network), slices, "depends" if depends else ""
+
+
+def imitates_alone(network: Mapping[str, object]) -> bool:
+    """Whether a distilled student learned from the teacher's image and from none of its maps."""
+    if not network["method"] or network["method"] == IMAGE:
+        return bool(network["method"])
+    factor, alpha = (_text(network, name) or usual for name, usual in (("weight_factor", "1"), ("alpha", "0")))
+    return float(factor) == 0 < float(alpha)
 
 
 def _role(network: Mapping[str, object]) -> str:
@@ -145,4 +160,4 @@ def kind_name(role: str, teacher: str, method: str) -> str:
 
 def method_name(key: str) -> str:
     """How papers write a distillation method: "at" -> "AT", "fitnets" -> "FitNets"."""
-    return {"fitnets": "FitNets"}.get(key, key.upper())
+    return {"fitnets": "FitNets", IMAGE: "image"}.get(key, key.upper())

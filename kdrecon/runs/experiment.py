@@ -122,7 +122,7 @@ class Experiment:
         own["epochs"] = s.teacher_epochs or p.epochs if role in networks else p.epochs
         return cls(
             **own, resolution=resolution, architecture=architecture, role=role,
-            teacher=teacher, method=method, init=init, switches=s.acting_on(role, teacher, init),
+            teacher=teacher, method=method, init=init, switches=s.acting_on(role, teacher, init, method),
         )  # fmt: skip
 
     @classmethod

@@ -9,11 +9,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from kdrecon.choices import BASELINES, FIDELITIES, IMITATIONS, MASK_TYPES, SELECTIONS, SFT_TERMS
-from kdrecon.distillation.registry import FORMS
+from kdrecon.distillation.registry import FORMS, IMAGE
 from kdrecon.errors import InputError, shown
 from kdrecon.models.architectures import FITTING, always_residual, fits, is_vdsr, network_shape
 
-INITS = ("random", "sft", "sft_trained")
+FROM_SFT = ("sft", "sft_trained")  # first weights that go back to the SFT training of the run
+INITS = ("random", *FROM_SFT)
 CHOICES: dict[str, tuple[str, ...]] = {
     "fidelity": FIDELITIES,
     "mask_type": MASK_TYPES,
@@ -42,6 +43,8 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 EVERY_NETWORK = ("fidelity", "residual", "mask_type", "train_slices", "selection")
 SFT_TRAINING = ("imitation", "sft_terms")
+OF_MAPS = ("kd_form", "schedule", "weight_factor")  # switches of a method that compares maps
+HALF = 0.5  # alpha where the teacher's image is all there is to imitate, and a run does not say how much: KD-MRI's
 DISTILLATION = ("teacher_network", "kd_form", "schedule", "alpha", "weight_factor", "teacher_epochs")
 
 
@@ -72,7 +75,8 @@ class Switches:
             L_KD on the validation slices. Paper and scripts take 150 epochs a stage.
         alpha: weight of the imitation between the outputs of teacher and distilled student, 0 to 1
             (:class:`kdrecon.training.objectives.Distillation`). KD-MRI's alpha weighs the reconstruction: equal at 0.5.
-        weight_factor: multiplies the weight w that a method states of its loss term; 0 with alpha 0.5 is imitation alone.
+            The method "image", which is nothing but this imitation, takes 0.5 where alpha is 0.
+        weight_factor: multiplies the weight w that a method states of its loss term.
         teacher_epochs: epochs of the teacher and the SFT training; 0: as many as every other training.
         train_slices: how many of the training slices are used, evenly spaced; 0: all.
         selection: where a data set has no test split, "halves": the best epoch is chosen on one half of the validation
@@ -139,25 +143,28 @@ class Switches:
         """First weights of a student that is distilled from this teacher, one of :data:`INITS`: what student_init says."""
         return matched_start(teacher) if self.student_init == "matched" else self.student_init
 
-    def acting_on(self, role: str, teacher: str = "", init: str = "random") -> "Switches":
+    def acting_on(self, role: str, teacher: str = "", init: str = "random", method: str = "") -> "Switches":
         """These switches as far as they make a difference to one network, all others at their default.
 
         Networks that do not depend on a switch are thus the same network, in the same folder, whatever its value.
 
         Args:
-            role, teacher, init: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
+            role, teacher, init, method: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
         """
         names: tuple[str, ...] = ("mask_type",) if role in BASELINES else EVERY_NETWORK
         if always_residual(self.teacher_network if role == "teacher" else self.student_network):
             names = tuple(name for name in names if name != "residual")
         if role == "sft_teacher":
             names += ("student_network", *SFT_TRAINING)
-        if teacher == "sft" or init != "random":
+        if teacher == "sft" or init in FROM_SFT:
             names += SFT_TRAINING
             names += () if teacher else ("teacher_network", "teacher_epochs")
         if teacher:
             names += DISTILLATION
-        return replace(Switches(), **{name: getattr(self, name) for name in names})
+        if method == IMAGE:
+            names = tuple(name for name in names if name not in OF_MAPS)
+        acting = replace(Switches(), **{name: getattr(self, name) for name in names})
+        return replace(acting, alpha=acting.alpha or HALF) if method == IMAGE else acting
 
     def changed(self) -> dict:
         """The switches that differ from the paper."""

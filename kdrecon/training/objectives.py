@@ -157,7 +157,10 @@ class Distillation(Objective):
             maps = self.teacher_maps(batch)
             deviations = [[float(tap.float().std()) for tap in cascade] for cascade in maps]
             self.sigma.copy_(torch.tensor(deviations).clamp(min=1e-6))
-        self.method.prepare(self.scaled_maps(b) for b in epoch or [batch])
+        if self.method.heeds_errors:
+            self.method.calibrate(torch.cat([self._errors(self.teacher(*b.inputs), b) for b in epoch or [batch]]))
+        else:
+            self.method.prepare(self.scaled_maps(b) for b in epoch or [batch])
 
     def forward(self, batch: Batch, said: list[Tensor] | None = None) -> Loss:
         """The loss on a batch; ``said`` is what :meth:`ask` returns for it, where that is known already."""
@@ -178,7 +181,10 @@ class Distillation(Objective):
     def ask(self, batch: Batch) -> list[Tensor]:
         """What the loss needs of the teacher: its image (B, 1, H, W) where that is imitated, then the method's targets."""
         x, maps = self._reconstruct(self.teacher, batch, self.layers[1])
-        return [x] * self.imitates + (self.method.targets(self._scaled(maps)) if self.compares else [])
+        said = [x] * self.imitates + (self.method.targets(self._scaled(maps)) if self.compares else [])
+        if self.compares and self.method.heeds_errors:
+            said.append(self.method.confidence(self._errors(x, batch)))
+        return said
 
     @torch.no_grad()
     def teacher_maps(self, batch: Batch) -> list[list[Tensor]]:
@@ -188,6 +194,11 @@ class Distillation(Objective):
     def scaled_maps(self, batch: Batch) -> list:
         """The teacher's maps as the method compares them, a list over cascades."""
         return self._scaled(self.teacher_maps(batch))
+
+    @torch.no_grad()
+    def _errors(self, x_teacher: Tensor, batch: Batch) -> Tensor:
+        """Mean squared error of each of the teacher's images, (B,)."""
+        return (full_precision(x_teacher) - batch.x).square().mean((1, 2, 3))
 
     def _reconstruct(self, model: DCCNN, batch: Batch, layers: list[int]) -> tuple[Tensor, list[list[Tensor]]]:
         x, maps = model.features(*batch.inputs, layers=[j - 1 for j in layers])
@@ -248,7 +259,45 @@ class Interactive(Objective):
         return Loss(loss, {"reconstruction": loss})
 
 
-OBJECTIVES = {"ikd": Interactive}  # methods that are an objective of their own; all others are a Distillation
+class Imitation(Distillation):
+    """A student that learns from the images alone, the true one and the teacher's, and compares no maps.
+
+    L = (1 - alpha) |x - x_S|_1 + alpha |x_T - x_S|_1, each |.|_1 a mean over pixels and batch. A run whose alpha is 0
+    takes KD-MRI's 0.5 for it (:meth:`kdrecon.runs.switches.Switches.acting_on`).
+
+    Args:
+        student, teacher: as in :class:`Distillation`.
+        alpha: weight of the imitation, 0 to 1; 1 leaves the true image out.
+        stage, weight_factor: as in :class:`Distillation`; without a method there is one stage, and nothing to weigh.
+
+    Raises:
+        InputError: another stage.
+        ValueError: the networks do not fit each other.
+
+    Source: KD-MRI, the imitation loss, alone as in its Fig. 3.
+    """
+
+    traits = Traits(weight=0.0, min_batch=1)
+
+    def __init__(
+        self, student: DCCNN, teacher: DCCNN, alpha: float = 0.5, stage: str = "joint", weight_factor: float = 1.0
+    ):
+        Objective.__init__(self)
+        if stage != "joint":
+            raise InputError("method 'image' compares no maps: expected schedule 'joint'")
+        self.network = self.evaluated = student
+        self.teacher = _frozen(teacher, student)
+        self.alpha, self.reconstructs, self.compares, self.imitates = alpha, True, False, bool(alpha)
+        self.layers = [], []
+
+    def _reconstruct(self, model: DCCNN, batch: Batch, layers: list[int]) -> tuple[Tensor, list[list[Tensor]]]:
+        return model(*batch.inputs), []
+
+
+OBJECTIVES: dict[str, type[Interactive | Imitation]] = {
+    "ikd": Interactive,
+    "image": Imitation,
+}  # methods that are an objective of their own; all others are a Distillation
 
 
 def traits_of(method: str, kd_form: str = "paper") -> Traits:
