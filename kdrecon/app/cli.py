@@ -1,4 +1,4 @@
-"""The command line: kdrecon run, train, study, report, import-released, score, reconstruct, export, bench, info.
+"""The command line: kdrecon run, train, study, report, curves, import-released, score, reconstruct, export, bench, info.
 
 >>> from typer.testing import CliRunner
 >>> from kdrecon.app.cli import app
@@ -82,21 +82,28 @@ def train(
         list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="overrides the file")
     ] = None,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="then score it: metrics.csv and results/")] = False,
+    start: Annotated[
+        str,
+        typer.Option("--init-from", metavar="NETWORK", help="begin with the weights of this network of another run"),
+    ] = "",
 ) -> None:
     """Train one network of a run, after what it needs, on all cores, and say where it lies; what is finished is found.
 
     Where another process trains the same network, or one that it needs, this one waits for it.
     """
-    from kdrecon.runs.experiment import check_name
+    from kdrecon.runs.experiment import check_name, check_startable
 
     check_name(network)
+    if start:
+        check_startable(network)
+    first = find_network(start) if start else None
     parameters, out = _run(params, out, [*(assignments or []), *([] if seed is None else [f"seed={seed}"])])
     parameters = parameters.inside(out)
     from kdrecon.runs.laboratory import Laboratory
 
     lab = Laboratory(**asdict(parameters), jobs=1)
     try:
-        trained = _waiting(lambda: lab.named(network, ready=False))
+        trained = _waiting(lambda: lab.named(network, ready=False, start=first))
     except FloatingPointError as error:
         raise InputError(str(error)) from None
     if evaluate:
@@ -154,6 +161,19 @@ def report(
     left_out = write_results(run, reference, volume_wise, margin)
     print(run / "report.html")
     raise typer.Exit(bool(left_out))
+
+
+@app.command()
+def curves(
+    networks: Annotated[list[Path], typer.Argument(help="experiment folders of trained networks")],
+    out: Annotated[Path, typer.Option(help="PNG file to write, such as curves.png")],
+) -> None:
+    """Draw the validation L1 of trainings over their epochs, side by side."""
+    _check_suffix(out, ".png", "curves.png")
+    from kdrecon.app.curves import draw_curves
+
+    draw_curves(networks, out)
+    print(out)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from kdrecon.results.names import Identity, network_names
 from kdrecon.results.statistics import Scores
 from kdrecon.runs.costs import ROUNDING, behind, training_cost
 from kdrecon.runs.experiment import Experiment
-from kdrecon.runs.switches import EVERY_NETWORK, matched_start
+from kdrecon.runs.switches import EVERY_NETWORK, INITS, matched_start
 
 AGAINST = {
     "student": "the plain student: same architecture, trained alone",
@@ -68,10 +68,10 @@ class Configuration:
 
     @cached_property
     def cost(self) -> float:
-        """Multiply-adds a slice of all trainings behind the weights; 0 where a teacher came from elsewhere."""
+        """Multiply-adds a slice of all trainings behind the weights; 0 where a teacher or a start came from elsewhere."""
         e = self.experiment
         ready = "ready" in (e.teacher_origin, *(network.record.origin for network in self.networks))
-        return 0.0 if ready else training_cost(behind(e))
+        return 0.0 if ready or e.init not in INITS else training_cost(behind(e))
 
     @cached_property
     def trained_alone(self) -> bool:

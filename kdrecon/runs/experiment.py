@@ -67,6 +67,13 @@ def check_name(name: str) -> None:
         )
 
 
+def check_startable(name: str) -> None:
+    """Raise InputError for the name of a network whose first weights are settled, or that has none."""
+    known = [kind for kind in kinds() if kind != SFT_STUDENT]
+    if name not in known:
+        raise InputError(f"{name} cannot start from weights of another run: expected one of {', '.join(known)}")
+
+
 def control_of(name: str) -> tuple[str, str]:
     """What is equal in a control of this name, "steps" or "cost", and whose control it is; ("", name) for all others."""
     found = next((prefix for prefix in CONTROLS if name.startswith(prefix)), "")
@@ -83,8 +90,9 @@ class Experiment:
         role: that of the baseline, "teacher", "sft_teacher", "student" or "control" (a student trained alone for longer).
         teacher: for a distilled student "standard" or "sft", else "".
         method: key of the distillation method, else "".
-        init: first weights of the network: "random", "sft" (the student blocks of the SFT training), or "sft_trained"
-            (a student that was trained alone from these).
+        init: first weights of the network: "random", "sft" (the student blocks of the SFT training), "sft_trained"
+            (a student that was trained alone from these), or those of another run's network, as
+            :attr:`kdrecon.runs.starts.Start.name` writes them: its data set and the fingerprint of its weights.
         teacher_origin: "" where the teacher was trained in this run, "ready" where it came with the repository.
         precision: that was asked for; what "auto" came to on the machine stands beside it in config.json.
         switches: those that make a difference to this network.
@@ -171,8 +179,8 @@ class Experiment:
     def title(self) -> str:
         """Name for messages: architecture and kind of training, with the first weights where they are not the usual ones."""
         usual = self.init == matched_start(self.teacher)
-        starts = {"sft": "SFT", "sft_trained": "trained SFT", "random": "random"}
-        start = "" if usual else f", {starts[self.init]} start"
+        starts = {"sft": "SFT", "sft_trained": "trained SFT"}
+        start = "" if usual else f", {starts.get(self.init, self.init)} start"
         return f"{self.architecture} {self.kind}{start}"
 
     @property

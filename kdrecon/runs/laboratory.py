@@ -28,11 +28,20 @@ from kdrecon.errors import InputError
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
 from kdrecon.runs.costs import epochs_of_cost
-from kdrecon.runs.experiment import TEACHERS, Experiment, check_name, control_of, kinds, resolution_of
+from kdrecon.runs.experiment import (
+    TEACHERS,
+    Experiment,
+    check_name,
+    check_startable,
+    control_of,
+    kinds,
+    resolution_of,
+)
 from kdrecon.runs.networks import Network, build, open_network, read_log
 from kdrecon.runs.parameters import with_settings
 from kdrecon.runs.record import Record, read_record, require_record, write_record
-from kdrecon.runs.switches import INITS
+from kdrecon.runs.starts import Start, read_start
+from kdrecon.runs.switches import FROM_SFT, INITS
 from kdrecon.runs.versions import environment
 from kdrecon.storage.checkpoints import differences, read_checkpoint
 from kdrecon.storage.places import SHIPPED, project_root
@@ -76,6 +85,7 @@ class Laboratory:
         self.memory_limit = default_memory_limit(self.device) // holders if memory_limit is None else memory_limit
         self.listeners = listeners
         self._networks: dict[Path, Network] = {}
+        self._starts: dict[str, Start] = {}
         tested = self._split("test").files
         self.evaluation_split = "test" if tested else "validation"
         self.train, self.validation = self._slices("train"), self._slices("validation")
@@ -179,26 +189,46 @@ class Laboratory:
         """What identifies the network with this role, see :class:`kdrecon.runs.experiment.Experiment`; nothing is trained."""
         return Experiment.of(self.parameters, resolution_of(self.mask.shape), role, teacher, method, init)
 
-    def named(self, name: str, ready: bool | None = None) -> Network:
+    def started(self, experiment: Experiment, start: Path) -> Experiment:
+        """The same training, but with the weights of another run's network to begin with; :meth:`network` takes it.
+
+        Args:
+            experiment: of :meth:`experiment`, :meth:`distillation` and the like.
+            start: its experiment folder or best_model.pt. It has the same architecture, that of an SFT training is of one,
+                too.
+
+        Raises:
+            InputError: it cannot be read, or does not fit.
+        """
+        found = read_start(start)
+        found.check(experiment)
+        self._starts[found.name] = found
+        e = experiment
+        return replace(e, init=found.name, switches=self.switches.acting_on(e.role, e.teacher, found.name, e.method))
+
+    def named(self, name: str, ready: bool | None = None, start: Path | None = None) -> Network:
         """The network of that name: teacher, student, sft, kd-METHOD, sftkd-METHOD; a control; a baseline.
 
         Args:
             name: of :func:`kdrecon.runs.experiment.kinds`, "control-" and one of a distilled student, or "zero_filled".
             ready: as in :meth:`teacher`; what the network needs is ready where the parameters say so.
+            start: network of another run that its first weights come from, see :meth:`started`.
 
         Raises:
-            InputError: there is no network of that name.
+            InputError: there is no network of that name, or it cannot start there.
         """
         check_name(name)
+        if start:
+            check_startable(name)
         if name in BASELINES:
             return self.zero_filled()
         equal, controlled = control_of(name)
         if equal:
             return self.control(self.named(controlled), equal)
         _, teacher, method = kinds()[name]
-        if method:
-            return self.distilled(method, teacher, ready=ready)
-        return self.network(Experiment.named(self.parameters, resolution_of(self.mask.shape), name), ready)
+        alone = Experiment.named(self.parameters, resolution_of(self.mask.shape), name)
+        experiment = self.distillation(method, teacher) if method else alone
+        return self.network(self.started(experiment, start) if start else experiment, ready)
 
     def outlook(self, name: str, ready: bool | None = None) -> tuple[Experiment, Record | None]:
         """What :meth:`named` would give; nothing is trained, no weights are read.
@@ -413,11 +443,12 @@ class Laboratory:
 
     def _objective(self, experiment: Experiment, networks: list[Network], stage: str | None = None) -> Objective:
         """The objective of an experiment with the networks that it needs, the teacher first, on the device."""
-        if not networks:
-            return build(experiment).to(self.device)
-        teacher, start = cast(DCCNN, networks[0].model), networks[-1]
-        branches = start.student or cast(DCCNN, start.model)
-        return build(experiment, teacher, branches, stage).to(self.device)
+        given = {}
+        if networks:
+            given["teacher"] = cast(DCCNN, networks[0].model)
+            given["branches"] = networks[-1].student or cast(DCCNN, networks[-1].model)
+        elsewhere = self._starts.get(experiment.init)
+        return build(experiment, **given, stage=stage, start=elsewhere.network if elsewhere else None).to(self.device)
 
     def _begun(self, experiment: Experiment, objective: Objective) -> Record:
         """The record of a training that begins."""
@@ -434,12 +465,15 @@ class Laboratory:
                 "device": self.device.type,
                 "slices_from": {"train": self.train.storage, "validation": self.validation.storage},
                 "environment": environment(),
-            },
+            }
+            | ({"start": start.told} if (start := self._starts.get(experiment.init)) else {}),
         )
 
     def _steps(self, experiment: Experiment) -> int:
         """The steps that lie behind the weights of an experiment once it is trained: see :meth:`student_steps`."""
-        start = self._steps_behind(experiment.needs()[-1]) if experiment.init != "random" else 0
+        start = self._starts[experiment.init].steps if experiment.init in self._starts else 0
+        if experiment.init in FROM_SFT:
+            start = self._steps_behind(experiment.needs()[-1])
         return start + len(experiment.stages) * experiment.epochs * self._steps_an_epoch(experiment.batch_size)
 
     def _steps_behind(self, experiment: Experiment, ready: bool | None = None) -> int:

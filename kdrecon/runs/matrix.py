@@ -23,7 +23,7 @@ from kdrecon.distillation.registry import check_method
 from kdrecon.errors import InputError, shown
 from kdrecon.runs.experiment import DISTILLED, TEACHERS, Experiment, check_name, control_of, kinds, resolution_of
 from kdrecon.runs.parameters import Parameters, typed
-from kdrecon.runs.switches import Switches
+from kdrecon.runs.switches import FROM_SFT, Switches
 from kdrecon.storage.places import project_root
 from kdrecon.storage.records import read_text, read_yaml
 
@@ -89,7 +89,7 @@ class Job:
 
 def epochs_behind(experiment: Experiment) -> int:
     """The epochs behind the weights of a network: its stages, and what lies behind the blocks that it started from."""
-    start = epochs_behind(experiment.needs()[-1]) if experiment.init != "random" else 0
+    start = epochs_behind(experiment.needs()[-1]) if experiment.init in FROM_SFT else 0
     return start + len(experiment.stages) * experiment.epochs
 
 

@@ -9,6 +9,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -19,10 +20,12 @@ from kdrecon.models.dccnn import DCCNN, dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.record import read_record
-from kdrecon.runs.switches import Switches
+from kdrecon.runs.switches import INITS, Switches
 from kdrecon.storage.checkpoints import read_checkpoint, read_weights
 from kdrecon.storage.records import read_table
 from kdrecon.training.objectives import Objective, StudentFriendly, Supervised, distil
+
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ class Network:
 
 
 def build(
-    experiment: Experiment, teacher: DCCNN | None = None, branches: DCCNN | None = None, stage: str | None = None
-) -> Objective:
+    experiment: Experiment, teacher: DCCNN | None = None, branches: DCCNN | None = None, stage: str | None = None,
+    start: nn.Module | None = None,
+) -> Objective:  # fmt: skip
     """What a training minimises before its first step, its network with the first weights that the seed gives it.
 
     Args:
@@ -57,12 +61,22 @@ def build(
         branches: the student blocks of the SFT training, for one that starts from them; for one that starts from a
             student which was trained from these, that student.
         stage: one of the experiment's stages; by default the last one.
+        start: the network of another run that its first weights come from, for an init that names one.
 
     Raises:
         InputError: the branches are of another architecture than the student, or the method lacks the switches' form.
         ValueError: the teacher does not fit the student, or something that is needed is not given.
     """
-    e, switches = experiment, experiment.switches
+    e = experiment
+    objective = _drawn(e, teacher, branches, stage or e.stages[-1])
+    if e.init not in INITS:
+        objective.network.load_state_dict(_given(start).state_dict())
+    return objective
+
+
+def _drawn(e: Experiment, teacher: DCCNN | None, branches: DCCNN | None, stage: str) -> Objective:
+    """The objective of :func:`build`, all that comes from no other run in it."""
+    switches = e.switches
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(e.seed)
         model = _dc_cnn(e.architecture, switches)
@@ -76,14 +90,12 @@ def build(
         if not e.method:
             return Supervised(model)
         chosen = {name: getattr(switches, name) for name in ("kd_form", "alpha", "weight_factor")}
-        return distil(model, _given(teacher), e.method, stage=stage or e.stages[-1], **chosen)
+        return distil(model, _given(teacher), e.method, stage=stage, **chosen)
 
 
-def _given(network: DCCNN | None) -> DCCNN:
+def _given(network: N | None) -> N:
     if network is None:
-        raise ValueError(
-            "a network that the experiment needs is None: expected the teacher, and branches to start from"
-        )
+        raise ValueError("a network that the experiment needs is None: expected the teacher, and what it starts from")
     return network
 
 
