@@ -4,6 +4,7 @@ from .base import layer_pairs as layer_pairs
 from .base import select as select
 from .base import tap_layers as tap_layers
 from .features import attention_map as attention_map
+from .own import own_method as own_method
 from .registry import FORMS as FORMS
 from .registry import METHODS as METHODS
 from .registry import RELEASED as RELEASED

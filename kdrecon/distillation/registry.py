@@ -63,6 +63,7 @@ RELEASED = Registry(
 FORMS = {"paper": METHODS, "released": RELEASED}
 IMAGE = "image"  # the teacher's image is imitated, and nothing else
 WITHOUT_MAPS = ("ikd", IMAGE)  # methods that are an objective of their own: kdrecon.training.objectives.OBJECTIVES
+LIBRARY = frozenset((*METHODS, *WITHOUT_MAPS))  # known to every process, unlike a method of one's own
 
 
 def method_keys() -> list[str]:

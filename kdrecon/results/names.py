@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kdrecon.choices import BASELINES
-from kdrecon.distillation.registry import IMAGE
+from kdrecon.distillation.registry import IMAGE, LIBRARY
 from kdrecon.runs.experiment import ROLES, Experiment, sides
 from kdrecon.runs.record import Evaluation, Record
 from kdrecon.runs.switches import DISTILLATION, FROM_SFT, SFT_TRAINING, matched_start
@@ -159,5 +159,5 @@ def kind_name(role: str, teacher: str, method: str) -> str:
 
 
 def method_name(key: str) -> str:
-    """How papers write a distillation method: "at" -> "AT", "fitnets" -> "FitNets"."""
-    return {"fitnets": "FitNets", IMAGE: "image"}.get(key, key.upper())
+    """How papers write a distillation method: "at" -> "AT", "fitnets" -> "FitNets"; one of one's own keeps its name."""
+    return {"fitnets": "FitNets", IMAGE: "image"}.get(key, key.upper()) if key in LIBRARY else key

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecon.choices import BASELINES
+from kdrecon.distillation.registry import LIBRARY
 from kdrecon.results.archive import EvaluatedNetwork, evaluated, grouped
 from kdrecon.results.names import Identity, network_names
 from kdrecon.results.statistics import Scores
@@ -68,10 +69,11 @@ class Configuration:
 
     @cached_property
     def cost(self) -> float:
-        """Multiply-adds a slice of all trainings behind the weights; 0 where a teacher or a start came from elsewhere."""
+        """Multiply-adds a slice of all trainings behind the weights; 0 where one of them, or the method, came from elsewhere."""
         e = self.experiment
         ready = "ready" in (e.teacher_origin, *(network.record.origin for network in self.networks))
-        return 0.0 if ready or e.init not in INITS else training_cost(behind(e))
+        elsewhere = ready or e.init not in INITS or e.method not in ("", *LIBRARY)
+        return 0.0 if elsewhere else training_cost(behind(e))
 
     @cached_property
     def trained_alone(self) -> bool:

@@ -24,7 +24,10 @@ from kdrecon.choices import BASELINES
 from kdrecon.data.slices import Slices
 from kdrecon.data.slices import memory_limit as default_memory_limit
 from kdrecon.data.splits import Split, load_split
-from kdrecon.errors import InputError
+from kdrecon.distillation.base import Method
+from kdrecon.distillation.own import MapLoss, own_method
+from kdrecon.distillation.registry import METHODS
+from kdrecon.errors import InputError, shown
 from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
 from kdrecon.runs.costs import epochs_of_cost
@@ -118,22 +121,35 @@ class Laboratory:
         return self.network(self.experiment("sft_teacher"), ready)
 
     def distilled(
-        self, method: str, teacher: str = "standard", init: str | None = None, ready: bool | None = None
-    ) -> Network:
+        self, method: str | MapLoss | type[Method], teacher: str = "standard", init: str | None = None,
+        ready: bool | None = None, weight: float | None = None,
+    ) -> Network:  # fmt: skip
         """A student (D3C5) distilled from a frozen teacher.
 
         Args:
-            method: one of :func:`kdrecon.distillation.method_keys`.
+            method: one of :func:`kdrecon.distillation.method_keys`; or a loss of one's own, a function or module that takes
+                the maps of student and teacher (:func:`kdrecon.distillation.own_method`), recorded under its name.
             teacher: "standard" (trained alone: Std-KD) or "sft" (SFT-KD).
             init: "random", "sft" (blocks S2 to S5 of the SFT training, S1 fresh) or "sft_trained" (such a student after
                 a training alone); by default what the switch student_init says, in the paper random for the standard
                 teacher and sft for the SFT teacher.
             ready: as in :meth:`teacher`, of the student; what it learns from is ready where the parameters say so.
+            weight: w of a loss of one's own, 1 by default.
         """
-        return self.network(self.distillation(method, teacher, init), ready)
+        return self.network(self.distillation(method, teacher, init, weight), ready)
 
-    def distillation(self, method: str, teacher: str = "standard", init: str | None = None) -> Experiment:
+    def distillation(
+        self, method: str | MapLoss | type[Method], teacher: str = "standard", init: str | None = None,
+        weight: float | None = None,
+    ) -> Experiment:  # fmt: skip
         """What identifies the student that :meth:`distilled` returns; nothing is trained."""
+        if not isinstance(method, str):
+            method = own_method(method, weight, cast(DCCNN, self.new_student()).convs[0].out_channels)
+        elif weight is not None:
+            raise InputError(
+                f"weight = {shown(weight)} of method {shown(method)}: expected it with a loss of your own alone; the switch "
+                "weight_factor multiplies that of a method"
+            )
         for value, known, name in ((teacher, TEACHERS, "teacher"), (init, INITS, "init")):
             if value is not None and value not in known:
                 raise InputError(f"{name} {value!r} is unknown: expected one of {', '.join(known)}")
@@ -454,6 +470,7 @@ class Laboratory:
         """The record of a training that begins."""
         recipe = self.parameters.recipe
         precision = resolve_precision(recipe.precision, self.device)
+        source = getattr(METHODS.get(experiment.method), "source", "")  # of a loss of one's own
         return Record(
             config=self._config(experiment),
             origin="trained",
@@ -466,7 +483,8 @@ class Laboratory:
                 "slices_from": {"train": self.train.storage, "validation": self.validation.storage},
                 "environment": environment(),
             }
-            | ({"start": start.told} if (start := self._starts.get(experiment.init)) else {}),
+            | ({"start": start.told} if (start := self._starts.get(experiment.init)) else {})
+            | ({"method_source": source} if source else {}),
         )
 
     def _steps(self, experiment: Experiment) -> int:
