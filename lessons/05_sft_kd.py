@@ -13,19 +13,16 @@
 # %% [markdown]
 # # 05 · SFT-KD: learning from the student-friendly teacher
 #
-# The same distillation as before, with two changes: the teacher has been trained to be followed, and the
-# student does not start from nothing.
+# The same distillation with two changes: the teacher has been trained to be followed, and the student does not start from
+# nothing.
 #
 # **What you will learn**
 #
-# - how the student is assembled from the blocks of the joint training, and which of its blocks is untrained;
-# - how to check that weights were really loaded (a famous silent failure);
+# - how the student is assembled, and how to check that weights were really loaded;
 # - how SFT-KD compares with standard distillation, in your run and in the paper;
 # - how to tell the teacher, the start and mere training apart: a 2×2 and two controls.
 #
-# **Before you start:** [03 · Standard knowledge distillation](./03_standard_kd.ipynb) and
-# [04 · Student-friendly joint training](./04_sft_joint_training.ipynb). What they trained is loaded here; what is missing
-# is trained now.
+# **Before you start:** [04 · Student-friendly joint training](./04_sft_joint_training.ipynb).
 #
 # **Minutes:** about 35 to read; the machine needs 1 with ready networks and about 2 in quick mode on two cores after 03
 # and 04, alone about 6. With the paper's recipe some hours, on a GPU far less.
@@ -50,12 +47,10 @@ results.origins(lab)
 #
 # | | Std-KD | SFT-KD |
 # |---|---|---|
-# | step 1 | teacher alone | teacher and student branches together (04) |
-# | step 2, teacher | the standard teacher, frozen | the SFT teacher, frozen |
-# | step 2, student starts from | random weights | the SFT student blocks S2 to S5, S1 fresh |
-# | step 2, loss | reconstruction + $w\,L_{KD}$ | the same, with the same $w$ |
+# | frozen teacher | trained alone | trained with student branches (04) |
+# | student starts from | random weights | SFT student blocks S2 to S5, S1 fresh |
 #
-# Two things change at once: the teacher, and the start of the student.
+# The loss is the same, with the same $w$.
 
 # %%
 friendly = lab.sft_teacher()
@@ -65,10 +60,9 @@ student = lab.student()
 # %% [markdown]
 # ## The start of the student
 #
-# The joint training of 04 has left trained student blocks behind. They are copied into a new student.
+# The student blocks of the joint training are copied into a new student (of a VDSR its convolutions).
 #
-# **Before you run it:** of the tensors of the student (five blocks, each with weight and bias of its convolutions),
-# which share will be copied?
+# **Before you run it:** which share of its tensors, the weights and biases of its convolutions, will be copied?
 
 # %%
 import copy
@@ -99,11 +93,11 @@ assert (start["still random"][1:] == 0).all()
 start
 
 # %% [markdown]
-# ### Exercise 5.1 · Copy, and leave one out
+# ### Exercise 5.1 · Copy, and leave one out (warm-up)
 #
-# Write that start. `student` is a fresh student, `branches` the trained one of the joint training, of the same
-# architecture; their tensors are called `blocks.0.convs.0.weight` and so on. Copy $S_2 \dots S_N$ into the
-# student, leave $S_1$ (`blocks.0`) as it is, and return the student.
+# `student` is fresh, `branches` the student of the joint training; their tensors are called
+# `blocks.0.convs.0.weight` and so on. Copy $S_2\dots S_N$ into the student, leave $S_1$ (`blocks.0`) as it is, and return
+# the student. It is looked at below.
 
 
 # %% tags=["exercise"]
@@ -124,10 +118,8 @@ def my_start(student, branches):
 checks.start(my_start)
 
 # %% [markdown]
-# $S_1$ is fresh because no branch passes it: there is nothing to copy that was ever trained.
-#
-# Why so many checks for a copy? The code released with the paper has two loaders. One pairs the tensors of the two networks
-# by their position in two lists, and skips a pair that does not fit; the other goes by name. In miniature, with three tensors:
+# Why so many checks for a copy? The code released with the paper has two loaders. One pairs the tensors of two networks by
+# position, and skips a pair that does not fit; the other goes by name. In miniature:
 
 # %%
 asked = ["scascade1.conv1.weight", "scascade2.conv1.weight", "scascade3.conv1.weight"]
@@ -138,15 +130,17 @@ print(f"by position: {len(by_position)} of 3 loaded, and no word about it")
 print(f"by name: {len(by_name)} of 3 loaded, {by_name[0]} of the untrained S1 among them")
 
 # %% [markdown]
-# With the real lists the first loads 0 of 30 tensors, the second 30 of 30. The second belongs to a stage that the paper does
-# not mention (its scripts call it *studentSFTN*): the student first goes on from the SFT blocks alone, for 150 epochs.
-# Which start made the published figures is not known. Here, loading nothing is an error.
+# With the real lists the first loads 0 of 30 tensors, the second 30 of 30, for a stage that the paper does not mention: the
+# student goes on from the SFT blocks alone, for 150 epochs. Which start made the published figures is not known. Here,
+# loading nothing is an error.
 #
 # How good is such a student before its first training step?
 
 # %%
 from kdrecon import metrics
 
+if checks.start(my_start).right and len(fresh.blocks) > 1:
+    started = my_start(lab.new_student(), friendly.student)
 target = lab.validation.x[:, 0].cpu().numpy()
 candidates = {
     "zero-filled": lab.zero_filled().model,
@@ -161,40 +155,14 @@ for name, model in candidates.items():
 pd.Series(psnr, name="mean PSNR on the validation split (dB)").map("{:.2f}".format).to_frame()
 
 # %% [markdown]
-# *What to see:* four trained blocks repair some of what an untrained first block leaves, not all. The start is a start, not a result.
-#
-# ## The 2×2 at the first step
-#
-# Two teachers, two starts: four cells. Before anybody has learned anything, how far is the student from its teacher in
-# each of them?
-
-# %%
-from kdrecon.training import distil
-
-method = methods[0]
-batch = lab.train.subset(lab.parameters.batch_size).whole
-cells = {}
-for of_teacher, frozen in (("standard teacher", teacher), ("SFT teacher", friendly)):
-    for of_start, model in (("random start", fresh), ("SFT start", started)):
-        learner = copy.deepcopy(model)
-        objective = distil(learner, frozen.model, method, kd_form=lab.switches.kd_form)
-        objective.to(lab.device).prepare(batch)
-        with torch.no_grad():
-            terms = objective(batch).terms
-        cells[of_teacher, of_start] = {name: float(term) for name, term in terms.items()}
-print(f"loss terms at the first step, method {results.method_name(method)}")
-pd.DataFrame(cells).T.map("{:.4f}".format)
-
-# %% [markdown]
-# *What to see:* the reconstruction term depends on the start alone, the distillation term on both. Is it smallest where
-# student and teacher were trained side by side (last row)? One batch is a hint, not a proof.
+# *What to see:* trained blocks repair some of what an untrained first block leaves, not all.
 #
 # ## Distil
 #
 # One student per method from the student-friendly teacher, and its counterpart of 03.
 
 # %%
-names = [results.method_name(key) for key in methods]
+names, method = [results.method_name(key) for key in methods], methods[0]
 experiments = [lab.distillation(key, side) for side in ("standard", "sft") for key in methods]
 students = lab.networks(experiments)
 standard_students = dict(zip(names, students))
@@ -209,8 +177,7 @@ plots.validation_curves(curves)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the SFT-KD students (purple), who start with trained blocks, start below the plain student (orange). Remember the
-# order at the end: on other people and by another measure it may differ.
+# *What to see:* the SFT-KD students (purple) begin below the plain student (orange).
 
 # %%
 networks = {"teacher": teacher, "SFT teacher": friendly, "student": student}
@@ -236,9 +203,8 @@ print("PSNR (dB), mean over people. One training of each: some tenths of a dB ar
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# *What to see:* only rows with equal epochs compare (ready networks may stand beside networks trained here). The *steps* say what an
-# SFT-KD student has behind it: its blocks have been trained twice. And a network may be better for one group and worse
-# for the other, so that the mean of all says little.
+# *What to see:* only rows with equal epochs compare. The *steps* say that the blocks of an SFT-KD student have been trained
+# twice. A network may be better for one group and worse for the other.
 
 # %%
 mean = {name: table.groupby("subject").psnr.mean().mean() for name, table in scores.items()}
@@ -249,8 +215,8 @@ plots.distillation_gains(standard, sft, undistilled)
 plt.show()
 
 # %% [markdown]
-# *What to see:* a grey bar per method, from Std-KD (green) to SFT-KD (purple); to the right is better. The dashed lines are
-# networks without distillation. Does either kind bring a student from the orange line to the blue ones?
+# *What to see:* a grey bar per method, from Std-KD (green) to SFT-KD (purple); to the right is better. Does either kind bring a
+# student from the orange dashed line to the blue ones, the teachers?
 #
 # ### Exercise 5.2 · Does the start help equally?
 #
@@ -261,8 +227,8 @@ plt.show()
 # | standard teacher | 30.0 | 30.1 |
 # | SFT teacher | 30.4 | 30.9 |
 #
-# "The start brings 0.3 dB" would be true on average and true of nobody. Return three numbers in dB: what the start brings below
-# the **standard** teacher, what it brings below the **SFT** teacher, and by how much the second exceeds the first (the *interaction*).
+# "The start brings 0.3 dB" is true on average and of nobody. Return three numbers in dB: what the start brings below the
+# **standard** teacher, what below the **SFT** teacher, and by how much the second exceeds the first (the *interaction*).
 # `psnr["sft", "random"]` is the cell 30.4.
 
 
@@ -286,7 +252,7 @@ checks.interaction(my_interaction)
 # %% [markdown]
 # ## The published figures, for orientation
 #
-# PSNR in dB, **as published** in Table 1 of [`gayathri2023`], Std-KD → SFT-KD: other data, 150 epochs, not reproduced here.
+# PSNR in dB, **as published** in Table 1 of [`gayathri2023`], Std-KD → SFT-KD, 150 epochs on other data:
 #
 # | published | brain 4x | cardiac 4x |
 # |---|---|---|
@@ -295,21 +261,20 @@ checks.interaction(my_interaction)
 # | FitNets | 39.52 → 40.08 | 31.90 → 31.95 |
 # | AT | 39.76 → 40.07 | 31.95 → 32.03 |
 #
-# Over all 20 pairs of that table (five methods, two organs, 4x and 5x) SFT-KD is above Std-KD by 0.27 dB on average, from
-# 0.05 to 0.56 dB. [08](./08_the_study.ipynb) holds all of it beside ours.
+# Over all 20 pairs of that table SFT-KD is above Std-KD by 0.27 dB on average, from 0.05 to 0.56 dB
+# ([08](./08_the_study.ipynb)).
 #
 # ## Teacher or start?
 #
-# SFT-KD differs from Std-KD in both. To know which of them helps, one needs four cells; the paper has three, for one
-# case (AT, brain 4x):
+# To know which of them helps, one needs four cells; the paper has three, for one case (AT, brain 4x):
 #
 # | as published | random start | SFT start |
 # |---|---|---|
 # | **standard teacher** | Std-KD, 39.76 dB | *not in the paper* |
 # | **SFT teacher** | 39.99 dB (Table 5) | SFT-KD, 40.07 dB |
 #
-# **From a random start** the SFT teacher adds 0.23 dB, and below the SFT teacher the start adds another 0.08 dB. With the
-# fourth cell empty, whether the start helps equally with both teachers cannot be known. Here are all four of your run, for the first method.
+# **From a random start** the SFT teacher adds 0.23 dB, and below it the start adds 0.08 dB. Without the fourth cell nobody knows
+# whether the start helps equally with both. Here are all four of your run, for the first method.
 #
 # **Before you run it:** suppose that only the start helps. Which two cells are good then?
 
@@ -332,14 +297,14 @@ print(f"{start_below['sft']:+.2f} dB below the SFT teacher: interaction {interac
 two_by_two.map("{:.2f}".format)
 
 # %% [markdown]
-# *What to see:* down a column the teacher changes, along a row the start. Compare the interaction with the tenths of a dB by which
-# one training differs from the next.
+# *What to see:* down a column the teacher changes, along a row the start. Compare the interaction with the tenths of a dB by
+# which one training differs from the next.
 #
 # ## Or simply more training?
 #
-# The blocks $S_2 \dots S_5$ of an SFT-KD student have been trained twice: as branches and as a student. A **control** is a student
-# without any teacher that takes as many steps, its schedule stretched over them. And steps are not all: somebody
-# had to train the teacher. The last column counts the multiply-adds of all trainings that lie behind a network.
+# A **control** is a student without any teacher that takes as many steps as lie behind the SFT-KD student, its schedule
+# stretched over them. But somebody had to train the teacher, too: the last column counts the multiply-adds of all trainings
+# behind a network.
 #
 # **Before you run it:** how many trainings of the plain student does one SFT-KD student cost: 2, 10, more than 50?
 
@@ -362,26 +327,24 @@ assert rows["control"]["steps of its weights"] == rows["SFT-KD"]["steps of its w
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# *What to see:* SFT-KD and control have taken equal steps: what both have in common against the student, in whole heads and in
-# skull-stripped ones, needs no teacher. And nearly all of the cost is the teacher's.
+# *What to see:* what SFT-KD and control have in common needs no teacher. And nearly all of the cost is the teacher's.
 #
-# The course's study ([06](./06_evaluation.ipynb)) has made both comparisons with three seeds and a student of three convolutions per
-# cascade: SFT-KD by AT minus the control of **equal steps** 0.00 dB, with a 95 % interval from -0.40 to +0.40; minus the control of
-# **equal cost** -0.23 dB, from -0.77 to +0.32. The paper has no such control; in its released code 600 epochs may lie behind an
-# SFT-KD student, against 150 of the plain one.
+# The course's study ([06](./06_evaluation.ipynb)) has made both comparisons with three seeds and the student D3C5: SFT-KD by AT
+# minus the control of **equal steps** 0.00 dB, 95 % interval -0.40 to +0.40; minus the control of **equal cost**
+# -0.23 dB, from -0.77 to +0.32. The paper has no such control; in its released code 600 epochs may lie behind an SFT-KD
+# student, against 150 of the plain one.
 #
-# ### Exercise 5.3 · Open: which control is fair?
+# ### Exercise 5.3 · Which control is fair? (open)
 #
-# Choose what you would hold constant if you had to decide whether to distil: steps, multiply-adds, seconds, or the size
-# of what is deployed. Write down what you expect, take the rows above that answer it (or train what is missing: with `ready = False`
-# `lab.control(sft_kd, equal="cost")` trains the other control, which takes long), and argue in five sentences. Name the
-# strongest objection to your choice.
+# What would you hold constant to decide whether to distil: steps, multiply-adds, seconds, or the size of what is deployed? Write
+# down what you expect, take the rows above that answer it (or train what is missing: with `ready = False`
+# `lab.control(sft_kd, equal="cost")` is the other control), and argue in five sentences. Name the strongest objection.
 #
 # ## Summary
 #
-# - SFT-KD changes two things: the teacher, and the start of the student ($S_2 \dots S_5$ copied, $S_1$ fresh).
-# - A copy of weights deserves a check: count the tensors, compare them, and let "nothing loaded" be an error.
-# - Before one may say *why* SFT-KD is better, one needs the 2×2, a control of equal steps, and one of equal cost.
+# - SFT-KD changes the teacher, and the start of the student ($S_2\dots S_5$ copied, $S_1$ fresh).
+# - A copy of weights deserves a check: count tensors, compare them, and let "nothing loaded" be an error.
+# - To say *why* SFT-KD is better takes the 2×2, a control of equal steps, and one of equal cost.
 #
 # ## Questions
 #
@@ -392,26 +355,22 @@ pd.DataFrame(rows).T
 #
 # <details><summary>2. A loader skips every tensor that does not fit. Why is that dangerous?</summary>
 #
-# If nothing fits, training simply starts from random weights. It still works, only the experiment is
-# another one than the label says.
+# Training simply starts from random weights, and the label says otherwise.
 # </details>
 #
 # <details><summary>3. SFT-KD is 0.3 dB above Std-KD. Name three explanations.</summary>
 #
-# A teacher that is easier to follow; a better start of the student; more training steps for the student's
-# weights. (And with one seed: chance.)
+# A teacher that is easier to follow; a better start; more training steps. (And with one seed: chance.)
 # </details>
 #
-# <details><summary>4. Which cell of the 2×2 would separate "better start" from "better teacher" on the side
-# of the standard teacher?</summary>
+# <details><summary>4. Which cell tells the start from the teacher on the side of the standard teacher?</summary>
 #
 # Standard teacher with SFT start, compared with Std-KD: same teacher, other start.
 # </details>
 #
 # <details><summary>5. Is a control fair if it counts steps?</summary>
 #
-# It is a beginning. A step of SFT also runs teacher and branches, and a step of distillation the teacher, so multiply-adds are
-# stricter. Say which you count.
+# A step of SFT also runs the branches, one of distillation the teacher: multiply-adds are stricter.
 # </details>
 #
 # **To look things up:** [notation](../docs/notation.md), [glossary](../docs/glossary.md).

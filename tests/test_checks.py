@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from torch.nn import functional as F
 
 from kdrecon.physics.fourier import fft2, ifft2
 from kdrecon.physics.sampling import line_mask
@@ -162,6 +163,10 @@ def sums(maps):
 
 def unit(q, **norm):
     return q / q.norm(keepdim=True, **norm)
+
+
+def kl(own, shown, reduction="batchmean"):
+    return F.kl_div(own.log_softmax(1), shown.softmax(1), reduction=reduction)
 
 
 def qq(maps):
@@ -376,15 +381,18 @@ WRONG = {
         (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).norm(dim=1).sum(), "take their mean"),
         (lambda s, t: (unit(q(s), dim=1) - unit(q(t), dim=1)).norm(), "in the end"),
     ],
-    "soft_answers": [
-        (lambda z, T: z.softmax(1), "temperature has no effect"),
-        (lambda z, T: (z * T).softmax(1), "hardens the answers"),
-        (lambda z, T: z.softmax(1) / T, "no longer has the sum 1"),
-        (lambda z, T: (z / T).softmax(0), "over the images of the batch"),
-        (lambda z, T: (z / T).flatten().softmax(0).reshape(z.shape), "a sum of its own"),
-        (lambda z, T: (z / T).exp(), "the sum is missing"),
-        (lambda z, T: (z / T).log_softmax(1), "logarithms"),
-        (lambda z, T: (z / 4).softmax(1), "divided by its sum over each row"),
+    "hinton_loss": [
+        (lambda s, t, T: T**2 * kl(t / T, s / T), "swapped"),
+        (lambda s, t, T: kl(s / T, t / T), "T squared is missing"),
+        (lambda s, t, T: T**2 * kl(s, t), "no effect on the shares"),
+        (lambda s, t, T: T**2 * kl(s * T, t * T), "hardens the answers"),
+        (lambda s, t, T: T**2 * kl(s / T, t / T, "sum"), "the images are summed"),
+        (lambda s, t, T: T**2 * kl(s / T, t / T, "mean"), "a mean over classes, too"),
+        (lambda s, t, T: T**2 * kl(s.T / T, t.T / T, "sum") / len(s), "over the images of the batch"),
+        (lambda s, t, T: T**2 * F.cross_entropy(s / T, (t / T).softmax(1)), "cross-entropy"),
+        (lambda s, t, T: -(T**2) * kl(s / T, t / T), "turned round"),
+        (lambda s, t, T: 16 * kl(s / 4, t / 4), "times the mean over images"),
+        (lambda s, t, T: 2 * T * kl(s / T, t / T), "times the mean over images"),
     ],
     "similarity_loss": [
         (lambda s, t: (qq(t) - qq(s)).square().mean(), "not divided by their length"),

@@ -184,7 +184,7 @@ def test_what_notebook_03_quotes_of_the_study():
     bare = lead.index.str.startswith("antspyx")
     assert [lead[~bare].mean(), lead[bare].mean()] == pytest.approx([1.94, 0.22], abs=0.01)
     quoted = text("lessons/03_standard_kd.py")
-    assert "leads this student by 1.9 dB on whole heads, and by 0.2 dB on the others" in quoted
+    assert "the D5C5 leads the D2C5 by 1.9 dB on whole heads, and by 0.2 dB on the others" in quoted
     table = study.comparisons[(study.comparisons.against == "student") & (study.comparisons.metric == "psnr")]
     louder = table[table.network.str.match(r"Std-KD AT, epochs 12, weight_factor")]
     assert len(louder) == 4 and not (louder.verdict != "not shown").any()

@@ -69,7 +69,7 @@ class Configuration:
 
     @cached_property
     def cost(self) -> float:
-        """Multiply-adds a slice of all trainings behind the weights; 0 where one of them, or the method, came from elsewhere."""
+        """Multiply-adds a slice of all trainings behind the weights; 0 where some of it came from elsewhere."""
         e = self.experiment
         ready = "ready" in (e.teacher_origin, *(network.record.origin for network in self.networks))
         elsewhere = ready or e.init not in INITS or e.method not in ("", *LIBRARY)

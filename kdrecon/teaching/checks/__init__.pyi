@@ -13,7 +13,7 @@ from .sft import sft_cost as sft_cost
 from .sft_kd import interaction as interaction
 from .sft_kd import start as start
 from .standard_kd import attention_loss as attention_loss
-from .standard_kd import soft_answers as soft_answers
+from .standard_kd import hinton_loss as hinton_loss
 from .start_here import mean_over_people as mean_over_people
 from .start_here import parameters as parameters
 from .start_here import shared_subjects as shared_subjects

@@ -1,35 +1,47 @@
-"""Soft answers and attention transfer: the checks of notebook 03.
+"""Hinton's loss and attention transfer: the checks of notebook 03.
 
->>> from kdrecon.teaching.checks.standard_kd import soft_answers
->>> soft_answers(lambda z, T: (z / T).softmax(dim=1)).right
-True
+>>> from kdrecon.teaching.checks.standard_kd import hinton_loss
+>>> hinton_loss(None).right
+False
 """
 
 import torch
 from torch import Tensor
 
 from kdrecon.teaching.checks.inputs import random
-from kdrecon.teaching.checks.verdict import call, equal, exercise, number, rule_out, tensor
+from kdrecon.teaching.checks.verdict import call, equal, exercise, number, rule_out
 
 
 @exercise
-def soft_answers(answer: object) -> str:
-    """(z, T) -> shares (B, C) at temperature T."""
-    z = 9 * random(3, 4) - 3
+def hinton_loss(answer: object) -> str:
+    """(z_s, z_t, T) of (B, C) -> T^2 KL(teacher's shares | student's shares), a mean over images, a scalar."""
+    z_s, z_t = (9 * random(3, 4, seed=k) - 3 for k in (1, 2))
     for T in (4.0, 0.5):
-        want = (z / T).softmax(1)
-        got = tensor(call(answer, z.clone(), T), like=want)
+
+        def divergence(own: Tensor, shown: Tensor, dim: int = 1) -> Tensor:
+            p, q = (z.log_softmax(dim) for z in (shown, own))
+            return (p.exp() * (p - q)).sum(dim)
+
+        soft_s, soft_t = z_s / T, z_t / T
+        want = T**2 * divergence(soft_s, soft_t).mean()
+        got = number(call(answer, z_s.clone(), z_t.clone(), T))
         rule_out(got, {
-            "the temperature has no effect: divide z by T.": z.softmax(1),
-            "z is multiplied by T, which hardens the answers: divide.": (z * T).softmax(1),
-            "the shares are divided by T and not z: then a row no longer has the sum 1.": z.softmax(1) / T,
-            "the sum runs over the images of the batch: over the classes of one image, dim=1.": (z / T).softmax(0),
-            "one sum serves the whole batch: each row has a sum of its own.": (z / T).flatten().softmax(0).reshape(z.shape),
-            "the sum is missing: divide by it.": (z / T).exp(),
-            "these are logarithms of the shares.": (z / T).log_softmax(1),
+            "student and teacher are swapped: the shares before the logarithm are the teacher's.":
+                T**2 * divergence(soft_t, soft_s).mean(),
+            "the factor of T squared is missing.": divergence(soft_s, soft_t).mean(),
+            "the temperature has no effect on the shares: divide both z by T.": T**2 * divergence(z_s, z_t).mean(),
+            "z is multiplied by T, which hardens the answers: divide.": T**2 * divergence(z_s * T, z_t * T).mean(),
+            "the images are summed: take their mean.": T**2 * divergence(soft_s, soft_t).sum(),
+            "it is a mean over classes, too: sum over the classes of an image, then take the mean over images.":
+                T**2 * divergence(soft_s, soft_t).mean() / 4,
+            "the shares run over the images of the batch: over the classes of one image, dim=1.":
+                T**2 * divergence(soft_s, soft_t, 0).sum() / 3,
+            "this is the cross-entropy: the teacher's own logarithm is missing, so it is not 0 where both say the same.":
+                -(T**2) * (soft_t.softmax(1) * soft_s.log_softmax(1)).sum(1).mean(),
+            "the fraction is turned round: the teacher's share stands above.": -T**2 * divergence(soft_s, soft_t).mean(),
         })  # fmt: skip
-        equal(got, want, "exp(z / T), divided by its sum over each row")
-    return "KL divergence between such shares of teacher and student is Hinton's distillation."
+        equal(got, want, "T squared times the mean over images of the sum over classes")
+    return "torch.nn.functional.kl_div(log p_S, p_T, reduction='batchmean') is this without T squared."
 
 
 @exercise
@@ -50,14 +62,14 @@ def attention_loss(answer: object) -> str:
         "the maps are not normalised: divide each image's q by its own length.": (q_s - q_t).norm(dim=1).mean(),
         "it is normalised across the batch, pixel by pixel: with one slice every map would be 1. Divide each slice's map "
         "by its own length, dim=1 after flatten(1).": (unit(q_s, dim=0) - unit(q_t, dim=0)).norm(dim=1).mean(),
-        "one length serves the whole batch: a bright slice would outshout the others. One length a slice.":
+        "one length serves the whole batch: a bright slice would outshout the others. One length per slice.":
             (unit(q_s) - unit(q_t)).norm(dim=1).mean(),
         "the channels are summed before they are squared, so they can cancel: first square, then sum.":
             (unit(sums_s, dim=1) - unit(sums_t, dim=1)).norm(dim=1).mean(),
         "this is the squared distance: the loss is the distance, with its square root.": difference.square().sum(1).mean(),
         "this is a mean over pixels: the loss is the length of the difference, .norm(dim=1).": difference.square().mean(),
         "the distances of the slices are summed: take their mean.": difference.norm(dim=1).sum(),
-        "there is one length for the whole batch in the end: take the length a slice, then the mean.": difference.norm(),
+        "there is one length for the whole batch in the end: take the length per slice, then the mean.": difference.norm(),
     })  # fmt: skip
     equal(got, want, "square, sum over channels (dim=1), flatten, normalise each slice, distance, mean over slices")
-    return "METHODS['at'] averages this number over the cascades."
+    return "the library's AT averages this number over the cascades."
