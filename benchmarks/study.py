@@ -10,7 +10,6 @@ summarised, its results made up.
 import argparse
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -95,9 +94,16 @@ def measured(*command: str) -> str:
     process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True)
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
-    memory = max(usage.ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 2**10
     spent = f"{time.perf_counter() - began:.0f} s, of a processor {usage.ru_utime + usage.ru_stime:.0f} s"
-    return f"{spent}, at most {memory:.0f} MiB, status {status}; {printed.splitlines()[0][-60:]}"
+    return f"{spent}, at most {usage.ru_maxrss / 2**10:.0f} MiB, status {status}; {printed.splitlines()[0][-60:]}"
+
+
+def on_a_node(matrix: Path, job: Job, out: Path) -> str:
+    """What Snakemake takes on a node of a cluster before it trains one network of a matrix."""
+    network = job.experiment.folder(Path()).as_posix().removeprefix("experiments/")
+    options = ["--mode", "remote", "--target-jobs", f"network:network={network}", "--allowed-rules", "network"]
+    options += ["--config", f"matrix={matrix}", "--cores", "1", "--nolock", "--force", "--dry-run"]
+    return measured("snakemake", "--snakefile", str(study_engine() / "Snakefile"), "--directory", str(out), *options)
 
 
 def scale(folder: Path, networks: int) -> None:
@@ -110,6 +116,9 @@ def scale(folder: Path, networks: int) -> None:
     for job in jobs:
         made_up(job, folder / "large")
     print("status:", measured("kdrecon", "study", str(matrix), "--out", str(folder / "large"), "--status"), flush=True)
+    for path in (TINY, matrix):
+        (*_, last) = (job for job in read_matrix(path).jobs() if not job.needs)
+        print(f"the last network of {path.stem}, on a node:", on_a_node(path, last, folder / "large"), flush=True)
     print("report:", measured("kdrecon", "report", str(folder / "large")), flush=True)
 
 
