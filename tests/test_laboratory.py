@@ -339,6 +339,11 @@ def test_one_network_is_trained_by_name_after_what_it_needs(tmp_path, capsys):
     assert [line.partition(": ")[2] for line in train("sftkd-at")[:-1]] == ["loaded from this run, 1 epochs"] * 2
 
 
+def test_origins_name_a_student_by_what_it_learns_from(tmp_path):
+    lab = Laboratory(run_root=str(tmp_path), **TINY | {"switches": {"alpha": 0.5, "weight_factor": 0}})
+    assert list(results.origins(lab, "teacher", "kd-at").index) == ["teacher", "Std-KD image"]
+
+
 def test_every_kind_of_training_is_what_its_name_says(lab):
     assert {f"{kind}-{method}" for kind in ("kd", "sftkd") for method in method_keys()} < kinds().keys()
     for name in kinds():

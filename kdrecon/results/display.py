@@ -15,7 +15,7 @@ import pandas as pd
 
 from kdrecon.choices import BASELINES
 from kdrecon.metrics import HFN, METRICS, MSE, NMSE, PSNR, PUBLISHED, SSIM, VIF
-from kdrecon.results.names import PLACE, kind_name, network_names
+from kdrecon.results.names import PLACE, columns, kind_name, kind_of, network_names
 from kdrecon.results.tables import settings
 from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.laboratory import Laboratory
@@ -87,8 +87,7 @@ def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
     for name in names or ("teacher", "student", "sft", *distilled, f"control-sftkd-{keys[0]}"):
         found = [lab.outlook(name, ready) for ready in (None, False)]
         experiment, _ = found[0]
-        kind = kind_name(experiment.role, experiment.teacher, experiment.method)
-        rows[kind] = [_origin(*each) for each in found]
+        rows[kind_of(columns(experiment))] = [_origin(*each) for each in found]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["without ready=False", "with ready=False"])
     if (table.iloc[:, 0] == table.iloc[:, 1]).all():
         return table.iloc[:, :1].set_axis(["with and without ready=False"], axis=1)

@@ -113,9 +113,7 @@ def network_names(networks: Sequence[Mapping[str, object]]) -> list[str]:
         here["init"] = matched_start(str(network["teacher"]))
         told_apart = [name for name in settings if name in network and _text(network, name) != here[name]]
         differing = [f"{name} {_text(network, name)}" for name in told_apart]
-        method = IMAGE if imitates_alone(network) else str(network["method"])
-        kind = kind_name(str(network["model"]), str(network["teacher"]), method)
-        names.append(", ".join([kind, *differing]))
+        names.append(", ".join([kind_of(network), *differing]))
     return names
 
 
@@ -149,6 +147,12 @@ def _role(network: Mapping[str, object]) -> str:
 
 def _text(network: Mapping[str, object], name: str) -> str:
     return str(network.get(name, ""))
+
+
+def kind_of(network: Mapping[str, object]) -> str:
+    """The kind of a network by its columns, by what it has learned from: :func:`kind_name`."""
+    method = IMAGE if imitates_alone(network) else str(network["method"])
+    return kind_name(str(network["model"]), str(network["teacher"]), method)
 
 
 def kind_name(role: str, teacher: str, method: str) -> str:
