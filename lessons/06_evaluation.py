@@ -116,7 +116,7 @@ pd.Series(several, name="PSNR (dB)").map("{:.2f}".format).to_frame()
 # $$\mathrm{SSIM}=\left\langle\frac{2\mu_x\mu_p+c_1}{\mu_x^2+\mu_p^2+c_1}\cdot
 # \frac{2\sigma_{xp}+c_2}{\sigma_x^2+\sigma_p^2+c_2}\right\rangle,\qquad c_1=(0.01R)^2,\ c_2=(0.03R)^2$$
 #
-# The first factor asks for equal brightness, the second for equal structure; the constants avoid a division by 0.
+# The first factor asks for equal brightness, the second for equal structure; $c_1, c_2$ avoid a division by 0.
 #
 # **Before you run it:** what will SSIM say if $R$ is far too large?
 
@@ -213,7 +213,7 @@ checks.translation(my_translation)
 # %% [markdown]
 # ## Lost, and made up
 #
-# [02](./02_dccnn.ipynb) inserted a lesion; here each person gets one, a disc of 0.2. How much of its **contrast** is kept? And without it,
+# [02](./02_dccnn.ipynb) inserted a lesion; here each person gets one, a disc 0.2 brighter. How much of its **contrast** is kept? And without it,
 # how many spots of that size are too bright by 0.05? Structure that a network makes up is a **hallucination** [`bhadra2021`].
 #
 # **Before you run it:** will contrast and spots put the networks in the order of PSNR?
@@ -249,8 +249,8 @@ for name, network in networks.items():
 pd.DataFrame(seen).T
 
 # %% [markdown]
-# *What to see:* the ready teacher leads by PSNR, and yet keeps less of the lesion than the plain student. Every network makes up a spot or
-# two per slice. A mean over thousands of pixels tells neither.
+# *What to see:* the ready teacher leads by PSNR, and yet keeps less of the lesion than the plain student. Every ready network makes up a
+# spot or two per slice. A mean over thousands of pixels tells neither.
 #
 # ## Slices, people, groups
 #
@@ -328,7 +328,7 @@ with plots.style():
 plt.show()
 
 # %% [markdown]
-# *What to see:* points of one person stay together; the next person will have another red line. So every person counts once.
+# *What to see:* points of one person stay together; the next will have another red line. So every person counts once.
 #
 # Trainings are drawn as well: the *same* method with another **seed** is a little better or worse for everybody. Again 100 studies, with
 # one training of each method and with three.
@@ -496,7 +496,7 @@ claim.style.format("{:+.2f}")
 #
 # ## The pictures
 #
-# Of the volume with most slices, the one with the plain student's median PSNR, not chosen by us:
+# Of the volume with most slices, the one with the plain student's median PSNR:
 
 # %%
 row = results.typical_slice(scores["student"])
@@ -527,7 +527,7 @@ widgets.reconstruction_figure(targets, reconstructions, "student")
 plt.show()
 
 # %% [markdown]
-# *Try:* narrow the window until grey matter fills it. Raise the residue gain: a small one flatters every network.
+# *Try:* narrow the window until grey matter fills it. Raise the residue gain: a small one flatters.
 
 # %%
 widgets.reconstruction_browser(targets, reconstructions)
@@ -547,10 +547,10 @@ widgets.reconstruction_browser(targets, reconstructions)
 #
 # <details><summary>1. Two papers report 32.1 and 34.0 dB on the same data. Name two reasons besides the network.</summary>
 #
-# Another data range, PSNR per volume, another split, mask or crop.
+# Another range, PSNR per volume, another split, mask or crop.
 # </details>
 #
-# <details><summary>2. Doubling the data range changes the PSNR by how much?</summary>
+# <details><summary>2. By how much does doubling the range change the PSNR?</summary>
 #
 # By $20\log_{10} 2 \approx 6.02$ dB, for every image.
 # </details>

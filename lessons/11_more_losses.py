@@ -56,9 +56,9 @@ distance = {name: float((q - teacher3).square().mean()) for name, q in three.ite
 pd.Series(distance, name="mean squared distance to the teacher").to_frame().T.round(2)
 
 # %% [markdown]
-# All the relations stand in one matrix, the inner products of the rows of $Q$ (one row a slice): $QQ^\top$. By hand, for the
-# teacher: $a \cdot a = 4^2 + 3^2 = 25$, $a \cdot b = 12 + 12 = 24$, $a \cdot c = 20$, $b \cdot c = 15$. All three are of
-# length 5, so the **cosines** are these numbers divided by 25: 0.96, 0.80, 0.60.
+# All the relations stand in one matrix, the inner products of the rows of $Q$ (one row per slice): $QQ^\top$. By hand, for the
+# teacher: $a\cdot a=4^2+3^2=25$, $a\cdot b=12+12=24$, $a\cdot c=20$, $b\cdot c=15$. All three are of length 5, so the **cosines** are
+# these numbers divided by 25: 0.96, 0.80, 0.60.
 
 # %%
 pairs = {"a, b": (0, 1), "a, c": (0, 2), "b, c": (1, 2)}
@@ -80,13 +80,15 @@ pd.DataFrame({name: at_pairs(q @ q.T) for name, q in three.items()}).T
 # | loss | what becomes of the products | compared by |
 # |---|---|---|
 # | **SP**, similarity-preserving [`tung2019`] | $G$: each row divided by its length | squares |
-# | **CC**, correlation congruence [`peng2019`] | $K$: a kernel of the cosines $c$, $e^{-2\gamma}\sum_{p=0}^{2}\frac{(2\gamma)^p}{p!}\,c^p$, $\gamma = 0.4$ | squares |
-# | **PKT**, probabilistic transfer [`passalis2018`] | $p$: $(1 + c)/2$, each row divided by its sum | divergence, as of soft answers |
+# | **CC**, correlation congruence [`peng2019`] | $K$: a kernel of the cosines $c$, $e^{-2\gamma}\sum_{p=0}^{2}\frac{(2\gamma)^p}{p!}\,c^p$, $\gamma=0.4$ | squares |
+# | **PKT**, probabilistic transfer [`passalis2018`] | $p$: $(1+c)/2$, each row divided by its sum | divergence, as of soft answers |
 # | **RKD**, relational distillation [`park2019`] | distances between slices, divided by their mean, and angles | Huber |
 #
-# Where the kernel comes from: $e^{-\gamma\|f_i - f_j\|^2}$ of features $f$ of length 1 calls two slices alike the nearer they
-# are. $\|f_i - f_j\|^2 = 2 - 2c$ makes it $e^{-2\gamma}e^{2\gamma c}$, and the second factor is expanded to order 2. By
-# hand, for $a, b$: $e^{-0.8}(1 + 0.8 \cdot 0.96 + 0.32 \cdot 0.96^2) = 0.927$; without expansion 0.969.
+# SP by hand: the row of $a$ is (25, 24, 20), of length 40.0, so that $b$ has 0.60 and $c$ 0.50 in it.
+#
+# Where the kernel comes from: $e^{-\gamma\|f_i-f_j\|^2}$ of features $f$ of length 1 calls two slices alike the nearer they are.
+# $\|f_i-f_j\|^2=2-2c$ makes it $e^{-2\gamma}e^{2\gamma c}$, and the second factor is expanded to order 2. By hand, for $a, b$:
+# $e^{-0.8}(1+0.8\cdot 0.96+0.32\cdot 0.96^2)=0.927$; without expansion 0.969.
 
 
 # %%
@@ -123,6 +125,7 @@ rows = {
     for name, q in three.items()
 }
 assert abs(rows["CC", "teacher"]["a, b"] - 0.927) < 1e-3
+assert abs(rows["SP", "teacher"]["a, b"] - 0.60) < 5e-3
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
@@ -134,7 +137,7 @@ pd.DataFrame(rows).T.round(3)
 #
 # `s` and `t` are the maps (B, C, H, W) of student and teacher. Return
 #
-# $$L_{SP} = \frac{1}{B^2}\,\|G_T - G_S\|_F^2, \qquad G = \mathrm{rownorm}(QQ^\top)$$
+# $$L_{SP}=\frac{1}{B^2}\,\|G_T-G_S\|_F^2,\qquad G=\mathrm{rownorm}(QQ^\top)$$
 #
 # where $Q$ has all features of a slice in one row, rownorm divides each row by its length, and $\|\cdot\|_F^2$ is the sum of
 # the squares of all entries.
@@ -191,12 +194,13 @@ def squares(matrix):
     return sum(float((matrix(t) - matrix(s)).square().mean()) for s, t in pairs) / len(students)
 
 
-rows = {}
-for key, matrix in {"sp": similarity, "cc": correlation}.items():
-    loss = METHODS[key](cascades=len(students))
-    rows[key.upper()] = {"by hand": squares(matrix), "library": float(loss(students, teachers))}
-    assert abs(rows[key.upper()]["by hand"] / rows[key.upper()]["library"] - 1) < 1e-3
-pd.DataFrame(rows).T
+of_library = {}
+for key in ("SP", "CC"):
+    loss = METHODS[key.lower()](cascades=len(students))
+    of_library[key] = float(loss(students, teachers))
+by_hand = {"SP": squares(similarity), "CC": squares(correlation)}
+assert all(abs(by_hand[key] / of_library[key] - 1) < 1e-3 for key in by_hand)
+pd.DataFrame({"by hand": by_hand, "library": of_library})
 
 # %%
 import matplotlib.pyplot as plt
@@ -222,8 +226,7 @@ plt.show()
 # an early layer $F_a$ go with those of a late one $F_b$ (the first and the last but one convolution of a cascade, which in
 # a D2C5 are the same; $N$ pixels):
 #
-# $$G = \frac1N F_a^\top F_b \in \mathbb R^{32\times 32}, \qquad
-# L_{FSP} = \big\langle (G_T - G_S)^2 \big\rangle$$
+# $$G=\frac1N F_a^\top F_b\in\mathbb R^{32\times 32},\qquad L_{FSP}=\big\langle(G_T-G_S)^2\big\rangle$$
 #
 # ### Exercise 11.2 · The flow between two layers
 #
@@ -293,42 +296,36 @@ pd.Series(said, name="in a sentence").to_frame()
 # %% [markdown]
 # ## One of your own
 #
-# A method is a class with its `loss` between the student's maps of a cascade and what it needs of the teacher's, and its
-# weight. Registered under a name, it is one like any other. Here is one that compares nothing but how strong each channel
-# is on average, sorted, so that their order does not matter.
+# A method is a loss between the maps of student and teacher in one cascade, and a function will do. This one compares nothing but
+# how strong each channel is on average, sorted, so that their order does not matter. A short training with it:
+#
+# **Before you run it:** which two different teachers would be one and the same to it?
+
 
 # %%
-from kdrecon.distillation import Method
-from kdrecon.training import distil
-
-
-class SortedStrengths(Method):
+def sorted_strengths(s, t):
     """Mean squared difference of the channels' mean strengths, in ascending order."""
-
-    weight = 1e-2
-
-    def target(self, t, cascade):
-        return t.mean(dim=(2, 3)).sort(dim=1).values
-
-    def loss(self, s, target, cascade):
-        return (self.target(s, cascade) - target).square().mean()
+    sorted_s, sorted_t = (maps.mean(dim=(2, 3)).sort(dim=1).values for maps in (s, t))
+    return (sorted_s - sorted_t).square().mean()
 
 
-METHODS["mine"] = SortedStrengths
-objective = distil(lab.new_student(), teacher.model, "mine").to(lab.device)
-objective.prepare(batch)
-optimiser = torch.optim.Adam(objective.network.parameters(), lr=lr)
-for step in range(1, 4):
-    loss = objective(batch)
-    optimiser.zero_grad()
-    loss.total.backward()
-    optimiser.step()
-    print(
-        f"step {step}:", {name: round(float(term.detach()), 4) for name, term in loss.terms.items()}
-    )
+# %%
+import tempfile
+from pathlib import Path
+
+from kdrecon.distillation import own_method
+from kdrecon.training import Recipe, distil, fit
+
+few, mine = lab.train.subset(8), own_method(sorted_strengths, weight=1e-2)
+objective = distil(lab.new_student(), teacher.model, mine).to(lab.device)
+with tempfile.TemporaryDirectory() as folder:
+    history = fit(objective, few, few, Recipe(4, 4, lr, seed), Path(folder), config={})
+assert history.distillation.gt(0).all()
+history[["epoch", "reconstruction", "distillation"]].style.hide().format(precision=4)
 
 # %% [markdown]
-# `lab.distilled("mine")` would train it in full. How a method stays in the library:
+# Two teachers with the same strengths in other *places* are one to this loss. `lab.distilled(sorted_strengths, weight=1e-2)` trains
+# a student with it as with any other, and records it under its name. How a method stays in the library:
 # [CONTRIBUTING](../CONTRIBUTING.md#a-new-distillation-method).
 #
 # ### Exercise 11.3 · Your own loss (open)
