@@ -39,7 +39,7 @@
 # %%
 from kdrecon import results
 
-results.origins(lab, "teacher", "student", *(f"kd-{key}" for key in methods))
+results.origins(lab, "teacher", "student", "kd-image", *(f"kd-{key}" for key in methods))
 
 # %% [markdown]
 # ## Why small matters
@@ -217,7 +217,7 @@ plt.show()
 #
 # $$L_{hint}=\tfrac12\,\big\langle(t-r(s))^2\big\rangle$$
 #
-# How much can mixing do? Least squares gives the best $r$ for the student as it is, and one that sees no student.
+# How much can mixing do? Least squares gives the best $r$ for the student as it is, and the best that sees no student.
 
 
 # %%
@@ -334,7 +334,8 @@ figure.suptitle("attention maps of the middle convolution")
 plt.show()
 
 # %% [markdown]
-# *What to see:* in each column both networks at the same stage, below where they disagree: 0 for equal maps, $\sqrt2$ for maps that never overlap. Empty air can be bright, too, where a bias alone passes the ReLU.
+# *What to see:* in each column both networks at the same stage, below where they disagree: a distance of 0 for equal maps,
+# $\sqrt2$ for maps that never overlap. Empty air can be bright, too, where a bias alone passes the ReLU.
 #
 # AT has a weakness, too: it forgets *what* was seen, and how slices relate. [11](./11_more_losses.ipynb) has losses for that.
 #

@@ -220,7 +220,7 @@ plt.show()
 #
 # ### Exercise 5.2 · Does the start help equally?
 #
-# Somebody has trained all four combinations of teacher and start and got these figures (invented):
+# Somebody has trained all four combinations of teacher and start (invented figures):
 #
 # | mean PSNR (dB) | random start | SFT start |
 # |---|---|---|
@@ -327,7 +327,7 @@ assert rows["control"]["steps of its weights"] == rows["SFT-KD"]["steps of its w
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# *What to see:* what SFT-KD and control have in common needs no teacher. And nearly all of the cost is the teacher's.
+# *What to see:* where the control gains as much as SFT-KD, no teacher was needed. And nearly all of the cost is the teacher's.
 #
 # The course's study ([06](./06_evaluation.ipynb)) has made both comparisons with three seeds and the student D3C5: SFT-KD by AT
 # minus the control of **equal steps** 0.00 dB, 95 % interval -0.40 to +0.40; minus the control of **equal cost**
