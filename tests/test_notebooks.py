@@ -235,9 +235,9 @@ def test_the_handout_works_and_holds_no_solutions(tmp_path):
     assert done.returncode == 0 and done.stdout.startswith(str(folder)) and "[48, 48]" in done.stdout, done.stderr
 
 
-def nbval(folder: Path, run_root: Path, notebooks: list[Path]) -> subprocess.CompletedProcess:
+def nbval(folder: Path, run_root: Path, notebooks: list[Path], **changes: object) -> subprocess.CompletedProcess:
     """Run notebooks, prepared with the smallest parameters, cell by cell under nbval, all in one run folder."""
-    parameters = yaml.safe_load(TINY.read_text(encoding="utf-8")) | {"run_root": str(run_root)}
+    parameters = yaml.safe_load(TINY.read_text(encoding="utf-8")) | {"run_root": str(run_root)} | changes
     for path in notebooks:
         papermill.execute_notebook(
             path, folder / path.name, batch.injected(path, parameters), prepare_only=True, kernel_name="python3",
@@ -282,7 +282,7 @@ def test_stubs_stop_nothing_and_solutions_pass_every_check(tiny_run, trained, ca
 
 
 @pytest.mark.parametrize("number", ["04"])
-def test_a_notebook_runs_alone(number, tmp_path):
+def test_a_notebook_runs_alone_and_without_cascades(number, tmp_path):
     (alone,) = [path for path in NOTEBOOKS if path.name.startswith(number)]
-    done = nbval(tmp_path, tmp_path / "run", [alone])
+    done = nbval(tmp_path, tmp_path / "run", [alone], preset="super_resolution")
     assert done.returncode == 0, done.stdout[-5000:]
