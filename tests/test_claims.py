@@ -1,5 +1,7 @@
 """Numbers that lessons and README quote from the sample, the shipped networks and the papers, recomputed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from kdrecon.results.published import published_figures
 from kdrecon.results.statistics import subject_means
 from kdrecon.results.studies import shipped_study
 from kdrecon.runs.laboratory import Laboratory
+from kdrecon.runs.shipped import ONE_DEEP_CNN
 from kdrecon.storage.places import project_root
 
 
@@ -74,6 +77,24 @@ def test_the_teacher_leads_on_whole_heads_and_hardly_without_skull():
     lead = means["teacher"] - means["student, network D2C5"]
     stripped = lead.index.str.startswith("antspyx")
     assert lead[~stripped].between(1, 2.5).all() and lead[stripped].between(0, 0.5).all() and stripped.sum() == 6
+
+
+def test_a_cascade_beats_one_deep_cnn_of_its_size(people, tmp_path):
+    lab = Laboratory(run_root=str(tmp_path), device="cpu", ready=True)
+    deep = lab.network(replace(lab.experiment("teacher"), architecture=ONE_DEEP_CNN))
+    networks = [deep, lab.student(), lab.teacher()]
+    middles = [people.subject.index(name) + people.subject.count(name) // 2 for name in dict.fromkeys(people.subject)]
+    batch = people.batch(torch.tensor(middles))
+    assert {network.origin for network in networks} == {"ready"}
+    with torch.no_grad():
+        images = [batch.x_u, *(network.model(*batch.inputs) for network in networks)]
+    zero_filled, deep, small, cascade = (metrics.psnr(batch.x[:, 0].numpy(), image[:, 0].numpy()) for image in images)
+    assert (cascade > small).mean() > 0.8 and (small > deep).all()
+    share = (deep - zero_filled).mean() / (cascade - zero_filled).mean()
+    assert share == pytest.approx(0.53, abs=0.01)
+    assert "reaches half of the cascade's gain. Even the D2C5, with 3,045 weights, is better" in text(
+        "lessons/02_dccnn.py"
+    )
 
 
 def test_the_ready_networks_score_what_the_readme_says(people, tmp_path):

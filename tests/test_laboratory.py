@@ -19,7 +19,7 @@ from kdrecon import metrics, results
 from kdrecon.app import cli
 from kdrecon.distillation.registry import method_keys
 from kdrecon.errors import InputError
-from kdrecon.models.dccnn import dc_cnn
+from kdrecon.models.dccnn import count_parameters, dc_cnn
 from kdrecon.results import evaluation
 from kdrecon.results.archive import damaged
 from kdrecon.results.report import write_report
@@ -28,6 +28,7 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, load_network, open_network, start_from_sft, weights_hash
 from kdrecon.runs.parameters import Parameters
 from kdrecon.runs.record import Record, require_record, write_record
+from kdrecon.runs.shipped import ONE_DEEP_CNN
 from kdrecon.storage.files import alone_in
 from kdrecon.storage.places import SHIPPED
 
@@ -111,6 +112,15 @@ def test_the_four_cells_and_the_control_of_equal_steps_ship(tmp_path, monkeypatc
     lab.control(cells[0])
     assert [(e.role, e.epochs) for e in trained] == [("control", 1200 // 47 + 1)]
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 3 * 2**20
+
+
+def test_one_deep_cnn_as_large_as_the_teacher_ships(tmp_path):
+    lab = Laboratory(run_root=str(tmp_path), device="cpu")
+    cascade = lab.teacher()
+    deep = lab.network(replace(lab.experiment("teacher"), architecture=ONE_DEEP_CNN))
+    assert (deep.origin, len(deep.model.blocks), deep.experiment.epochs) == ("ready", 1, cascade.experiment.epochs)
+    sizes = [count_parameters(network.model) for network in (deep, cascade)]
+    assert sizes == [139_329, 141_765]
 
 
 def test_the_steps_of_a_network_of_version_0_1_are_counted_when_it_is_loaded(lab):

@@ -14,14 +14,16 @@ from kdrecon.errors import InputError, shown
 from kdrecon.storage.files import visible
 from kdrecon.storage.places import SHIPPED, of_the_checkout
 
+ONE_DEEP_CNN = "D17C1"  # about as many weights as the teacher, D5C5, in a single block: 139,329 and 141,765
+
 
 def ship(epochs: int, run: Path | None = None, device: str = "auto", seed: int = 0) -> None:
     """Train the networks that ship, or take them from a run that has, and write them to kdrecon/weights/.
 
     They are teacher, student and SFT teacher; the four students distilled with AT from either teacher, with either first
-    weights; and the control of SFT-KD. Of each, by :attr:`kdrecon.runs.experiment.Experiment.short_name`: .pt (the
-    checkpoint best_model.pt), .json (its run record) and .csv (its training history). The recipe is that of
-    study/course.yaml, whose finished run holds them.
+    weights; the control of SFT-KD; and, to be held against the teacher, one deep CNN without a cascade. Of each, by
+    :attr:`kdrecon.runs.experiment.Experiment.short_name`: .pt (the checkpoint best_model.pt), .json (its run record) and .csv
+    (its training history). The recipe is that of study/course.yaml, whose finished run holds all but the deep CNN.
 
     Raises:
         InputError: there is no checkout to write them to.
@@ -36,6 +38,7 @@ def ship(epochs: int, run: Path | None = None, device: str = "auto", seed: int =
             epochs=epochs, batch_size=4, device=device, seed=seed, run_root=str(run or folder), ready=False
         )  # fmt: skip
         alone = [lab.experiment(role) for role in ("teacher", "student", "sft_teacher")]
+        alone.append(replace(alone[0], architecture=ONE_DEEP_CNN))
         cells = [lab.distillation("at", teacher, start) for teacher in TEACHERS for start in ("random", "sft")]
         networks = lab.networks([*alone, *cells])
         for network in [*networks, lab.control(networks[-1])]:
