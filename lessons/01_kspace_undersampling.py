@@ -375,8 +375,8 @@ for name, m in {"cardiac 4x:": published_mask("cardiac", "4x"), "lines above:": 
     print(f"{name:12} {measured_share:.1%} of the lines are measured, {known_share:.1%} are known")
 
 # %% [markdown]
-# So "4x" of a magnitude image is closer to 2.5x. Does that matter? Fill in the opposite lines, for our image and for the same with a phase,
-# as a scanner has it.
+# So "4x" of a magnitude image is closer to 2.5x. Does that matter? Fill in the opposite lines, conjugated, for our image and for the same
+# with a phase, as a scanner has it.
 
 # %%
 ramp = torch.linspace(-1, 1, n)[:, None]
@@ -429,7 +429,7 @@ checks.known_share(my_known_share)
 # ## The baseline in numbers
 #
 # **PSNR** says in decibels how small the mean squared error is: 6 dB more are a quarter of it. **SSIM** compares local means, spreads
-# and correlation; 1 is identical. Notebook 06 looks at their pitfalls. Here are mean ± standard deviation over the slices:
+# and correlation; 1 is identical. Notebook 06 looks at their pitfalls. Mean ± standard deviation over the slices:
 
 # %%
 from kdrecon import results
