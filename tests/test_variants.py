@@ -40,7 +40,7 @@ def make(tmp_path_factory):
         return lab
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kdrecon.runs.laboratory.load_split", functools.cache(load_split))
+        patch.setattr("kdrecon.runs.data.load_split", functools.cache(load_split))
         yield laboratory
 
 

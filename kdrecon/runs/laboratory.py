@@ -21,16 +21,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from kdrecon.choices import BASELINES
-from kdrecon.data.slices import Slices
 from kdrecon.data.slices import memory_limit as default_memory_limit
-from kdrecon.data.splits import Split, load_split
 from kdrecon.distillation.base import Method
 from kdrecon.distillation.own import MapLoss, own_method
 from kdrecon.distillation.registry import METHODS
 from kdrecon.errors import InputError, shown
-from kdrecon.metrics import SMALLEST
 from kdrecon.models.dccnn import DCCNN, count_parameters
 from kdrecon.runs.costs import epochs_of_cost
+from kdrecon.runs.data import open_splits
 from kdrecon.runs.experiment import (
     TEACHERS,
     Experiment,
@@ -40,20 +38,18 @@ from kdrecon.runs.experiment import (
     kinds,
     resolution_of,
 )
-from kdrecon.runs.networks import Network, build, open_network, read_log
+from kdrecon.runs.networks import Network, build, can_be_read, completed, open_network
 from kdrecon.runs.parameters import with_settings
 from kdrecon.runs.record import Record, read_record, require_record, write_record
 from kdrecon.runs.starts import Start, read_start
 from kdrecon.runs.switches import FROM_SFT, INITS
 from kdrecon.runs.versions import environment
-from kdrecon.storage.checkpoints import differences, read_checkpoint
-from kdrecon.storage.places import SHIPPED, project_root
-from kdrecon.storage.records import read_json
-from kdrecon.tasks import Reconstruction
+from kdrecon.storage.checkpoints import differences
+from kdrecon.storage.places import SHIPPED
 from kdrecon.training.logs import Listener
 from kdrecon.training.loop import CONTINUED
 from kdrecon.training.objectives import Objective, traits_of
-from kdrecon.training.processes import Histories, Job, trained
+from kdrecon.training.processes import Job, trained
 from kdrecon.training.recipe import resolve_jobs, resolve_layout, resolve_precision
 
 
@@ -89,42 +85,26 @@ class Laboratory:
         self.listeners = listeners
         self._networks: dict[Path, Network] = {}
         self._starts: dict[str, Start] = {}
-        tested = self._split("test").files
-        self.evaluation_split = "test" if tested else "validation"
-        self.train, self.validation = self._slices("train"), self._slices("validation")
-        if tested:
-            self.test = self._slices("test")
-        else:
-            self.validation, self.test = self._selecting_and_reporting(self.validation)
-        tasks = (slices.task for slices in (self.train, self.validation, self.test))
-        self.mask, *others = (task.mask for task in tasks if isinstance(task, Reconstruction))
-        if not all(torch.equal(self.mask, mask) for mask in others):
-            raise InputError(
-                f"the splits of {p.dataset!r} carry different masks: expected one mask; prepare the data set anew"
-            )
-        if min(shape := tuple(self.mask.shape)) < SMALLEST:
-            raise InputError(
-                f"images of {shape[0]} x {shape[1]}: expected at least {SMALLEST} x {SMALLEST}, which the metric vif needs; "
-                "raise resolution, or take larger images"
-            )
+        data = open_splits(p, self.memory_limit, self.device)
+        self.train, self.validation, self.test, self.evaluation_split, self.mask = data
 
     def teacher(self, ready: bool | None = None) -> Network:
-        """The teacher trained alone (D5C5). ready=False trains it here even where a ready one ships."""
+        """The teacher trained alone. ready=False trains it here even where a ready one ships."""
         return self.network(self.experiment("teacher"), ready)
 
     def student(self, ready: bool | None = None) -> Network:
-        """The student trained alone (D3C5): what distillation has to beat."""
+        """The student trained alone: what distillation has to beat."""
         return self.network(self.experiment("student"), ready)
 
     def sft_teacher(self, ready: bool | None = None) -> Network:
-        """The student-friendly teacher (D5C5), trained with unfolded D3C5 branches; .student holds their blocks."""
+        """The student-friendly teacher, trained with the student's unfolded branches; .student holds their blocks."""
         return self.network(self.experiment("sft_teacher"), ready)
 
     def distilled(
         self, method: str | MapLoss | type[Method], teacher: str = "standard", init: str | None = None,
         ready: bool | None = None, weight: float | None = None,
     ) -> Network:  # fmt: skip
-        """A student (D3C5) distilled from a frozen teacher.
+        """A student distilled from a frozen teacher.
 
         Args:
             method: one of :func:`kdrecon.distillation.method_keys`; or a loss of one's own, a function or module that takes
@@ -190,7 +170,7 @@ class Laboratory:
         return require_record(network.folder).steps or 0
 
     def new_student(self) -> nn.Module:
-        """An untrained student (D3C5) with the first weights that the seed gives it."""
+        """An untrained student with the first weights that the seed gives it."""
         return build(self.experiment("student")).evaluated.to(self.device)
 
     def zero_filled(self) -> Network:
@@ -315,7 +295,7 @@ class Laboratory:
         """The network of an experiment, where it need not be trained."""
         if self._finished(experiment):
             folder = experiment.folder(self.parameters.run_folder)
-            if any((folder / name).exists() for name in CONTINUED) and not _whole(folder):
+            if any((folder / name).exists() for name in CONTINUED) and not can_be_read(folder):
                 return None  # nothing is left to train: model.pt holds network and log, too
             return self._load(experiment, folder, "loaded from this run")
         return self._ready(experiment) if self._may_be_ready(ready) else None
@@ -347,30 +327,6 @@ class Laboratory:
         teacher = self._record(experiment.needs()[0]) if experiment.method else None
         return replace(experiment, teacher_origin="ready" if teacher and teacher.origin == "ready" else "")
 
-    def _split(self, name: str) -> Split:
-        p = self.parameters
-        root = p.data_root and str(project_root() / p.data_root)
-        return Split(p.dataset, name, p.acceleration, p.resolution, data_root=root, mask_type=self.switches.mask_type)
-
-    def _slices(self, name: str) -> Slices:
-        scored, wanted = name == self.evaluation_split, self.switches.train_slices
-        slices = load_split(self._split(name), limit=self.memory_limit, scored=scored)
-        if name == "train" and wanted:
-            if wanted > len(slices):
-                raise InputError(
-                    f"switch train_slices = {wanted}: expected at most {len(slices)}, the training slices of "
-                    f"{self.parameters.dataset!r}; 0 takes all"
-                )
-            slices = slices.subset(wanted)
-        return slices.to(self.device)
-
-    def _selecting_and_reporting(self, slices: Slices) -> tuple[Slices, Slices]:
-        """Of validation slices those that choose the best epoch and those that report it: every second person each."""
-        people = sorted(set(slices.subject))
-        if self.switches.selection == "paper" or len(people) < 2:
-            return slices, slices
-        return slices.of_subjects(people[1::2]), slices.of_subjects(people[::2])
-
     def _config(self, experiment: Experiment) -> dict:
         config = {**experiment.config(), "data": f"{self.train.fingerprint} {self.validation.fingerprint}"}
         if experiment.method:
@@ -396,7 +352,7 @@ class Laboratory:
         name, experiment = wanted.short_name, record.experiment
         folder = experiment.folder(self.parameters.run_folder)
         present = read_record(folder)
-        if not (present and present.finished and _whole(folder)):
+        if not (present and present.finished and can_be_read(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(SHIPPED / f"{name}.pt", folder / "best_model.pt")
             shutil.copyfile(SHIPPED / f"{name}.csv", folder / "log.csv")
@@ -426,36 +382,14 @@ class Laboratory:
         with contextlib.closing(trained(jobs(), data, processes, threads, self.listeners)) as ended:
             for job, histories in ended:
                 experiment, record, started = begun[job.folder]
-                self._finish(experiment, record, histories, job.folder, time.perf_counter() - started)
+                finished = completed(record, histories, job.folder)
+                write_record(finished, job.folder)
+                tqdm.write(  # above the bars of those that still train
+                    f"{experiment.title}: trained, {len(histories[-1])} epochs in {time.perf_counter() - started:.0f} s, "
+                    f"best validation L1 {finished.others['validation_l1']:.5f} in epoch {finished.best_epoch}"
+                )
                 networks[experiment] = self._load(experiment, job.folder)
         return networks
-
-    def _finish(
-        self, experiment: Experiment, record: Record, histories: Histories, folder: Path, seconds: float
-    ) -> None:
-        """Complete the record of a training that has ended, and say so."""
-        history = histories[-1]
-        best = history.iloc[int(history.validation_l1.argmin())]
-        made = read_checkpoint(folder / "best_model.pt")["config"]
-        told = {
-            "device": made["device"],
-            "seconds": round(sum(float(stage.seconds.sum()) for stage in histories), 2),
-            "validation_l1": float(best.validation_l1),
-        } | {name: made[name] for name in ("targets",) if name in made}
-        finished = replace(
-            record,
-            finished=True,
-            best_epoch=int(best.epoch),
-            precision=made["precision"],
-            layout=made["layout"],
-            gradient_norms=read_json(folder / "gradient_norms.json"),
-            others=record.others | told,
-        )
-        write_record(finished, folder)
-        tqdm.write(  # above the bars of those that still train
-            f"{experiment.title}: trained, {len(history)} epochs in {seconds:.0f} s, "
-            f"best validation L1 {best.validation_l1:.5f} in epoch {best.epoch:.0f}"
-        )
 
     def _objective(self, experiment: Experiment, networks: list[Network], stage: str | None = None) -> Objective:
         """The objective of an experiment with the networks that it needs, the teacher first, on the device."""
@@ -511,14 +445,3 @@ class Laboratory:
             if found:
                 print(f"{experiment.title}: {found}, {experiment.epochs} epochs")
         return self._networks[folder]
-
-
-def _whole(folder: Path) -> bool:
-    """Whether network and log of a finished experiment can be read; a message says what cannot."""
-    try:
-        read_log(folder)
-        open_network(folder)
-    except InputError as error:
-        print(error)
-        return False
-    return True

@@ -7,7 +7,8 @@
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,10 +20,10 @@ from kdrecon.errors import InputError
 from kdrecon.models.dccnn import DCCNN, dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.runs.experiment import Experiment
-from kdrecon.runs.record import read_record
+from kdrecon.runs.record import Record, read_record
 from kdrecon.runs.switches import INITS, Switches
 from kdrecon.storage.checkpoints import read_checkpoint, read_weights
-from kdrecon.storage.records import read_table
+from kdrecon.storage.records import read_json, read_table
 from kdrecon.training.objectives import Objective, StudentFriendly, Supervised, distil
 
 N = TypeVar("N", bound=nn.Module)
@@ -201,3 +202,35 @@ def weights_hash(model: nn.Module) -> str:
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def can_be_read(folder: Path) -> bool:
+    """Whether network and log of a finished experiment can be read; a message says what cannot."""
+    try:
+        read_log(folder)
+        open_network(folder)
+    except InputError as error:
+        print(error)
+        return False
+    return True
+
+
+def completed(record: Record, histories: Sequence[pd.DataFrame], folder: Path) -> Record:
+    """The record of a training that has ended, with the history of each of its stages; it is not written."""
+    history = histories[-1]
+    best = history.iloc[int(history.validation_l1.argmin())]
+    made = read_checkpoint(folder / "best_model.pt")["config"]
+    told = {
+        "device": made["device"],
+        "seconds": round(sum(float(stage.seconds.sum()) for stage in histories), 2),
+        "validation_l1": float(best.validation_l1),
+    } | {name: made[name] for name in ("targets",) if name in made}
+    return replace(
+        record,
+        finished=True,
+        best_epoch=int(best.epoch),
+        precision=made["precision"],
+        layout=made["layout"],
+        gradient_norms=read_json(folder / "gradient_norms.json"),
+        others=record.others | told,
+    )
