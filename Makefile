@@ -21,7 +21,7 @@ check: venv
 	$(BIN)/python lessons/build.py --check
 
 test: check
-	$(BIN)/python -X warn_default_encoding -m pytest --cov
+	OMP_NUM_THREADS=1 PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest --cov -n 2
 
 test-portable: venv
 	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=1 \

@@ -1,3 +1,5 @@
+import json
+import os
 import re
 
 import h5py
@@ -17,6 +19,7 @@ from kdrecon.choices import SPLITS
 from kdrecon.errors import InputError
 from kdrecon.runs.parameters import read_parameters
 from kdrecon.storage.places import notebooks
+from kdrecon.training.recipe import JOBS
 
 METHODS = ["at", "cc", "fitnets", "fsp", "sp"]
 
@@ -105,6 +108,32 @@ def test_a_failed_notebook_is_kept_and_a_rerun_continues(tmp_path, capsys):
     batch.run(parameters, out, choose_notebooks(books))
     printed = capsys.readouterr().out
     assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_broken: done" in printed
+
+
+def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, capsys):
+    parameters, books = read_parameters(TINY, []), tmp_path / "books"
+    notebook(books, "00_fine", "print('fine')")
+    notebook(books, "01_dying", "import os; os._exit(1)")
+    with pytest.raises(batch.NotebookFailed, match="the kernel of 01_dying died"):
+        batch.run(parameters, tmp_path / "out", choose_notebooks(books))
+    record = json.loads((tmp_path / "out" / "notebooks" / "finished.json").read_text(encoding="utf-8"))
+    assert record["01_dying"].startswith("failed: the kernel of 01_dying died") and "failed" not in record["00_fine"]
+    notebook(books, "01_dying", "print('mended')")
+    batch.run(parameters, tmp_path / "out", choose_notebooks(books))
+    printed = capsys.readouterr().out
+    assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_dying: done" in printed
+
+
+def test_a_run_passes_jobs_to_its_notebooks_and_another_number_finds_what_is_finished(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv(JOBS, raising=False)
+    notebook(tmp_path / "books", "00_jobs", f"import os; assert os.environ['{JOBS}'] == '3'")
+    for jobs in (3, 1):
+        batch.run(read_parameters(TINY, []), tmp_path / "out", choose_notebooks(tmp_path / "books"), jobs)
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if "00_jobs" in line] == [
+        "[1/1] 00_jobs: done",
+        "[1/1] 00_jobs: already done",
+    ]
+    assert JOBS not in os.environ
 
 
 def test_a_notebook_whose_packages_are_not_installed_is_left_out_with_a_word(tmp_path, capsys):

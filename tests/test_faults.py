@@ -1,7 +1,6 @@
-"""What a training survives: kills, full disks, damaged files, vanishing data, dying kernels, a second run."""
+"""What a training survives: kills, full disks, damaged files, vanishing data, a second run."""
 
 import errno
-import json
 import os
 import random
 import shutil
@@ -16,16 +15,12 @@ from conftest import TINY, kdrecon
 from filelock import FileLock
 from helpers import PAPER, objective, slices, weights
 from tensorboard.summary.writer.record_writer import RecordWriter
-from test_batch import notebook
 
 from kdrecon import data
-from kdrecon.app import batch
-from kdrecon.app.cli import choose_notebooks
 from kdrecon.data.splits import dataset_folder
 from kdrecon.errors import InputError
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import weights_hash
-from kdrecon.runs.parameters import read_parameters
 from kdrecon.storage.checkpoints import save_checkpoint
 from kdrecon.storage.files import alone_in, write_text
 from kdrecon.training.loop import Training, fit
@@ -305,20 +300,6 @@ def test_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     done = kdrecon("run", "--params", TINY, "--out", tmp_path / "file" / "run")
     assert done.returncode == 2 and "cannot be written" in done.stderr and done.stderr.count("\n") == 1
-
-
-def test_a_kernel_that_dies_fails_its_notebook_and_a_rerun_continues(tmp_path, capsys):
-    parameters, books = read_parameters(TINY, []), tmp_path / "books"
-    notebook(books, "00_fine", "print('fine')")
-    notebook(books, "01_dying", "import os; os._exit(1)")
-    with pytest.raises(batch.NotebookFailed, match="the kernel of 01_dying died"):
-        batch.run(parameters, tmp_path / "out", choose_notebooks(books))
-    record = json.loads((tmp_path / "out" / "notebooks" / "finished.json").read_text(encoding="utf-8"))
-    assert record["01_dying"].startswith("failed: the kernel of 01_dying died") and "failed" not in record["00_fine"]
-    notebook(books, "01_dying", "print('mended')")
-    batch.run(parameters, tmp_path / "out", choose_notebooks(books))
-    printed = capsys.readouterr().out
-    assert "[1/2] 00_fine: already done" in printed and "[2/2] 01_dying: done" in printed
 
 
 RUN = """

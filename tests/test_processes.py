@@ -13,17 +13,13 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from conftest import TINY as TINY_FILE
 from helpers import PAPER, objective
-from test_batch import notebook
 
-from kdrecon.app import batch, cli
-from kdrecon.app.cli import choose_notebooks
+from kdrecon.app import cli
 from kdrecon.distillation.registry import method_keys
 from kdrecon.errors import InputError
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import build, weights_hash
-from kdrecon.runs.parameters import read_parameters
 from kdrecon.training import processes
 from kdrecon.training.processes import trained
 from kdrecon.training.recipe import AT_ONCE, JOBS, resolve_jobs
@@ -376,18 +372,6 @@ def test_a_number_of_jobs_that_is_none(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == "error: --jobs = 0: expected how many trainings run side by side, 1 or more\n"
-
-
-def test_a_run_passes_jobs_to_its_notebooks_and_another_number_finds_what_is_finished(tmp_path, capsys, monkeypatch):
-    monkeypatch.delenv(JOBS, raising=False)
-    notebook(tmp_path / "books", "00_jobs", f"import os; assert os.environ['{JOBS}'] == '3'")
-    for jobs in (3, 1):
-        batch.run(read_parameters(TINY_FILE, []), tmp_path / "out", choose_notebooks(tmp_path / "books"), jobs)
-    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if "00_jobs" in line] == [
-        "[1/1] 00_jobs: done",
-        "[1/1] 00_jobs: already done",
-    ]
-    assert JOBS not in os.environ
 
 
 def test_the_memory_limit_is_shared_by_all_who_hold_the_slices(tmp_path):
