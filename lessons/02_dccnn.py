@@ -25,7 +25,7 @@
 #
 # **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb).
 #
-# **Minutes:** 40 to read; the machine takes about 3 in quick mode on two cores, with the paper's recipe some hours, on a GPU far less.
+# **Minutes:** 40 to read; the machine takes 2 in quick mode on two cores, with the paper's recipe some hours, on a GPU far less.
 #
 # [previous: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb) ·
 # [next: 03 · Standard distillation](./03_standard_kd.ipynb)
@@ -476,8 +476,8 @@ plots.people(gaps, "teacher")
 plt.show()
 
 # %% [markdown]
-# *What to see:* one short run, one seed: look at the pattern, not at a tenth of a decibel. This holds for every table of your own in this
-# course. With longer training (grey) the teacher leads on all nine, by one to two and a half decibels on the three **whole heads** and by
+# *What to see:* black is one short run with one seed; another seed or another processor moves it by tenths of a decibel. This holds for
+# every table of your own in this course. After longer training (grey) the teacher leads on all nine, by one to two and a half decibels on the three **whole heads** and by
 # less than half a decibel on the six **without skull**.
 
 # %%

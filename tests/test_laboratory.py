@@ -324,7 +324,7 @@ def test_where_networks_come_from_is_told_before_any_is_opened_or_trained(tmp_pa
 def test_one_column_tells_the_origins_where_nothing_is_ready(preset, tmp_path):
     lab = Laboratory(**TINY | {"preset": preset, "ready": True, "run_root": str(tmp_path)})
     table = results.origins(lab, "teacher", "kd-at")
-    assert list(table) == ["with and without ready=False"] and list(table.index) == ["teacher", "Std-KD AT"]
+    assert list(table) == ["origin"] and list(table.index) == ["teacher", "Std-KD AT"]
     assert set(table.iloc[:, 0]) == {"trained here when asked for: 1 epochs, seed 0"}
 
 

@@ -76,7 +76,7 @@ def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
             lessons, with the laboratory's methods.
 
     Returns:
-        a row a network; one column where ``ready=False`` makes no difference to any of them.
+        a row a network; one column, origin, where ``ready=False`` makes no difference to any of them.
 
     Raises:
         InputError: as :meth:`kdrecon.runs.laboratory.Laboratory.outlook`.
@@ -90,7 +90,7 @@ def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
         rows[kind_of(columns(experiment))] = [_origin(*each) for each in found]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["without ready=False", "with ready=False"])
     if (table.iloc[:, 0] == table.iloc[:, 1]).all():
-        return table.iloc[:, :1].set_axis(["with and without ready=False"], axis=1)
+        return table.iloc[:, :1].set_axis(["origin"], axis=1)
     return table
 
 
