@@ -11,7 +11,6 @@ from test_comparisons import SFT_AT, STD_AT, write_network
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
 
 from kdrecon import (
     metrics,  # noqa: E402
@@ -24,12 +23,6 @@ from kdrecon.teaching import plots  # noqa: E402
 
 RNG = np.random.default_rng(0)
 METRICS = ("psnr", "ssim", "nmse", "mse", "hfn", "vif")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def texts(figure):

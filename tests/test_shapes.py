@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -91,7 +90,6 @@ def test_the_knee_from_file_to_figure(tmp_path):
         widgets.reconstruction_figure(target, {"zero-filled": zero_filled}, "zero-filled"),
     ):
         assert any(KNEE in {image.get_array().shape for image in ax.images} for ax in figure.axes)
-        plt.close(figure)
 
 
 def test_sizes_in_records():

@@ -28,12 +28,6 @@ from kdrecon.physics.sampling import (
 from kdrecon.teaching import widgets  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def some():
     return load_split(Split("sample", "test", "4x", 40)).subset(3)
