@@ -17,9 +17,9 @@
 #
 # ![Differences in PSNR from the plain student, with 95 % intervals, for two students](../docs/comparison.png)
 #
-# **What you will find:** trained equally, a large network (teacher) is better than the smallest small one (student), by 0.79 dB on
-# nine people whom no network has seen. What a student gets of that by *learning from* the teacher (Std-KD, SFT-KD) is too little to
-# tell from nothing; simply training it longer reaches as much.
+# **What you will find:** trained equally, a large network (the teacher) leads the smallest small one (the student) by 0.79 dB on
+# nine people whom no network has seen, though people differ so much that 06 will ask what that shows. What a student gains by *learning
+# from* the teacher (distillation, in two kinds: Std-KD and SFT-KD) is too little to tell from nothing.
 #
 # *A row is a network; right of 0 is better than the student trained alone; a bar is the 95 % interval.*
 #
@@ -157,7 +157,7 @@ plots.strips({"tested with": lab.test.x[list(last.values()), 0].cpu().numpy()}, 
 plt.show()
 
 # %% [markdown]
-# *What to see:* training slices are axial (seen from below) and coronal (from the front). The test people come from other scanners:
+# *What to see:* training slices are axial (seen from above) and coronal (from behind). The test people come from other scanners:
 #
 # - **three whole heads**: Colin27, an average of 27 scans, is smooth and has little noise; two patients (pyradiomics) have a tumour,
 #   contrast agent in their vessels, thick slices, and scalp fat far brighter than the brain;

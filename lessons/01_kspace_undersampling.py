@@ -249,7 +249,7 @@ plots.comparison(x.numpy(), {"zero-filled": x_u.numpy()})
 plt.show()
 
 # %% [markdown]
-# *What to see:* the image is blurred, and doubled up and down. The residue looks like anatomy, not like noise: that is **aliasing**.
+# *What to see:* the image is blurred, and doubled up and down. The residue follows the anatomy: that is **aliasing**. How much of it is copies, how much a haze, is up to the lines, as you will see.
 
 # %% [markdown]
 # ### Exercise 1.2 · A colleague's file

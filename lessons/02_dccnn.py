@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 02 · DC-CNN
 #
-# Small networks in a row, each followed by a step that puts back what was measured.
+# Small networks in a row, each followed by a step that draws the image back to what was measured.
 #
 # **What you will learn**
 #
@@ -107,7 +107,7 @@ Y_both = torch.where(mask, y, mirror(y * mask).conj())  # where missing, the opp
 x_hermitian = ifft2(torch.where(known, Y_both, X_cnn)).real
 
 # %% [markdown]
-# The library has both as a layer, $x_{rec}=x_{cnn}+x_y-P\,x_{cnn}$: add what the measurement says, $x_y$, and take away what the proposal
+# The library has both as a layer, $x_{rec}=x_{cnn}+x_y-P\,x_{cnn}$: add what the measurement says, $x_y$, the real part of $F^{-1}y$, and take away what the proposal
 # says about the same lines, $P\,x_{cnn}$.
 
 # %%
@@ -159,7 +159,7 @@ assert torch.allclose(out[..., alone], ((X_cnn + y) / 2)[..., alone], atol=1e-3)
 assert (hermitian(x_hermitian, y, mask) - x_hermitian).abs().max() < 1e-4
 
 # %% [markdown]
-# This course uses `real`. With a phase, as on a scanner, `real` would throw the phase away and `hermitian` fill in wrong lines: there,
+# This course uses `real`, as the paper's code does, though it meets a lone line only half-way. With a phase, as on a scanner, `real` would throw the phase away and `hermitian` fill in wrong lines: there,
 # images stay complex.
 #
 # ## With noise: how far to trust the scanner
@@ -564,7 +564,7 @@ plots.rankings(masked, "zero-filled")
 plt.show()
 
 # %% [markdown]
-# *What to see:* without data fidelity the student hardly gets beyond zero-filling, even on the mask it knows. Networks with it gain on
+# *What to see:* without data fidelity the student stays near zero-filling, also on the mask it knows. Networks with it gain on
 # other lines and points, too: much of what they do is no memory but the measurement itself. With 8x lines there is less to carry.
 #
 # ### A lesion
@@ -596,7 +596,7 @@ plots.images({name: image[0, 0].cpu().numpy()[window] for name, image in shown.i
 plt.show()
 
 # %% [markdown]
-# *What to see:* the networks give back a part of the contrast, the teacher most. The last column is the PSNR of an image from which the
+# *What to see:* networks with data fidelity give back a part of the contrast, the one without it nothing. The last column is the PSNR of an image from which the
 # lesion is **missing**: hardly less. A mean over thousands of pixels does not see a dozen. Who looks for lesions has to measure lesions.
 #
 # ### Open · Break it

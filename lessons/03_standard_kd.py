@@ -241,7 +241,7 @@ assert (hints["best mixing"] <= hints.min(axis=1) * 1.001).all()
 hints.round(3)
 
 # %% [markdown]
-# *What to see:* mixing helps much and is never enough. In the D2C5 this layer sees 3×3 pixels, in its teacher 7×7.
+# *What to see:* mixing helps much, and a rest remains. In the D2C5 this layer sees 3×3 pixels, in its teacher 7×7.
 #
 # ## Only where: attention
 #
@@ -345,7 +345,7 @@ plt.show()
 #
 # $$L=\langle|x-x_S|\rangle+w\,L_{KD}$$
 #
-# with one weight $w$ per method, below a **frozen** teacher, which must not move. But for the lines marked *new* this is the
+# with one weight $w$ per method, taught by a **frozen** teacher, which must not move. But for the lines marked *new* this is the
 # training of 02, on one batch.
 #
 # **Before you go on:** how would you check that it is frozen?
@@ -443,7 +443,8 @@ for name, network in distilled.items():
 pd.DataFrame(rows).T.fillna("-")
 
 # %% [markdown]
-# *What to see:* $w$ was set once, to a ratio of about a half for the paper's networks. Would a louder teacher help? The study
+# *What to see:* $w$ was set once, to a ratio of about a half for the paper's networks after long training. Below a young teacher, or with a D2C5,
+# the ratio at the first step may be far from that, and the teacher speaks softly. Would a louder one help? The study
 # tried 1/9, 1/3, 3 and 9 times the $w$ of AT (D3C5, 12 epochs): all between −0.14 and +0.03 dB beside the plain student,
 # none shown to differ.
 #
@@ -518,7 +519,7 @@ widgets.attention_viewer(teacher.model, models, unseen)
 #
 # - Soft answers say how wrong the wrong ones are. The teacher's image makes a student lenient where the teacher fails.
 # - FitNets compares features and needs a regressor; AT compares where they are strong, slice by slice.
-# - Distilling adds a second term, $w\,L_{KD}$, below a frozen teacher; gradients say how loud it speaks.
+# - Distilling adds a second term, $w\,L_{KD}$, and a frozen teacher; gradients say how loud it speaks.
 #
 # ## Questions
 #

@@ -164,7 +164,8 @@ def my_sft_cost(n, teacher_block, student_block):
 checks.sft_cost(my_sft_cost)
 
 # %% [markdown]
-# (All branches under way at cascade $k$ need the same $S_k$: the library sends them as one batch.)
+# Branch by branch these are ten calls of student blocks. All branches under way at cascade $k$ need the same $S_k$, which treats each
+# image of a batch on its own: the library sends them as one batch, in four calls.
 #
 # ## The three terms
 #
@@ -412,7 +413,7 @@ pd.DataFrame({"blocks": blocks, "PSNR, mean over slices (dB)": psnr})
 #
 # - SFT trains the teacher together with student branches that take over after each of its cascades.
 # - $S_2\dots S_5$ are shared by all branches; $S_1$ takes no part and gets no gradient.
-# - $L_{imit}$ moves both sides. Divided by the number of elements it does nothing, and only a gradient shows it.
+# - $L_{imit}$ moves both sides. Divided by the number of elements it does nothing; its own value and gradient show it, the total does not.
 #
 # ## Questions
 #

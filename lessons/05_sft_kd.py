@@ -130,9 +130,9 @@ print(f"by position: {len(by_position)} of 3 loaded, and no word about it")
 print(f"by name: {len(by_name)} of 3 loaded, {by_name[0]} of the untrained S1 among them")
 
 # %% [markdown]
-# With the real lists the first loads 0 of 30 tensors, the second 30 of 30, for a stage that the paper does not mention: the
-# student goes on from the SFT blocks alone, for 150 epochs. Which start made the published figures is not known. Here,
-# loading nothing is an error.
+# The paper's D3C5 has 30 tensors. In the released code a loader by position loads none of them; another one, by name, loads all 30,
+# for a stage that the paper does not mention: 150 epochs of the student alone from there. Which start made the published figures is
+# not known. Here, loading nothing is an error.
 #
 # How good is such a student before its first training step?
 
@@ -177,7 +177,7 @@ plots.validation_curves(curves)
 plt.show()
 
 # %% [markdown]
-# *What to see:* the SFT-KD students (purple) begin below the plain student (orange).
+# *What to see:* the SFT-KD students (purple) begin with a lower error than the plain student (orange).
 
 # %%
 networks = {"teacher": teacher, "SFT teacher": friendly, "student": student}
@@ -203,7 +203,7 @@ print("PSNR (dB), mean over people. One training of each: some tenths of a dB ar
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# *What to see:* only rows with equal epochs compare. The *steps* say that the blocks of an SFT-KD student have been trained
+# *What to see:* equal epochs are not equal training. The *steps* say that blocks S2 to S5 of an SFT-KD student have been trained
 # twice. A network may be better for one group and worse for the other.
 
 # %%
@@ -227,20 +227,20 @@ plt.show()
 # | standard teacher | 30.0 | 30.1 |
 # | SFT teacher | 30.4 | 30.9 |
 #
-# "The start brings 0.3 dB" is true on average and of nobody. Return three numbers in dB: what the start brings below the
-# **standard** teacher, what below the **SFT** teacher, and by how much the second exceeds the first (the *interaction*).
+# "The start brings 0.3 dB" is true on average and of nobody. Return three numbers in dB: what the start brings under the
+# **standard** teacher, what under the **SFT** teacher, and by how much the second exceeds the first (the *interaction*).
 # `psnr["sft", "random"]` is the cell 30.4.
 
 
 # %% tags=["exercise"]
 def my_interaction(psnr):
-    """Start below the standard teacher, start below the SFT teacher, their difference, in dB."""
+    """Start under the standard teacher, start under the SFT teacher, their difference, in dB."""
     ...  # your code
 
 
 # %% tags=["solution"]
 def my_interaction(psnr):
-    """Start below the standard teacher, start below the SFT teacher, their difference, in dB."""
+    """Start under the standard teacher, start under the SFT teacher, their difference, in dB."""
     below_standard = psnr["standard", "sft"] - psnr["standard", "random"]
     below_sft = psnr["sft", "sft"] - psnr["sft", "random"]
     return below_standard, below_sft, below_sft - below_standard
@@ -292,8 +292,8 @@ two_by_two = pd.Series(psnr).rename_axis(["teacher", "start"]).unstack().loc[["s
 start_below = two_by_two["sft"] - two_by_two["random"]
 interaction = start_below["sft"] - start_below["standard"]
 print(f"{results.method_name(method)}, PSNR (dB), mean over people; student: {mean['student']:.2f}")
-print(f"the start brings {start_below['standard']:+.2f} dB below the standard teacher,")
-print(f"{start_below['sft']:+.2f} dB below the SFT teacher: interaction {interaction:+.2f} dB")
+print(f"the start brings {start_below['standard']:+.2f} dB under the standard teacher,")
+print(f"{start_below['sft']:+.2f} dB under the SFT teacher: interaction {interaction:+.2f} dB")
 two_by_two.map("{:.2f}".format)
 
 # %% [markdown]

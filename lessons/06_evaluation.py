@@ -149,7 +149,7 @@ pd.Series(ssim, name="SSIM of one slice").map("{:.4f}".format).to_frame()
 
 # %% [markdown]
 # *What to see:* with too large a range the constants outweigh the image, and anything looks perfect. The window, uniform 7 x 7 (the papers'
-# code, and here) or Gaussian 11 x 11 (the original [`wang2004`]), moves SSIM by as much as distilled students differ.
+# code, and here) or Gaussian 11 x 11 (the original [`wang2004`]), moves SSIM by more than distilled students differ.
 #
 # ## One PSNR, many faults
 #
@@ -249,8 +249,9 @@ for name, network in networks.items():
 pd.DataFrame(seen).T
 
 # %% [markdown]
-# *What to see:* the ready teacher leads by PSNR, and yet keeps less of the lesion than the plain student. Every ready network makes up a
-# spot or two per slice. A mean over thousands of pixels tells neither.
+# *What to see:* is the network with the best PSNR the one that keeps most contrast and makes up least? The ready teacher, of 50 epochs,
+# leads by PSNR and keeps less of the lesion than its student. Every network makes up some spots, after short training more. A mean over
+# thousands of pixels tells neither.
 #
 # ## Slices, people, groups
 #
@@ -350,8 +351,8 @@ print("of 100 studies without an effect, significant:", by_seeds)
 #
 # $$e=\sqrt{s_d^2/n+2s^2/K},$$
 #
-# with $s_d$ the spread of the differences over people, $s$ that of a network over $K$ seeds. The 95 % **interval** is $D\pm te$, with
-# $t$ a little above 2. **p** is how often chance alone brings so large a $D$; it is below 0.05 where the interval excludes 0. Many
+# with $s_d$ the spread of the differences over people, $s$ that of a network over $K$ seeds, twice, as either method has its own. The
+# 95 % **interval** is $D\pm te$, with $t$ of Student's distribution: 2.8 for five people, 2.3 for nine, towards 2 for many. **p** is how often chance alone brings so large a $D$; it is below 0.05 where the interval excludes 0. Many
 # tests find something by luck: **Holm's correction** multiplies the smallest of three p-values by 3, the next by 2.
 #
 # **Before you run it:** ten made-up people, three seeds. Which methods would you call better?
@@ -384,7 +385,7 @@ told = ["difference", "low", "high", "p_holm", "verdict"]
 compared[told].dropna(axis="columns", how="all").style.format(precision=2, na_rep="-")
 
 # %% [markdown]
-# *What to see:* *not tested*, for another seed is unknown. The interval, from six people on, is about these two networks alone.
+# *What to see:* *not tested*, for another seed is unknown. The interval, which takes at least six people, is about these two networks alone.
 #
 # ### Exercise 6.2 · An interval by hand
 #
@@ -452,8 +453,11 @@ table[["difference", "95 % interval", "p", "p_holm", "verdict"]].style.format(
 # exclude 0, but their p do not survive Holm's correction among four. No distilled student is shown to be better or worse. Six people
 # of one kind narrow nothing: what a seed adds stays. Three give no interval, however large the difference.
 #
-# The plain answer ([08](./08_the_study.ipynb) reads all of the study): **a better teacher is easy to have, a better student is had by
-# training longer**, and distillation itself brings less than nine people and three seeds can show.
+# (The study's own page learns the spread of seeds from all its networks: +0.02 to +1.57 in place of the first interval.) *Not shown* is
+# not *equal*: for that, the interval would have to lie within a margin that was named beforehand, such as $\pm0.1$ dB.
+#
+# The plain answer ([08](./08_the_study.ipynb) reads all of the study): **the teacher's lead is the largest difference, and hardly
+# shown**; distillation itself brings less than nine people and three seeds can show.
 #
 # The chance to show 0.1 dB, if differences vary as in this study:
 
