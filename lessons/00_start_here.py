@@ -31,7 +31,7 @@
 #
 # **Before you start:** Python and the basics of PyTorch. Nothing about MRI is needed.
 #
-# **Minutes:** 15 to read; the machine takes less than one.
+# **Minutes:** 25 to read; the machine takes less than one.
 #
 # **How to read:** take the guess that *Before you run the next cell* asks for; it shows what is not understood yet. A check answers every
 # exercise.

@@ -25,7 +25,7 @@
 #
 # **Before you start:** [00 · Start here](./00_start_here.ipynb). The Fourier transform writes a signal as a sum of waves.
 #
-# **Minutes:** 40 to read; the machine takes less than one.
+# **Minutes:** 50 to read; the machine takes less than one.
 #
 # [previous: 00 · Start here](./00_start_here.ipynb) · [next: 02 · DC-CNN](./02_dccnn.ipynb)
 

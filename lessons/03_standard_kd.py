@@ -24,7 +24,7 @@
 #
 # **Before you start:** [02 · DC-CNN](./02_dccnn.ipynb).
 #
-# **Minutes:** about 45 to read; the machine needs about 2 in quick mode on two cores, with the paper's recipe some hours.
+# **Minutes:** about 60 to read; the machine needs about 2 in quick mode on two cores, with the paper's recipe some hours.
 #
 # [previous: 02 · DC-CNN](./02_dccnn.ipynb) ·
 # [next: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb)

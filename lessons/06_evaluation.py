@@ -23,7 +23,7 @@
 #
 # **Before you start:** the notebooks before. Their networks are loaded; what is missing is trained now.
 #
-# **Minutes:** about 45 to read; the machine needs 1 after 02 to 05, and alone where ready networks do; where nothing is ready,
+# **Minutes:** about 70 to read; the machine needs 1 after 02 to 05, and alone where ready networks do; where nothing is ready,
 # all networks are trained first.
 #
 # [previous: 05 · SFT-KD](./05_sft_kd.ipynb) · [next: 07 · Your own data](./07_your_own_data.ipynb)

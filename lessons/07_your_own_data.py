@@ -27,7 +27,7 @@
 # **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb) and
 # [02 · DC-CNN](./02_dccnn.ipynb).
 #
-# **Minutes:** 20 to read; the machine takes under 1 in quick mode on two cores: one student is trained.
+# **Minutes:** 30 to read; the machine takes under 1 in quick mode on two cores: one student is trained.
 #
 # [previous: 06 · Evaluation](./06_evaluation.ipynb) · [next: 08 · The study](./08_the_study.ipynb)
 
