@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 from importlib import util
 from pathlib import Path
@@ -42,6 +43,11 @@ def killed(tmp_path_factory) -> tuple[Path, Path]:
     return matrix, folder / "out"
 
 
+def planned(printed: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run has named."""
+    return {rule: int(number) for rule, number in re.findall(r"^(all|data|network|tables) +(\d+)$", printed, re.M)}
+
+
 @needs_snakemake
 def test_a_study_that_was_killed_goes_on_and_ends_with_the_weights_of_a_laboratory(killed, alone, capsys):
     matrix, out = killed
@@ -58,6 +64,11 @@ def test_a_study_that_was_killed_goes_on_and_ends_with_the_weights_of_a_laborato
     assert len(rows) == 4 and (out / "comparisons.csv").exists() and (out / "report.html").exists()
     assert study.run(matrix, out, "local", None, dry_run=True)
     assert "Nothing to be done" in capsys.readouterr().out
+    (wider := matrix.with_name("wider.yaml")).write_text(MATRIX.replace("kd-at", "kd-at, student"), encoding="utf-8")
+    next(out.glob("experiments/*/*/*kd-at*/metrics.csv")).unlink()
+    for wanted, missing in {matrix: 1, wider: 2}.items():
+        assert study.run(wanted, out, "local", None, dry_run=True)
+        assert planned(capsys.readouterr().out) == {"all": 1, "network": missing, "tables": 1}
 
 
 @needs_snakemake
@@ -82,8 +93,8 @@ def test_a_dry_run_says_how_much_there_is_and_starts_nothing(tmp_path, capsys):
     assert study.run(paper, tmp_path, "local", None, dry_run=True)
     printed = capsys.readouterr().out
     assert "284 networks" in printed and "284 left" in printed
-    counts = dict(line.split() for line in printed.splitlines() if line.startswith(("data ", "network ", "tables ")))
-    assert counts == {"data": "2", "network": "284", "tables": "1"} and not (tmp_path / "experiments").exists()
+    assert planned(printed) == {"all": 1, "data": 2, "network": 284, "tables": 1}
+    assert not (tmp_path / "experiments").exists()
 
 
 def test_the_state_of_a_study_is_what_lies_in_its_folder(tmp_path, capsys):
