@@ -1,7 +1,11 @@
 """Laws that several operators share, written once."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -11,6 +15,7 @@ from kdrecon.models.dccnn import dc_cnn
 from kdrecon.models.sft import SFT
 from kdrecon.physics.sampling import line_mask
 from kdrecon.tasks import Reconstruction
+from kdrecon.training.loop import Training
 from kdrecon.training.objectives import Loss, Objective, StudentFriendly, Supervised, distil
 
 # What the papers and the older runs of the sample are trained with, where the defaults are those of the course.
@@ -68,6 +73,28 @@ def objective(kind: str) -> Objective:
     if kind in ("supervised", "drawing"):
         return Supervised(student) if kind == "supervised" else Drawing(student)
     return StudentFriendly(SFT(teacher, student)) if kind == "sft" else distil(student, teacher, kind)
+
+
+def stop_at_step(monkeypatch, step, action):
+    """Let the action happen in the given step of the next training."""
+    real, calls = Training.step, []
+
+    def counted(*args):
+        real(*args)
+        calls.append(1)
+        if len(calls) == step:
+            action()
+
+    monkeypatch.setattr(Training, "step", counted)
+
+
+@contextmanager
+def interrupted(step: int) -> Iterator[None]:
+    """Ctrl-C in the given step of the training within, which ends with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at_step(patch, step, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def weights(network) -> torch.Tensor:

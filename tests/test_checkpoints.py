@@ -3,13 +3,12 @@
 import random
 import re
 import shutil
-import signal
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import objective, slices, weights
+from helpers import interrupted, objective, slices, weights
 
 import data_prep
 import kdrecon
@@ -18,7 +17,7 @@ from kdrecon.models.dccnn import dc_cnn
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import load_network, weights_hash
 from kdrecon.storage.checkpoints import read_checkpoint, save_checkpoint
-from kdrecon.training.loop import Training, fit
+from kdrecon.training.loop import fit
 from kdrecon.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -52,18 +51,9 @@ def whole(tmp_path_factory) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory) -> Path:
     """A training that was stopped in its second epoch."""
-    folder, step, calls = tmp_path_factory.mktemp("stopped"), Training.step, []
-
-    def counted(*args):
-        step(*args)
-        calls.append(1)
-        if len(calls) == 5:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "step", counted)
-        with pytest.raises(KeyboardInterrupt):
-            train(folder)
+    folder = tmp_path_factory.mktemp("stopped")
+    with interrupted(5):
+        train(folder)
     return folder
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import TINY, kdrecon
 from filelock import FileLock
-from helpers import PAPER, objective, slices, weights
+from helpers import PAPER, interrupted, objective, slices, stop_at_step, weights
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kdrecon import data
@@ -23,7 +23,7 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import weights_hash
 from kdrecon.storage.checkpoints import save_checkpoint
 from kdrecon.storage.files import alone_in, write_text
-from kdrecon.training.loop import Training, fit
+from kdrecon.training.loop import fit
 from kdrecon.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=2, precision="fp32")
@@ -39,19 +39,6 @@ def train(folder, kind="at", recipe=RECIPE):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> torch.Tensor:
     return weights(train(tmp_path_factory.mktemp("whole")).network)
-
-
-def stop_at_step(monkeypatch, step, action):
-    """Let the action happen in the given step of the next training."""
-    real, calls = Training.step, []
-
-    def counted(*args):
-        real(*args)
-        calls.append(1)
-        if len(calls) == step:
-            action()
-
-    monkeypatch.setattr(Training, "step", counted)
 
 
 @pytest.mark.parametrize(("step", "done"), [(5, 4), (6, 5)])  # the sixth step is the last one of the second epoch
@@ -119,9 +106,8 @@ def test_an_augmented_training_goes_on_within_an_epoch_with_the_same_flips(tmp_p
 
 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty"])
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, monkeypatch, capsys, uninterrupted):
-    stop_at_step(monkeypatch, 8, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, tmp_path, capsys, uninterrupted):
+    with interrupted(8):
         train(tmp_path)
     path = tmp_path / "model.pt"
     content = path.read_bytes()
@@ -207,19 +193,16 @@ def test_a_training_in_bf16_is_continued_in_bf16_where_it_is_not_native(tmp_path
     automatic = replace(RECIPE, precision="auto")
     with_bf16(monkeypatch, True)
     whole = weights(train(tmp_path / "whole", recipe=automatic).network)
-    with monkeypatch.context() as patch:
-        stop_at_step(patch, 5, lambda: signal.raise_signal(signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "moved", recipe=automatic)
+    with interrupted(5):
+        train(tmp_path / "moved", recipe=automatic)
     with_bf16(monkeypatch, False)
     assert torch.equal(weights(train(tmp_path / "moved", recipe=automatic).network), whole)
     assert "going on in bf16 as it began" in capsys.readouterr().out
     assert torch.load(tmp_path / "moved" / "best_model.pt", weights_only=True)["config"]["precision"] == "bf16"
 
 
-def test_a_training_of_another_device_is_continued_and_the_devices_are_noted(tmp_path, monkeypatch, capsys):
-    stop_at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
+def test_a_training_of_another_device_is_continued_and_the_devices_are_noted(tmp_path, capsys):
+    with interrupted(5):
         train(tmp_path)
     state = torch.load(tmp_path / "model.pt", weights_only=True)
     save_checkpoint(state | {"config": state["config"] | {"device": "cuda"}}, tmp_path / "model.pt")

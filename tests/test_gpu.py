@@ -1,19 +1,18 @@
 """Trainings on a GPU beside the same on the processor; skipped where there is none."""
 
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import kdrecon
-from helpers import PAPER, objective, slices, weights
+from helpers import PAPER, interrupted, objective, slices, weights
 
 from kdrecon.distillation.registry import method_keys
 from kdrecon.results import evaluate
 from kdrecon.results.cost import inference_cost
 from kdrecon.runs.laboratory import Laboratory
-from kdrecon.training.loop import Training, fit
+from kdrecon.training.loop import fit
 from kdrecon.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
@@ -58,37 +57,23 @@ def test_half_precision_on_a_gpu_is_near_fp32(kind, precision, tmp_path):
     np.testing.assert_allclose(half.validation_l1, exact.validation_l1, rtol=0.03)
 
 
-def stopped(monkeypatch, kind, folder, device, recipe):
-    """A training that is interrupted in its second epoch."""
-    step, taken = Training.step, []
-
-    def counted(self, *batch):
-        step(self, *batch)
-        taken.append(1)
-        if len(taken) == 4:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "step", counted)
-        with pytest.raises(KeyboardInterrupt):
-            trained(kind, folder, device, recipe)
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("kind", ["supervised", "sft", "at", "drawing"])
-def test_an_interrupted_training_on_a_gpu_goes_on_as_if_it_had_not_been(kind, precision, tmp_path, monkeypatch):
+def test_an_interrupted_training_on_a_gpu_goes_on_as_if_it_had_not_been(kind, precision, tmp_path):
     recipe = replace(RECIPE, precision=precision)
     whole, _ = trained(kind, tmp_path / "whole", GPU, recipe)
-    stopped(monkeypatch, kind, tmp_path / "cut", GPU, recipe)
+    with interrupted(4):
+        trained(kind, tmp_path / "cut", GPU, recipe)
     resumed, _ = trained(kind, tmp_path / "cut", GPU, recipe)
     torch.testing.assert_close(weights(resumed.network), weights(whole.network), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("devices", [(CPU, GPU), (GPU, CPU)])
-def test_a_training_goes_on_on_the_other_device(devices, tmp_path, monkeypatch, capsys):
+def test_a_training_goes_on_on_the_other_device(devices, tmp_path, capsys):
     begun, ended = devices
     whole, _ = trained("at", tmp_path / "whole", ended)
-    stopped(monkeypatch, "at", tmp_path / "cut", begun, RECIPE)
+    with interrupted(4):
+        trained("at", tmp_path / "cut", begun)
     resumed, _ = trained("at", tmp_path / "cut", ended)
     torch.testing.assert_close(weights(resumed.network), weights(whole.network), rtol=1e-2, atol=1e-4)
     assert f"going on on {ended.type} what began on {begun.type}" in capsys.readouterr().out

@@ -1,13 +1,12 @@
 """Trainings that begin with the weights of a network that another run has trained."""
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import TINY as TINY_FILE
-from helpers import PAPER, one_line
+from helpers import PAPER, interrupted, one_line
 
 from kdrecon import results
 from kdrecon.app import cli
@@ -17,7 +16,6 @@ from kdrecon.runs.networks import open_network, weights_hash
 from kdrecon.runs.record import require_record
 from kdrecon.runs.shipped import find_network
 from kdrecon.runs.starts import read_start
-from kdrecon.training.loop import Training
 
 TINY = PAPER | {"resolution": 32, "epochs": 2, "batch_size": 4, "ready": False, "device": "cpu"}
 
@@ -71,22 +69,13 @@ def test_other_weights_are_another_run(source, lab, tmp_path):
     assert len({e.folder(tmp_path) for e in starts}) == 2
 
 
-def test_a_started_training_goes_on_to_the_same_weights_after_an_interruption(source, tmp_path, monkeypatch):
-    start, step, calls = source.student().folder, Training.step, []
+def test_a_started_training_goes_on_to_the_same_weights_after_an_interruption(source, tmp_path):
+    start = source.student().folder
     whole = small_laboratory(tmp_path / "whole").named("student", start=start)
-
-    def interrupted(*arguments):
-        step(*arguments)
-        calls.append(1)
-        if len(calls) == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            small_laboratory(tmp_path / "cut").named("student", start=start)
+    with interrupted(3):
+        small_laboratory(tmp_path / "cut").named("student", start=start)
     resumed = small_laboratory(tmp_path / "cut").named("student", start=start)
-    assert weights_hash(resumed.model) == weights_hash(whole.model) and len(calls) == 3
+    assert weights_hash(resumed.model) == weights_hash(whole.model)
 
 
 def test_tables_and_comparisons_tell_a_started_network_from_a_plain_one(source, lab):

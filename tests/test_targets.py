@@ -1,11 +1,10 @@
 """What a distillation needs of its teacher, kept for all slices: the same losses and gradients, and no teacher in a step."""
 
-import signal
 from dataclasses import replace
 
 import pytest
 import torch
-from helpers import slices, weights
+from helpers import interrupted, slices, weights
 
 from kdrecon.distillation import FORMS, METHODS
 from kdrecon.models.dccnn import dc_cnn
@@ -109,17 +108,8 @@ def test_a_training_resumes_as_it_began(tmp_path, monkeypatch, capsys):
 
     def cut(folder, limit):
         with monkeypatch.context() as patch:
-            real, steps = Training.step, []
-
-            def step(*args):
-                real(*args)
-                steps.append(1)
-                if len(steps) == 3:
-                    signal.raise_signal(signal.SIGINT)
-
-            patch.setattr(Training, "step", step)
             patch.setattr(loop, "target_limit", lambda device: limit)
-            with pytest.raises(KeyboardInterrupt):
+            with interrupted(3):
                 run(folder)
 
     (kept, noted) = run(tmp_path / "kept")

@@ -70,7 +70,10 @@ def lab(tmp_path_factory) -> tuple[str, Path]:
             yield url, root
         finally:
             server.terminate()
-            server.wait(60)
+            try:
+                server.wait(60)
+            except subprocess.TimeoutExpired:  # it waits for a kernel that does not end
+                server.kill()
 
 
 @pytest.fixture(scope="session")
