@@ -25,7 +25,7 @@
 #
 # **Before you start:** [01 · k-space and undersampling](./01_kspace_undersampling.ipynb).
 #
-# **Minutes:** 60 to read; the machine takes 2 in quick mode on two cores, with the paper's recipe some hours, on a GPU far less.
+# **Minutes:** 60 to read; the machine takes 2 in quick mode on two cores, 1 with bf16 units, with the paper's recipe some hours, on a GPU far less.
 #
 # [previous: 01 · k-space and undersampling](./01_kspace_undersampling.ipynb) ·
 # [next: 03 · Standard distillation](./03_standard_kd.ipynb)

@@ -24,7 +24,7 @@
 #
 # **Before you start:** [02 · DC-CNN](./02_dccnn.ipynb).
 #
-# **Minutes:** about 60 to read; the machine needs about 2 in quick mode on two cores, with the paper's recipe some hours.
+# **Minutes:** about 60 to read; the machine needs 2 in quick mode on two cores, 1.5 with bf16 units, with the paper's recipe some hours.
 #
 # [previous: 02 · DC-CNN](./02_dccnn.ipynb) ·
 # [next: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb)
@@ -503,7 +503,7 @@ plt.show()
 widgets.attention_viewer(teacher.model, models, unseen)
 
 # %% [markdown]
-# ## Exercise 3.3 · Is it the teacher? (open)
+# ### Exercise 3.3 · Is it the teacher? (open)
 #
 # A second term changes a training even if it knows nothing. What is the *knowledge* worth? Distil from a teacher that has
 # none, an untrained `kdrecon.models.dc_cnn(teacher.model.name)` on `lab.device`. Choose steps, measure and seeds; write

@@ -25,7 +25,7 @@
 # **Before you start:** [03 · Standard knowledge distillation](./03_standard_kd.ipynb).
 #
 # **Minutes:** about 45 to read; the machine needs less than 1 with ready networks, 2 to train in quick mode on two
-# cores; with the paper's recipe some hours, on a GPU far less.
+# cores, 1 with bf16 units; with the paper's recipe some hours, on a GPU far less.
 #
 # [previous: 03 · Standard knowledge distillation](./03_standard_kd.ipynb) ·
 # [next: 05 · SFT-KD](./05_sft_kd.ipynb)

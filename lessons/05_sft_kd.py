@@ -25,7 +25,7 @@
 # **Before you start:** [04 · Student-friendly joint training](./04_sft_joint_training.ipynb).
 #
 # **Minutes:** about 45 to read; the machine needs 1 with ready networks and 3 in quick mode on two cores after 03
-# and 04, alone about 8. With the paper's recipe some hours, on a GPU far less.
+# and 04, 2 with bf16 units, alone about 8. With the paper's recipe some hours, on a GPU far less.
 #
 # [previous: 04 · Student-friendly joint training](./04_sft_joint_training.ipynb) ·
 # [next: 06 · Evaluation](./06_evaluation.ipynb)
