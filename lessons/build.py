@@ -1,4 +1,4 @@
-"""Build notebooks/*.ipynb from the percent scripts beside this file: python lessons/build.py [--check].
+"""Build notebooks/*.ipynb, and the notebook of a study, from their percent scripts: python lessons/build.py [--check].
 
 The scripts are the only edited source. Building twice gives the same bytes; --check changes nothing and fails where a
 notebook does not match its script.
@@ -6,7 +6,7 @@ notebook does not match its script.
 An exercise is three code cells in a row: the stub, tagged ``exercise``; its solution, tagged ``solution``; and the
 check. notebooks/ gets stub and check, notebooks/solutions/ solution and check. The cells tagged ``parameters`` and
 ``laboratory`` are empty in the scripts and written here, from Parameters: those that the first one lists as ``shown``,
-and ``settings`` for all others.
+and ``settings`` for all others. The notebook of a study, study/study.py, has its own.
 """
 
 import json
@@ -25,6 +25,7 @@ sys.path.insert(0, str(LESSONS.parent))  # the library beside the lessons, whate
 from kdrecon.runs.parameters import Parameters  # noqa: E402
 
 NOTEBOOKS = LESSONS.parent / "notebooks"
+STUDY = LESSONS / "study.py"  # its notebook lies beside the Snakefile, which executes it
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -87,7 +88,7 @@ def build(script: Path, solved: bool = False) -> str:
             raise ValueError(
                 f"{script.name}: expected an exercise before this solution:\n{cell.source}"
             )
-        for tag in GENERATED.keys() & set(tags[k]):
+        for tag in () if script == STUDY else GENERATED.keys() & set(tags[k]):
             if cell.source:
                 raise ValueError(
                     f"{script.name}: expected the cell tagged {tag} to be empty, which is written from "
@@ -117,7 +118,9 @@ def build(script: Path, solved: bool = False) -> str:
 
 
 def main(check: bool) -> int:
-    expected = {}
+    expected = {
+        path: build(STUDY) for path in [LESSONS.parent / "study" / "study.ipynb"] if STUDY.exists()
+    }
     for script in sorted(LESSONS.glob("[0-9]*.py")):
         expected[NOTEBOOKS / f"{script.stem}.ipynb"] = build(script)
         if 'tags=["exercise"]' in script.read_text(encoding="utf-8"):
@@ -133,13 +136,13 @@ def main(check: bool) -> int:
     if check:
         for path in stale + stray:
             print(
-                f"{path.relative_to(NOTEBOOKS)} does not match lessons/: edit the percent script and run make notebooks"
+                f"{path.relative_to(LESSONS.parent)} does not match its script: edit the percent script and run make notebooks"
             )
         return 1 if stale or stray else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(expected[path], encoding="utf-8")
-        print(f"built {path.relative_to(NOTEBOOKS)}")
+        print(f"built {path.relative_to(LESSONS.parent)}")
     for path in stray:
         print(
             f"{path.relative_to(NOTEBOOKS)} has no script: delete it, or move it away if it is yours"

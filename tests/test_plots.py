@@ -197,6 +197,17 @@ def test_curves_of_a_difference_over_epochs(tmp_path):
         plots.effect_curves(compared[compared.epochs == 12], "std-kd")
 
 
+def test_a_student_trained_for_as_long_as_its_teacher_ends_the_curve_below_that_teacher(tmp_path):
+    for seed in (0, 1, 2):
+        for epochs in (12, 24):
+            write_network(tmp_path, seed=seed, epochs=epochs)
+        write_network(tmp_path, 0.4, **{"epochs": 12, "teacher_epochs": 24, "seed": seed} | STD_AT)
+        write_network(tmp_path, 0.3, **{"epochs": 24, "seed": seed} | STD_AT)
+    (ax,) = plots.effect_curves(comparisons.comparisons(tmp_path)).axes
+    ((line, _, _),) = ax.containers
+    assert line.get_ydata() == pytest.approx([0.4, 0.3], abs=0.03)
+
+
 def test_the_picture_that_readme_opens_with_shows_two_students_of_one_study(tmp_path):
     sys.path.insert(0, str(project_root() / "lessons"))
     import picture

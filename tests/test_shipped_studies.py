@@ -1,11 +1,12 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from test_comparisons import RUN, STD_AT, TEACHER, write_network, write_run
 
-from kdrecon.app import cli
+from kdrecon.app import cli, study
 from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
 from kdrecon.results import shipped_study
@@ -60,7 +61,7 @@ def test_a_person_may_be_called_anything_in_a_shipped_table(tmp_path):
 def test_one_command_writes_the_tables_of_what_is_done_and_names_what_is_not(tmp_path, monkeypatch, capsys):
     matrix = tmp_path / "mine.yaml"
     matrix.write_text("{dataset: sample, resolution: 150, epochs: 12, networks: [student, teacher]}", encoding="utf-8")
-    student = next(job.experiment for job in read_matrix(matrix).jobs() if job.network == "student")
+    baseline, *_, teacher, student = (job.experiment for job in read_matrix(matrix).jobs())
     folder = write_network(tmp_path / "run", **student.config())
     folder.rename(student.folder(tmp_path / "run"))
     monkeypatch.setattr(
@@ -70,7 +71,24 @@ def test_one_command_writes_the_tables_of_what_is_done_and_names_what_is_not(tmp
         cli.main()
     assert not ended.value.code and "tables of 1 of 3 networks" in capsys.readouterr().out
     about = read_study(tmp_path / "out").about
-    assert about["matrix"] == "mine.yaml" and about["left"] == ["zero_filled", "D5C5 teacher, 12 epochs, seed 0"]
+    assert about["matrix"] == "mine.yaml"
+    places = [experiment.folder(Path("sample/acc_4x")).name for experiment in (baseline, teacher)]
+    assert about["left"] == [f"sample/acc_4x/{name.replace('_seed-0', ', seed 0')}" for name in places]
+    (damaged := teacher.folder(tmp_path / "run")).mkdir()
+    for name, text in {"metrics.csv": "nothing", "config.json": "{"}.items():
+        (damaged / name).write_text(text, encoding="utf-8")
+    study.export(matrix, tmp_path / "run", tmp_path / "out")
+    printed = capsys.readouterr()
+    assert read_study(tmp_path / "out").about["left"] == about["left"] and "1 of 3 networks" in printed.out
+    assert f"left out: {damaged / 'config.json'} is damaged" in printed.err
+
+
+def test_a_network_that_the_matrix_does_not_ask_for_is_in_no_table_of_it(tmp_path):
+    (matrix := tmp_path / "mine.yaml").write_text("{dataset: sample, networks: [student]}", encoding="utf-8")
+    strange = [write_network(tmp_path / "run", seed=seed) for seed in (0, 1)]
+    with pytest.raises(InputError, match=f"{strange[0].name} and 1 more: expected no network that .* does not ask for"):
+        study.export(matrix, tmp_path / "run", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_page_asks_question_by_question():

@@ -84,6 +84,10 @@ def test_a_study_finds_what_a_laboratory_has_trained_and_says_what_failed(alone,
     assert "failed; " in printed and "4 networks" in printed and "3 done, 0 begun, 1 failed, 0 left" in printed
     assert f"{student / 'train.log'}: error: {student / 'config.json'} is damaged" in printed
     assert "the same command goes on" in printed
+    assert len((alone / "summary.csv").read_text(encoding="utf-8").splitlines()) == 4  # of those that are done
+    notebook = (alone / "notebooks" / "study.html").read_text(encoding="utf-8")
+    assert "1 failed" in notebook and "config.json is damaged" in notebook
+    assert "notebooks/study.html" in (alone / "report.html").read_text(encoding="utf-8")
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -183,3 +187,23 @@ def test_as_many_trainings_share_a_gpu_as_the_user_says_and_one_by_default(jobs,
     study.run(matrix, tmp_path / "run", "local", jobs, dry_run=True)
     (command,) = called
     assert ("gpu=14" in command) == (jobs == 14) and ("--cores" in command) == (jobs is None)
+
+
+@needs_snakemake
+@pytest.mark.parametrize(
+    "settings, cores, told",
+    [
+        ("{executor: local}", True, False),
+        ("{executor: local, cores: 3}", False, False),
+        ("{executor: slurm}", False, True),
+    ],
+)
+def test_a_profile_of_ones_own(settings, cores, told, tmp_path, monkeypatch, capsys):
+    """It gets all processors where it runs here and says nothing else, and is told where a cluster gets no GPU."""
+    called = []
+    for name, text in {"matrix.yaml": MATRIX, "config.yaml": settings}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(study, "_follow", lambda command, *_: called.append(command) or (0, []))
+    study.run(tmp_path / "matrix.yaml", tmp_path / "run", str(tmp_path), None, dry_run=True)
+    assert ("--cores" in called[0]) == cores
+    assert ("no training asks for a GPU: `device: cuda` in the matrix file does" in capsys.readouterr().err) == told

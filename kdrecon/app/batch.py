@@ -69,7 +69,7 @@ def run(parameters: Parameters, out: Path, notebooks: list[Path], jobs: int | No
             f"{out} holds the notebooks that are to be executed: expected another folder; choose another --out"
         )
     Laboratory(**asdict(parameters), jobs=jobs)
-    with alone_in(out), _this_python(jobs):
+    with alone_in(out), this_python(jobs):
         (out / "notebooks").mkdir(exist_ok=True)
         write_text(out / "params.yaml", yaml.safe_dump(asdict(replace(parameters, run_root="")), sort_keys=False))
         if faults := damaged(out):
@@ -127,26 +127,36 @@ def _execute(notebook: Path, folder: Path, parameters: dict) -> bool:
     if finished.get(notebook.stem) == fingerprint and executed.exists():
         return False
     try:
+        execute(notebook, folder, parameters)
+    except NotebookFailed as failure:
+        write_json(record_path, finished | {notebook.stem: f"failed: {failure}"})
+        raise NotebookFailed(
+            f"{failure}; it is kept as {_friendly(executed)}; run the same command again to continue from there"
+        ) from None
+    write_json(record_path, finished | {notebook.stem: fingerprint})
+    return True
+
+
+def execute(notebook: Path, folder: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute a notebook in a folder; it receives the executed notebook and its page, also where that stopped.
+
+    Raises:
+        NotebookFailed: a cell raised an error, or the kernel died.
+    """
+    executed = folder / notebook.name
+    try:
         papermill.execute_notebook(
             _verbatim(notebook), _verbatim(executed), injected(notebook, parameters), kernel_name="python3", cwd=folder,
             progress_bar=False, log_output=False,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         message, _, _ = str(error.evalue).partition("\n")
-        failure = f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {message})"
+        raise NotebookFailed(f"{notebook.stem} failed in cell {error.cell_index} ({error.ename}: {message})") from None
     except DeadKernelError:
-        failure = f"the kernel of {notebook.stem} died, which is often a lack of memory"
-    else:
-        failure = ""
+        raise NotebookFailed(f"the kernel of {notebook.stem} died, which is often a lack of memory") from None
     finally:
         if executed.exists():
             write_text(executed.with_suffix(".html"), page(nbformat.read(executed, as_version=4), notebook.stem))
-    write_json(record_path, finished | {notebook.stem: f"failed: {failure}" if failure else fingerprint})
-    if failure:
-        raise NotebookFailed(
-            f"{failure}; it is kept as {_friendly(executed)}; run the same command again to continue from there"
-        )
-    return True
 
 
 def _verbatim(path: Path) -> str:
@@ -155,7 +165,7 @@ def _verbatim(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _this_python(jobs: int | None) -> Iterator[None]:
+def this_python(jobs: int | None = None) -> Iterator[None]:
     """Kernels called python3 are this interpreter, whatever kernels are installed; they draw no progress bars.
 
     Args:

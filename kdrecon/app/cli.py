@@ -153,11 +153,18 @@ def report(
         float,
         typer.Option(help="dB of PSNR below which networks are taken for equal; chosen before the figures are seen"),
     ] = MARGIN["psnr"],
+    matrix: Annotated[
+        Path | None, typer.Option(help="of the study that the run is: its notebook is executed, too")
+    ] = None,
 ) -> None:
     """Write summary.csv, comparisons.csv and report.html of a run anew."""
     reference = _assigned("--against", against or [])
     from kdrecon.results.report import write_results
 
+    if matrix:
+        from kdrecon.app import study
+
+        study.execute_notebook(matrix, run)
     left_out = write_results(run, reference, volume_wise, margin)
     print(run / "report.html")
     raise typer.Exit(bool(left_out))

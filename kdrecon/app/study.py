@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
 
+import yaml
+
 from kdrecon.errors import InputError, shortened, shown
 from kdrecon.runs.matrix import Job, read_matrix
 from kdrecon.storage.files import alone_in, visible
@@ -47,16 +49,25 @@ def run(matrix: Path, out: Path, profile: str, jobs: int | None, dry_run: bool) 
         InputError: the matrix is refused, there is no such profile, Snakemake is not installed, or another process is at
             work in the folder.
     """
+    from kdrecon.results.report import write_results
+
     wanted = list(read_matrix(matrix).jobs())
     command = [*_snakemake(), "--snakefile", str(study_engine() / "Snakefile"), "--directory", str(out.resolve())]
-    command += ["--config", f"matrix={matrix.resolve()}", "--workflow-profile", str(_profile(profile)), *RULES]
-    command += (
-        ["--jobs", str(jobs), "--resources", f"gpu={jobs}"]
-        if jobs
-        else ["--cores", "all"]
-        if profile == "local"
-        else []
-    )
+    command += [
+        "--config",
+        f"matrix={matrix.resolve()}",
+        "--workflow-profile",
+        str(folder := _profile(profile)),
+        *RULES,
+    ]
+    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
+    local = settings.get("executor", "local") == "local"
+    if jobs:
+        command += ["--jobs", str(jobs), "--resources", f"gpu={jobs}"]
+    elif local and not settings.keys() & {"cores", "jobs"}:
+        command += ["--cores", "all"]
+    if not local and not any(job.parameters.torch_device.type == "cuda" for job in wanted):
+        print("no training asks for a GPU: `device: cuda` in the matrix file does", file=sys.stderr)
     command += ["--dry-run"] if dry_run else []
     if not dry_run:
         with alone_in(out):  # the Snakefile holds this lock as long as it works, also where this process is killed
@@ -70,9 +81,33 @@ def run(matrix: Path, out: Path, profile: str, jobs: int | None, dry_run: bool) 
             file=sys.stderr if status else None,
         )
     if not dry_run:
-        print(told(wanted, [_state(job, out) for job in wanted], out))
+        states = [_state(job, out) for job in wanted]
+        print(told(wanted, states, out))
+        if status and "done" in states and set(states) != {"done"}:
+            execute_notebook(matrix, out)
+            write_results(out)
         print("the same command goes on with what is left" if status else f"tables: {out / 'report.html'}")
     return not status
+
+
+def execute_notebook(matrix: Path, out: Path) -> None:
+    """Execute study/study.ipynb over the networks of a study that are done; {out}/notebooks receives it, and its page.
+
+    Where it stops that is said, and kept as far as it came.
+
+    Raises:
+        InputError: the matrix is refused.
+    """
+    from kdrecon.app import batch
+
+    read_matrix(matrix)
+    (out / "notebooks").mkdir(exist_ok=True)
+    with batch.this_python():
+        parameters = {"folder": str(out.resolve()), "matrix": str(matrix.resolve())}
+        try:
+            batch.execute(study_engine() / "study.ipynb", out.resolve() / "notebooks", parameters)
+        except batch.NotebookFailed as failure:
+            print(f"error: {failure}", file=sys.stderr)
 
 
 def status(matrix: Path, out: Path) -> None:
@@ -85,14 +120,27 @@ def export(matrix: Path, out: Path, folder: Path) -> None:
     """Write the tables of the networks in a study's folder to another one, see :mod:`kdrecon.results.studies`.
 
     Raises:
-        InputError: the matrix is refused, none of its networks is done, or the folder cannot be written.
+        InputError: the matrix is refused, none of its networks is done, the study's folder holds others, or the folder
+            cannot be written.
     """
+    from kdrecon.results.archive import damaged, evaluated
     from kdrecon.results.studies import export_study
 
-    wanted = list(read_matrix(matrix).jobs())
-    lacking = [job.experiment for job in wanted if _state(job, out) != "done"]
-    left = [f"{e.title}, {e.epochs} epochs, seed {e.seed}" if e.epochs else e.role for e in lacking]
+    wanted = {job.experiment.folder(out.resolve()): job.experiment for job in read_matrix(matrix).jobs()}
+    there = {network.folder for network in evaluated(out.resolve())}
+    if strange := sorted(there - wanted.keys()):
+        raise InputError(
+            f"{strange[0]}{f' and {len(strange) - 1} more' * (len(strange) > 1)}: expected no network that {matrix} does not "
+            "ask for, since all of a folder are compared; add it to the matrix, or move it to another folder"
+        )
+    left = []
+    for path, experiment in wanted.items():
+        if path not in there:
+            name = path.relative_to(out.resolve() / "experiments").as_posix().removesuffix(f"_seed-{experiment.seed}")
+            left.append(f"{name}, seed {experiment.seed}" if experiment.epochs else name)
     export_study(out, folder, {"matrix": matrix.name, "left": left})
+    for message in damaged(out):
+        print(f"left out: {message}", file=sys.stderr)
     print(f"tables of {len(wanted) - len(left)} of {len(wanted)} networks: {folder}")
 
 

@@ -95,9 +95,27 @@ def configurations(run_root: Path) -> list[Configuration]:
     names: dict[Identity, tuple[str, str]] = {}
     for beside in places.values():
         columns = [group[0].identity.columns for group in beside]
-        curves = network_names([{key: value for key, value in own.items() if key != "epochs"} for own in columns])
+        curves = network_names(_of_curves(columns))
         names |= zip((group[0].identity for group in beside), zip(network_names(columns), curves))
     return [Configuration(*names[group[0].identity], tuple(group)) for group in groups]
+
+
+def _of_curves(networks: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """The columns of each network without its epochs: equal ones are points of one curve.
+
+    A network that was trained for as long as its teacher is a point of those below a teacher of so many epochs, where no
+    other has a teacher that grows with it.
+    """
+    rests = [{key: v for key, v in own.items() if key not in ("epochs", "teacher_epochs")} for own in networks]
+    teachers: dict[tuple[object, ...], list[object]] = defaultdict(list)
+    for own, rest in zip(networks, rests):
+        teachers[tuple(rest.values())].append(own["teacher_epochs"])
+    found = []
+    for own, rest in zip(networks, rests):
+        of = teachers[tuple(rest.values())]
+        below = own["epochs"] if own["epochs"] in of and of.count(0) == 1 else 0
+        found.append(rest | {"teacher_epochs": own["teacher_epochs"] or below})
+    return found
 
 
 def find_references(network: Configuration, others: Sequence[Configuration], kind: Kind) -> list[Configuration]:

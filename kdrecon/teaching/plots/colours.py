@@ -44,8 +44,8 @@ def style() -> AbstractContextManager:
 
 
 def colour(name: str) -> str:
-    """The colour of a network by its name: "Std-KD AT" is drawn in the colour of "Std-KD"."""
-    return next(c for key, c in COLOURS.items() if name.startswith(key))
+    """The colour of a network by its name: "Std-KD AT" is drawn in that of "Std-KD", a control in that of the student."""
+    return next((c for key, c in COLOURS.items() if name.startswith(key)), COLOURS["student"])
 
 
 def bare(ax: Axes) -> None:

@@ -75,7 +75,7 @@ def differences(panels: Mapping[str, pd.DataFrame], reference: str = "plain stud
     """
     with style():
         rows = max(map(len, panels.values()))
-        size = (5 * len(panels), 1.1 + 0.34 * rows)
+        size = (5 * max(len(panels), 2), 1.1 + 0.34 * rows)
         figure, axes = plt.subplots(1, len(panels), figsize=size, sharex=True, layout="constrained", squeeze=False)
         for ax, (title, panel) in zip(axes[0], panels.items()):
             for row, (name, gain, low, high) in enumerate(zip(panel.name, panel.difference, panel.low, panel.high)):
