@@ -13,9 +13,10 @@ from kdrecon import results
 from kdrecon.app import cli
 from kdrecon.errors import InputError
 from kdrecon.results import archive, comparisons
+from kdrecon.results.display import formatted_comparisons
 from kdrecon.results.references import configurations
 from kdrecon.results.report import write_results
-from kdrecon.results.statistics import holm
+from kdrecon.results.statistics import holm, judged
 from kdrecon.runs.costs import epochs_of_cost
 from kdrecon.storage.files import write_table
 
@@ -404,6 +405,11 @@ DAMAGE = {
     "no figures": ("metrics.csv", "", "metrics.csv lacks the column 'volume'"),
     "no row": ("metrics.csv", "volume,slice,subject,psnr,ssim,nmse,mse,hfn,vif\n", "metrics.csv has no row"),
     "no file": ("metrics.csv", None, "metrics.csv cannot be read .no such file"),
+    "figures of nobody knows what": (
+        "config.json",
+        {"config": SETTINGS, "parameters": 1},
+        "expected its evaluation; delete metrics.csv",
+    ),
 }
 
 
@@ -544,13 +550,28 @@ def test_networks_are_equal_within_the_margin_that_is_chosen(tmp_path, monkeypat
     assert found.equal and found.margin == 0.1 and found.p_equal < 0.05
     assert not row(comparisons.comparisons(tmp_path, margin=0.04), "student", "Std-KD AT").equal
     ssim = row(comparisons.comparisons(tmp_path), "student", "Std-KD AT", "ssim")
-    assert not ssim.equal and np.isnan([ssim.p_equal, ssim.margin]).all()
+    assert np.isnan([ssim.equal, ssim.p_equal, ssim.margin]).all()
     monkeypatch.setattr("sys.argv", ["kdrecon", "report", str(tmp_path), "--margin", "0.04"])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 0 and set(pd.read_csv(tmp_path / "comparisons.csv").margin.dropna()) == {0.04}
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "equal within" not in page
+
+
+@pytest.mark.parametrize(
+    ("p", "text", "verdict"),
+    [
+        (0.0496, "< 0.05", "better"), (0.0499999, "< 0.05", "better"), (0.0494, "0.049", "better"),
+        (0.0004, "< 0.001", "better"), (0.05, "0.050", "not shown"), (0.0504, "0.050", "not shown"),
+        (1.0, "1.000", "not shown"),
+    ],
+)  # fmt: skip
+def test_a_p_value_reads_as_its_verdict(p, text, verdict, tmp_path):
+    write_run(tmp_path, networks={"student": {}, "teacher": TEACHER})
+    table = comparisons.comparisons(tmp_path, "student", ("psnr",))
+    shown = formatted_comparisons(judged(table.assign(p=p), "psnr"))
+    assert (shown["p (Holm)"] == text).all() and (shown.verdict == verdict).all()
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.1, np.nan, np.inf])

@@ -245,6 +245,31 @@ def test_a_lost_table_is_evaluated_anew(content, lab):
     assert damaged(lab.parameters.run_folder) == []
 
 
+@pytest.mark.parametrize("writer", ["write_result", "write_text", "write_record", "write_table"])
+@pytest.mark.parametrize("again", [False, True], ids=["first", "of other data"])
+def test_an_evaluation_that_is_killed_leaves_no_table_that_its_record_does_not_know(
+    again, writer, tmp_path, monkeypatch
+):
+    lab = small_laboratory(tmp_path)
+    network = lab.zero_filled()
+    if again:
+        results.evaluate(lab, network)
+        lab.test = lab.test.subset(3)
+    path = network.folder / "metrics.csv"
+    before = path.read_bytes() if again else None
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, writer, killed)
+        with pytest.raises(KeyboardInterrupt):
+            results.evaluate(lab, network)
+    assert not path.exists() or path.read_bytes() == before and require_record(network.folder).evaluation
+    found = results.evaluate(lab, network)
+    assert len(found) == len(lab.test.x) and len(results.summary(tmp_path)) == 1 and not damaged(tmp_path)
+
+
 def test_a_lost_log_is_written_anew_and_nothing_is_trained(lab):
     first = open_network(lab.student().folder)
     (first.folder / "log.csv").unlink()

@@ -235,7 +235,16 @@ def test_no_effect_can_be_shown_and_a_shown_effect_can_be_small():
     assert table.equal.to_dict() == {"planted": False, "nothing": True} and table.verdict["nothing"] == "not shown"
     small = compare(networks(0.05, n=200, noise=0.0), "student").loc["planted"]
     assert small.verdict == "better" and small.equal
-    assert not compare(networks(0.4, n=60), "student", "nmse").equal.any()  # a metric without a margin
+
+
+@pytest.mark.parametrize(
+    "tables, metric",
+    [(networks(0.4), "nmse"), (networks(0.4, seeds=(0,)), "psnr"), (networks(0.4, n=5), "psnr")],
+    ids=["a metric without a margin", "one seed", "five people"],
+)
+def test_where_equality_is_not_tested_nothing_is_said_of_it(tables, metric):
+    table = compare(tables, "student", metric)
+    assert table.equal.isna().all() and table.p_equal_holm.isna().all() and "False" not in table[["equal"]].to_csv()
 
 
 def test_differences_at_the_margin_are_rarely_called_equal():

@@ -100,11 +100,14 @@ def _network(folder: Path, trained: bool, stamps: tuple[Stamp, ...]) -> Evaluate
     """The network of a folder, read once as long as its files stay as they are: the tables of a run all ask for it."""
     try:
         record = require_record(folder) if trained else read_record(folder)
-        return (
-            EvaluatedNetwork(folder, record, record.evaluation, read_metrics(folder))
-            if record and record.evaluation
-            else None
-        )
+        if record and record.evaluation:
+            return EvaluatedNetwork(folder, record, record.evaluation, read_metrics(folder))
+        if record and stamps[1]:
+            raise InputError(
+                f"{folder / 'metrics.csv'}: config.json beside it does not say of which weights and data it is: expected its "
+                f"evaluation; delete metrics.csv and {REMEDY}"
+            )
+        return None
     except InputError as error:
         return error
 

@@ -16,6 +16,7 @@ import pandas as pd
 from kdrecon.choices import BASELINES
 from kdrecon.metrics import HFN, METRICS, MSE, NMSE, PSNR, PUBLISHED, SSIM, VIF
 from kdrecon.results.names import PLACE, columns, kind_name, kind_of, network_names
+from kdrecon.results.statistics import LEVEL
 from kdrecon.results.tables import settings
 from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.laboratory import Laboratory
@@ -186,9 +187,12 @@ def formatted_comparisons(compared: pd.DataFrame, metric: str = "psnr") -> pd.Da
 
 
 def _p(value: float) -> str:
+    """A p-value in three decimals; one that led to a verdict never reads as the level itself."""
     if np.isnan(value):
         return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    text = f"{value:.3f}"
+    limit = 0.001 if value < 0.001 else LEVEL if value < LEVEL <= float(text) else None
+    return f"< {limit}" if limit else text
 
 
 def formatted_components(compared: pd.DataFrame, metric: str = "psnr") -> pd.DataFrame:

@@ -72,8 +72,9 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     """Score a network on the evaluation split, slice by slice, and keep everything in its experiment folder.
 
     Writes ``results/{volume}.h5`` (``reconstruction`` and ``target``, (S, H, W) float32; attribute ``subject``),
-    ``metrics.csv`` (a row a slice) and ``report.txt``. A second call reads them back, as long as weights and data are
-    the same; where another process is evaluating the same network, it waits for that.
+    ``report.txt``, the record's ``evaluation``, and last ``metrics.csv`` (a row a slice): where that is, all is. A second
+    call reads it back, as long as weights and data are the same; where another process is evaluating the same network, it
+    waits for that.
 
     Returns:
         a row a slice: volume, slice, subject, psnr, ssim, nmse, mse, hfn, vif.
@@ -88,19 +89,20 @@ def evaluate(lab: Laboratory, network: Network) -> pd.DataFrame:
     with alone_in(folder, patience=PATIENCE):
         if (table := _evaluated(folder, made_from)) is None:
             table = _score(network, slices, lab.evaluation_split)
+            (folder / "metrics.csv").unlink(missing_ok=True)  # of other weights or data than the record names next
             write_record(replace(require_record(folder), evaluation=made_from), folder)
+            write_table(table, folder / "metrics.csv")
     return table
 
 
 def _score(network: Network, slices: Slices, split: str) -> pd.DataFrame:
-    """Score a network and write the files of its folder; the table."""
+    """Score a network and write its reconstructions and report.txt; the table."""
     target, prediction = slices.x[:, 0].cpu().numpy(), reconstruct(network.model, slices)
     place = pd.DataFrame({"volume": slices.volume, "slice": slices.index, "subject": slices.subject})
     table = pd.concat([place, score(target, prediction)], axis=1)
     for volume, rows in place.groupby("volume", sort=False).groups.items():
         path = network.folder / "results" / f"{volume}.h5"
         write_result(path, target[rows], prediction[rows], subject=place.subject[rows[0]])
-    write_table(table, network.folder / "metrics.csv")
     write_text(network.folder / "report.txt", _report(network, table, split, target.shape[1:]))
     return table
 

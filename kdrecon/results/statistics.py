@@ -351,7 +351,8 @@ def judged(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     A network is "better" or "worse" than its reference where the corrected p-value is below 0.05, "not shown" otherwise,
     and "not tested" with one seed or below six subjects; the note says why. It is equal where the corrected p-value of
-    :func:`equivalence` is below 0.05: a difference can be shown and yet be smaller than the margin.
+    :func:`equivalence` is below 0.05, and NaN where that is not tested: a difference can be shown and yet be smaller than
+    the margin.
 
     Args:
         rows: a row a comparison, as :func:`pair` returns it.
@@ -361,7 +362,7 @@ def judged(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows["p_holm"], rows["p_equal_holm"] = holm(rows.p), holm(rows.p_equal)
     gain = METRICS[metric].gain(rows.difference)
     rows["verdict"] = np.where(rows.p_holm < LEVEL, np.where(gain > 0, "better", "worse"), "not shown")
-    rows["equal"] = rows.p_equal_holm < LEVEL
+    rows["equal"] = (rows.p_equal_holm < LEVEL).astype(object).where(rows.p_equal.notna())
     rows.loc[rows.p.isna(), "verdict"] = "not tested"
     rows["note"] = [_note(*counts) for counts in zip(rows.subjects, rows.seeds)]
     return rows
