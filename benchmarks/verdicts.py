@@ -20,8 +20,8 @@ import pandas as pd
 from scipy import stats
 
 from kdrecon.choices import MARGIN
-from kdrecon.results.power import power
-from kdrecon.results.statistics import LEVEL, Components, Spread, equivalence, estimate, holm, seed_spread
+from kdrecon.results.power import TypicalSpread, power
+from kdrecon.results.statistics import LEVEL, Spread, equivalence, estimate, holm, seed_spread
 
 
 def study(random: np.random.Generator, n: int, seeds: int, sd: argparse.Namespace) -> tuple[np.ndarray, Spread]:
@@ -54,7 +54,8 @@ def main() -> None:
     for name, default in {"people": 0.1, "seeds": 0.07, "training": 0.05, "effect": 0.2}.items():
         parser.add_argument(f"--{name}", type=float, default=default)
     options, rows = parser.parse_args(), []
-    spread_of_one = Components(options.people, np.sqrt(2) * options.seeds, np.sqrt(2) * options.training)
+    sds = options.people, np.sqrt(2) * options.seeds, np.sqrt(2) * options.training
+    spread_of_one = TypicalSpread(*sds, networks=options.methods + 1)
     for seeds in (1, 2, 3, 5):
         for n in (6, 10, 15):
             random = np.random.default_rng([seeds, n])
@@ -72,9 +73,7 @@ def main() -> None:
                 found["unequal"].append(equal(nothing + MARGIN["psnr"], seeds, spread))
                 found["equal"].append(equal(nothing, seeds, spread))
             false = {name: np.array(found[name]) for name in ("before", "after", "unequal")}
-            foretold = (
-                power(options.effect, spread_of_one, n, seeds, options.methods, options.methods + 1) if seeds > 1 else 0
-            )
+            foretold = power(options.effect, spread_of_one, n, seeds, options.methods) if seeds > 1 else 0
             rows.append(
                 {
                     "seeds": seeds,

@@ -466,7 +466,7 @@ spread_there = results.typical_spread(course.comparisons)
 results.power_table(0.1, spread_there, [9, 30, 100], [3, 10, 30, 100]).set_index("seeds")
 
 # %% [markdown]
-# *What to see:* nine people and three seeds had a chance of 8 %. No number of people makes up for few seeds.
+# *What to see:* nine people and three seeds had a chance of 9 %. No number of people makes up for few seeds.
 #
 # ## Somebody else's claim
 #

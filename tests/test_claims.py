@@ -236,5 +236,5 @@ def test_what_notebook_06_says_of_lesions_power_and_the_papers_claim(people, tmp
     lesson = text("lessons/06_evaluation.py")
     assert "leads by PSNR and keeps less of the lesion than its student" in lesson
     spread = typical_spread(shipped_study("course").comparisons)
-    assert round(power(0.1, spread, 9, 3), 2) == 0.08 and "nine people and three seeds had a chance of 8 %" in lesson
+    assert round(power(0.1, spread, 9, 3), 2) == 0.09 and "nine people and three seeds had a chance of 9 %" in lesson
     assert people_needed(0.1, spread, 3) is None and "No number of people makes up for few seeds" in lesson

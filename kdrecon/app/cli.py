@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -195,22 +195,27 @@ def power(
     sd_people: Annotated[float | None, typer.Option(help="of a difference over people, in dB")] = None,
     sd_seeds: Annotated[float | None, typer.Option(help="of a difference over seeds, in dB")] = None,
     sd_interaction: Annotated[float | None, typer.Option(help="of what neither explains, in dB")] = None,
+    networks: Annotated[
+        int | None,
+        typer.Option(min=2, help="of the study, that tell what seeds vary by; by default those of the run, or 2"),
+    ] = None,
     studies: Annotated[int, typer.Option(min=0, help="to simulate beside it, such as 500")] = 0,
 ) -> None:
     """How often a difference is shown, by people and seeds, and how many people it takes to show it in 80 of 100 studies."""
-    given = (sd_people, sd_seeds, sd_interaction)
-    if run is None and None in given:
+    sds: dict[str, Any] = {"sd_people": sd_people, "sd_seeds": sd_seeds, "sd_interaction": sd_interaction}
+    if run is None and None in sds.values():
         raise InputError("no spread: expected the folder of a run, or --sd-people, --sd-seeds and --sd-interaction")
     from kdrecon.results.comparisons import comparisons as compared
-    from kdrecon.results.power import power_table, typical_spread
-    from kdrecon.results.statistics import Components
+    from kdrecon.results.power import TypicalSpread, power_table, typical_spread
 
-    found = typical_spread(compared(run, metrics=("psnr",))) if run else Components(math.nan, math.nan, math.nan)
-    spread = Components(*(theirs if own is None else own for own, theirs in zip(given, found)))
+    found = typical_spread(compared(run, metrics=("psnr",))) if run else TypicalSpread(math.nan, math.nan, math.nan)
+    given = {name: value for name, value in {**sds, "networks": networks}.items() if value is not None}
+    spread = found._replace(**given)
     table = power_table(effect, spread, people or [6, 9, 15, 30], seeds or [2, 3, 5, 10], comparisons, studies=studies)
-    told = ", ".join(f"{name.removeprefix('sd_')} {sd:.3f}" for name, sd in spread._asdict().items())
+    told = ", ".join(f"{name.removeprefix('sd_')} {getattr(spread, name):.3f}" for name in sds)
     print(
-        f"a difference of {effect:g} dB; standard deviations of a difference: {told} dB{'; (simulated)' if studies else ''}"
+        f"a difference of {effect:g} dB; standard deviations of a difference: {told} dB; "
+        f"that over seeds is known from {spread.networks} networks{'; (simulated)' if studies else ''}"
     )
     print(table.to_string(index=False))
 
