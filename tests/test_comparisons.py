@@ -93,6 +93,7 @@ def test_each_network_has_its_references(tmp_path):
         ("student", "student, epochs 24", "student"),
         ("control", "SFT-KD AT", "student, epochs 24"),
         ("std-kd", "SFT-KD AT", "Std-KD AT"),
+        ("teacher", "SFT teacher", "teacher"),
     }
     assert tuple(table.columns) == comparisons.COLUMNS and set(table.metric) == {"psnr", "ssim"}
 
@@ -228,6 +229,30 @@ def test_a_reference_differs_in_nothing_that_the_comparison_is_not_about(other, 
     held = table[table.against == "control"]
     assert set(held.network) == {"SFT-KD AT", "Std-KD AT, init sft"} and set(held.reference_steps) == {240}
     assert not held.note.str.contains("against").any()
+
+
+@pytest.mark.parametrize("other", [*OTHER, {"epochs": 24}], ids=str)
+def test_a_friendly_teacher_and_another_start_are_held_against_their_like_and_nothing_else(other, tmp_path):
+    known = {"data": "all of them"}
+    elsewhere = [STD_AT | {"init": "sft"}, SFT_AT | {"init": "random"}, SFT_AT | {"init": "heart-0123456789abcdef"}]
+    for settings in (SFT_TEACHER, *elsewhere):
+        write_network(tmp_path, **known | settings | {"imitation": "released"})
+    like = [TEACHER, STD_AT, SFT_AT | {"imitation": "released"}]
+    unlike = [
+        TEACHER | {"model": "D4C5"},
+        *(s | {"method": "fitnets"} for s in like[1:]),
+        like[1] | {"weight_factor": 3.0},
+    ]
+    for settings in (*unlike, *(s | other for s in like)):
+        write_network(tmp_path, **known | settings)
+    assert {"teacher", "start"}.isdisjoint(comparisons.comparisons(tmp_path, metrics=("psnr",)).against)
+    for gain, settings in enumerate(like, 1):
+        write_network(tmp_path, gain, **known | settings)
+    table = comparisons.comparisons(tmp_path, metrics=("psnr",))
+    assert not table[table.against.isin(("teacher", "start"))].note.str.contains("against").any()
+    found = [(name.split(",")[0], round(gain)) for kind in ("teacher", "start") for name, gain in
+             table.loc[table.against == kind, ["network", "difference"]].to_numpy()]  # fmt: skip
+    assert sorted(found) == [("SFT teacher", -1), ("SFT-KD AT", -3), ("SFT-KD AT", -3), ("Std-KD AT", -2)]
 
 
 def test_without_equal_conditions_the_plain_student_is_told_what_differs(tmp_path):
@@ -441,8 +466,10 @@ def test_another_reference_can_be_chosen(tmp_path):
     assert comparisons.comparisons(tmp_path, {"switch_of_tomorrow": "on"}).reference.str.endswith("_tomorrow on").all()
     with pytest.raises(InputError, match="no network of .* has method=sp, or none can be compared with it: expected"):
         comparisons.comparisons(tmp_path, {"method": "sp"})
-    with pytest.raises(InputError, match="against 'teacher': expected one of student, control, cost, std-kd"):
-        comparisons.comparisons(tmp_path, "teacher")
+    with pytest.raises(
+        InputError, match="against 'best': expected one of student, control, cost, std-kd, teacher, start,"
+    ):
+        comparisons.comparisons(tmp_path, "best")
 
 
 def test_networks_without_a_common_seed_are_listed_but_not_compared(tmp_path):

@@ -7,7 +7,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ AGAINST = {
     "control": "a student trained alone for as many steps as lie behind the network's weights, its start included",
     "cost": "a student trained alone at the cost of all trainings behind the network, its teacher's included",
     "std-kd": "the same distillation from the standard teacher (SFT-KD students only)",
+    "teacher": "the teacher of the same architecture, trained alone (SFT teachers only)",
+    "start": "the same distillation from its usual first weights (students with others only)",
 }
 CONDITIONS = (  # of a training, that no comparison of AGAINST is about
     "data", "batch_size", "lr", "lr_schedule", "augment", "precision", *EVERY_NETWORK,
@@ -122,8 +124,9 @@ def find_references(network: Configuration, others: Sequence[Configuration], kin
     """The networks that this one is compared with, the fairest first; none where the run has none that would do.
 
     What the comparison is not about agrees wherever the run has such a network: :data:`CONDITIONS`, then the epochs.
-    "control" and "cost" take no other. A teacher has a plain student of each size to stand beside. A student that was
-    trained alone has none, unless it is longer for the sake of another network: then that one's.
+    "control" and "cost" take no other, nor do "teacher" and "start", whose reference differs in what they are about alone. A
+    teacher has a plain student of each size to stand beside. A student that was trained alone has none, unless it is longer
+    for the sake of another network: then that one's.
 
     Args:
         network: whose references are wanted.
@@ -138,6 +141,9 @@ def find_references(network: Configuration, others: Sequence[Configuration], kin
         plain = _plain_students(network, others)
         equal = [c for c in others if c not in plain and _is_control(c, network, as_much)]
         return sorted(equal, key=lambda c: (c.steps, *_unlikeness(c, network)))[:1]
+    if but_for := BUT_FOR.get(str(kind)):
+        wanted = but_for(network.experiment)
+        return _closest(network, [c for c in others if c.experiment == wanted and not differing_conditions(network, c)])
     return _closest(network, [c for c in others if _standard_twin(c, network)])
 
 
@@ -230,6 +236,24 @@ def _equal_cost(control: Configuration, network: Configuration) -> bool:
 
 
 AS_MUCH = {"control": _equal_steps, "cost": _equal_cost}
+
+
+def _trained_alone(sft_teacher: Experiment) -> Experiment | None:
+    """The teacher that an SFT teacher would be without its student."""
+    if sft_teacher.role != "sft_teacher":
+        return None
+    return replace(sft_teacher, role="teacher", switches=sft_teacher.switches.acting_on("teacher"))
+
+
+def _usually_started(student: Experiment) -> Experiment | None:
+    """The distillation of a student from the first weights that are usual below its teacher; None where it has these."""
+    role, teacher, start, method = student.role, student.teacher, matched_start(student.teacher), student.method
+    if not method or student.init == start:
+        return None
+    return replace(student, init=start, switches=student.switches.acting_on(role, teacher, start, method))
+
+
+BUT_FOR = {"teacher": _trained_alone, "start": _usually_started}
 
 
 def _fits(network: Configuration, values: Mapping[str, object]) -> bool:
