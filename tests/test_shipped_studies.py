@@ -1,15 +1,18 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_comparisons import RUN, STD_AT, TEACHER, write_network, write_run
+from test_comparisons import RUN, SFT_AT, SFT_TEACHER, STD_AT, TEACHER, ZERO_FILLED, write_network, write_run
 
 from kdrecon.app import cli, study
 from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
 from kdrecon.results import shipped_study
+from kdrecon.results.power import typical_spread
+from kdrecon.results.references import AGAINST
 from kdrecon.results.statistics import compare
 from kdrecon.results.studies import FILES, PAGE, export_study, read_study
 from kdrecon.results.study_page import page
@@ -91,28 +94,127 @@ def test_a_network_that_the_matrix_does_not_ask_for_is_in_no_table_of_it(tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+SMALL = {"model": "D2C5"}
+FEW = {"train_slices": 12, "data": "a few"}
+MADE_UP = [
+    {}, {"epochs": 24}, TEACHER, SFT_TEACHER, STD_AT, SFT_AT, STD_AT | {"init": "sft"}, SFT_AT | {"init": "random"},
+    {"init": "sft"}, STD_AT | {"weight_factor": 3.0}, TEACHER | {"epochs": 48}, STD_AT | {"teacher_epochs": 48},
+    TEACHER | FEW, STD_AT | FEW, FEW, FEW | {"epochs": 24}, SFT_AT | FEW,
+    *(SMALL | network for network in (
+        {}, STD_AT, SFT_AT, {"epochs": 24, "role": "control"}, SFT_AT | FEW, FEW,
+    )),
+]  # fmt: skip
+
+
+def made_up(folder, networks, seeds=(0, 1), **options):
+    """The tables of a study of made-up networks, the larger ones with more parameters."""
+    for settings in networks:
+        for seed in [settings["seed"]] if "seed" in settings else seeds:
+            write_network(folder / "run", **options | settings | {"seed": seed})
+    study = export_study(folder / "run", folder / "out", {"matrix": "mine.yaml", "left": []})
+    return replace(study, summary=study.summary.assign(parameters=study.summary.network.map(PARAMETERS)))
+
+
+PARAMETERS = {"zero_filled": 0, "D2C5": 2, "D3C5": 3, "D4C5": 4, "D5C5": 5}
+
+
+def sections(study):
+    """The page of a study: what stands under each title."""
+    text = page(study.about, study.summary, study.comparisons, study.slices)
+    return dict(part.split("\n", 1) for part in text.split("\n## "))
+
+
+@pytest.mark.parametrize("name", [*STUDIES, "made up"])
+def test_every_comparison_stands_on_the_page(name, tmp_path):
+    study = made_up(tmp_path, MADE_UP, (0,)) if name == "made up" else shipped_study(name)
+    tables = [(title, text) for title, part in sections(study).items() for text in part.split("Against ")[1:]]
+    compared = study.comparisons[study.comparisons.metric == "psnr"]
+    for row in compared.itertuples():
+        names = rf"^\| {re.escape(row.network)} \| {re.escape(row.reference)} \|"
+        line = re.compile(rf"{names}.* {re.escape(PSNR.signed(row.difference))} \|", re.MULTILINE)
+        found = [title for title, text in tables if text.startswith(AGAINST[row.against]) and line.search(text)]
+        assert found, (row.against, row.network, row.reference)
+    if name == "made up":
+        assert set(compared.against) == {*AGAINST} - {"cost"}
+
+
 def test_a_page_asks_question_by_question():
-    """Every comparison of PSNR stands on it, and person by person what the teacher is above the students."""
+    """And person by person what the teacher is above the students."""
     study = shipped_study("course")
     study.about["left"] = ["a, seed 0", "a, seed 1"]
-    text = page(study.about, study.summary, study.comparisons, study.slices)
-    sections = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
-    assert "asks for 2 networks more, which these tables lack: a (2)." in text
-    for row in study.comparisons[study.comparisons.metric == "psnr"].itertuples():
-        assert re.search(rf"\| {re.escape(row.network)} \|.* \| {re.escape(PSNR.signed(row.difference))} \|", text)
-    assert list(sections) == [
+    found = sections(study)
+    opening, first = [*found.values()][:2]
+    assert "asks for 2 networks more, which these tables lack: a (2)." in opening
+    assert [*found][1:] == [
         "Is the teacher better?", "Does distillation help?", "Which first weights?",
         "Short trainings below a finished teacher", "The weight of the distillation", "Few training slices",
-        "A smaller student", "A student that trains alone for as long, or for as much",
-        "At equal cost, the teacher's included",
+        "A student that trains alone for as long, or for as much", "At equal cost, the teacher's included",
+        "The student D2C5", "What limits a claim",
     ]  # fmt: skip
-    first = sections["Is the teacher better?"]
     assert "teacher minus student, network D2C5 |" in first and first.count("\n| antspyx-") == 6
     assert "| **3 whole heads** |" in first and "| **6 skull-stripped slices** |" in first
+    assert "2400 against 1200" in found["Does distillation help?"] and "D2C5" not in found["Does distillation help?"]
+    assert "weight_factor" not in found["Short trainings below a finished teacher"]
+    spread = typical_spread(study.comparisons)
     assert (
-        "2400 against 1200" in sections["Does distillation help?"] and "D2C5" not in sections["Does distillation help?"]
+        f"{PSNR.text(spread.sd_people)} dB over people, {PSNR.text(spread.sd_seeds)} dB" in found["What limits a claim"]
     )
-    assert "weight_factor" not in sections["Short trainings below a finished teacher"]
+
+
+@pytest.mark.parametrize("size", ["D2C5", "D4C5"])
+def test_the_largest_student_is_asked_first_whichever_is_most_frequent(size, tmp_path):
+    """And a size beside it has all its comparisons in a part of its own, those with its control among them."""
+    each = [{}, STD_AT, SFT_AT, {"epochs": 24, "role": "control"}]
+    often = [STD_AT | {"method": key} for key in ("cc", "sp", "nst")]
+    networks = [network | {"model": model} for model in ("D3C5", size) for network in each + often * (model == "D2C5")]
+    study = made_up(tmp_path, networks, (0,))
+    largest, other = sorted(("D3C5", size), reverse=True)
+    found = {title: part for title, part in sections(study).items() if "| network |" in part}
+    assert [*found] == [
+        "Does distillation help?", "A student that trains alone for as long, or for as much", f"The student {other}"
+    ]  # fmt: skip
+    of_size = dict(zip(study.summary.name, study.summary.network))
+    for title, part in found.items():
+        networks = {line.split(" | ")[0][2:] for line in part.splitlines() if line.startswith("| ")} - {"network"}
+        assert {of_size[name] for name in networks} == {other if title == f"The student {other}" else largest}
+    assert "for as many steps" in found[f"The student {other}"]
+
+
+ONE_SEED = "with one seed the 95 % interval is about the two networks alone, and nothing is tested."
+ALONE = "No network has another one here that it can be compared with."
+
+
+@pytest.mark.parametrize(
+    "networks, options, opening, limits",
+    [
+        ([{}, TEACHER], {"seeds": (3,)}, f"over seeds; {ONE_SEED} 8 people, 1 seed.", ["one seed: the interval is about"]),
+        ([{}, TEACHER], {"subjects": 3}, "over seeds. 3 people, 2 seeds.", ["3 subjects: fewer than 6, so no interval"]),
+        ([{}, TEACHER | {"seed": 7}], {}, "over seeds. 8 people, 3 seeds.", ["seeds [7] and [0, 1] of the reference: "]),
+        ([{}, TEACHER, STD_AT | {"seed": 1}], {}, f"kind of reference; {ONE_SEED} 8 people, 2 seeds.", ["Std-KD AT: one"]),
+        ([{}], {"seeds": (1,)}, f"{ALONE} 8 people, 1 seed.", []),
+        ([{}], {"subjects": 1}, f"{ALONE} 1 person, 2 seeds.", []),
+    ],
+)  # fmt: skip
+def test_a_page_says_what_its_intervals_are_about_and_why_there_are_none(networks, options, opening, limits, tmp_path):
+    write_network(tmp_path / "run", gain=-6, **ZERO_FILLED, subjects=options.get("subjects", 8))
+    first, *found = sections(made_up(tmp_path, networks, **options)).items()
+    assert first[1].rstrip().endswith(opening)
+    listed = [
+        line
+        for title, part in found
+        if title == "What limits a claim"
+        for line in part.splitlines()
+        if line[:2] == "- "
+    ]
+    assert len(listed) == len(limits) and all(map(str.startswith, listed, (f"- {text}" for text in limits)))
+
+
+def test_a_page_without_a_teacher_does_not_ask_whether_it_is_better(tmp_path):
+    study = made_up(tmp_path, [{}, STD_AT])
+    assert [*sections(study)][1:] == ["Does distillation help?", "What limits a claim"]
+    study = made_up(tmp_path / "teachers", [TEACHER, SFT_TEACHER])
+    (title, part), _ = [*sections(study).items()][1:]
+    assert title == "Is the teacher better?" and "| SFT teacher | teacher |" in part and "Person by person" not in part
 
 
 def test_a_page_has_a_part_for_each_place(tmp_path):
@@ -122,7 +224,9 @@ def test_a_page_has_a_part_for_each_place(tmp_path):
     export_study(tmp_path / "run", tmp_path / "out", {"matrix": "mine.yaml", "left": []})
     text = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
     assert re.findall("^## .*", text, re.MULTILINE) == [
-        f"## Is the teacher better?, heart, {acceleration}, 150, validation" for acceleration in ("4x", "5x")
+        f"## {title}, heart, {acceleration}, 150, validation"
+        for acceleration in ("4x", "5x")
+        for title in ("Is the teacher better?", "What limits a claim")
     ]
 
 

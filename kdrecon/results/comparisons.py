@@ -46,7 +46,7 @@ def comparisons(
     metrics: Sequence[str] = (PSNR.name, SSIM.name),
     margin: float = MARGIN[PSNR.name],
 ) -> pd.DataFrame:
-    """Each network of a run against the plain student, the longer trained control and Std-KD; a row a comparison.
+    """Each network of a run against its references of every kind; a row a comparison.
 
     Paired by slice, a mean over subjects, averaged over the seeds that both networks have: see
     :mod:`kdrecon.results.statistics`. The means of summary.csv are over slices, as in the papers; where subjects have unequal
@@ -113,6 +113,21 @@ def write_comparisons(
     return table
 
 
+def notes(compared: pd.DataFrame) -> list[str]:
+    """What the notes of a place's comparisons say, each once; what holds for some networks alone names them."""
+    of = defaultdict(list)
+    for network, note in zip(compared.network, compared.note):
+        for part in filter(None, note.split("; ")):
+            of[part].append(network)
+    everywhere = set(compared.network)
+    return [
+        note
+        if note.startswith(tuple(f"{name}: " for name in names)) or {*names} == everywhere
+        else f"{', '.join(dict.fromkeys(names))}: {note}"
+        for note, names in of.items()
+    ]
+
+
 def _check_columns(values: Mapping[str, object], networks: Sequence[Configuration]) -> None:
     known = dict.fromkeys(name for network in networks for name in network.identity.columns)
     if networks and (unknown := sorted(set(values) - set(known))):
@@ -142,7 +157,8 @@ def _family(
             found = pair(network.scores, reference.scores, metric, spread, margin)
             tested.append(row | found._asdict() | {"recipe": _other_recipe(network, reference, kind)})
         except InputError as error:
-            untested.append(row | {"seeds": 0, "verdict": "not tested", "note": str(error)})
+            reason = str(error).replace("; ", ", ")  # one note: "; " stands between two
+            untested.append(row | {"seeds": 0, "verdict": "not tested", "note": reason})
     table = judged(pd.DataFrame(tested), metric) if tested else pd.DataFrame({"recipe": [], "note": []})
     table["note"] = ["; ".join(filter(None, notes)) for notes in zip(table.recipe, table.note)]
     return pd.concat([table, pd.DataFrame(untested)])

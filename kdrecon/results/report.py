@@ -10,7 +10,6 @@ kdrecon.errors.InputError: run holds no evaluated experiment: expected experimen
 
 import base64
 import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from kdrecon.errors import InputError
 from kdrecon.metrics import PSNR
 from kdrecon.results.answer import answer
 from kdrecon.results.archive import damaged
-from kdrecon.results.comparisons import write_comparisons
+from kdrecon.results.comparisons import notes, write_comparisons
 from kdrecon.results.display import (
     filled,
     formatted,
@@ -156,7 +155,7 @@ def _first(compared: pd.DataFrame) -> dict[str, Any]:
     parts = []
     for place, here in _places(table):
         plots = [(kind, [*forest(rows, axis)]) for kind, rows in _kinds(here)]
-        parts.append({"place": place, "answer": answer(here), "plots": plots, "notes": _notes(here)})
+        parts.append({"place": place, "answer": answer(here), "plots": plots, "notes": notes(here)})
     nothing = [{"place": "", "answer": answer(table), "plots": [], "notes": []}]
     return {"first": parts or nothing, "axis": axis if parts else None}
 
@@ -189,21 +188,6 @@ def _places(compared: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _kinds(compared: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The comparisons with each kind of reference, under what it is."""
     return [(AGAINST.get(str(kind), str(kind)), rows) for kind, rows in compared.groupby("against", sort=False)]
-
-
-def _notes(compared: pd.DataFrame) -> list[str]:
-    """What notes say, each once; what holds for some networks alone names them."""
-    of = defaultdict(list)
-    for network, note in zip(compared.network, compared.note):
-        for part in filter(None, note.split("; ")):
-            of[part].append(network)
-    everywhere = set(compared.network)
-    return [
-        note
-        if note.startswith(tuple(f"{name}: " for name in names)) or {*names} == everywhere
-        else f"{', '.join(dict.fromkeys(names))}: {note}"
-        for note, names in of.items()
-    ]
 
 
 def _figure(path: Path) -> dict[str, str]:

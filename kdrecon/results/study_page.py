@@ -16,12 +16,21 @@ import pandas as pd
 
 from kdrecon.choices import BASELINES
 from kdrecon.metrics import PSNR
+from kdrecon.results.comparisons import notes
 from kdrecon.results.display import formatted_comparisons
 from kdrecon.results.names import PLACE
+from kdrecon.results.power import typical_spread
 from kdrecon.results.references import AGAINST
+from kdrecon.results.statistics import Components
 from kdrecon.runs.switches import matched_start
 
 TEACHERS = ("teacher", "sft_teacher")
+ESTIMAND = "Differences are in dB of PSNR, means over people, each counted once, and over seeds"
+INTERVALS = {  # by what a comparison is about, see kdrecon.results.statistics.estimate
+    "method": "95 % intervals count other people and other seeds; p is corrected by Holm over all comparisons with one "
+    "kind of reference",
+    "networks": "with one seed the 95 % interval is about the two networks alone, and nothing is tested",
+}
 LEFT_OUT = ("minus ", "below ")  # what the columns of a run's tables begin with that a page has no room for
 GROUPS = {  # of the embedded people, by what the name of a person begins with, see kdrecon/data/people/PROVENANCE.md
     "whole heads": ("Colin27", "pyradiomics"),
@@ -32,16 +41,18 @@ GROUPS = {  # of the embedded people, by what the name of a person begins with, 
 def page(about: Mapping[str, Any], summary: pd.DataFrame, comparisons: pd.DataFrame, slices: pd.DataFrame) -> str:
     """The page of the tables of :class:`kdrecon.results.studies.ShippedStudy`."""
     compared = comparisons[comparisons.metric == PSNR.name]
-    parts = [f"# The study {about['matrix'].removesuffix('.yaml')}", *_opening(about, summary, compared)]
+    parts = [f"# The study {about['matrix'].removesuffix('.yaml')}", *_opening(about, summary, compared, slices)]
     places = [place for place, _ in compared.groupby(list(PLACE), sort=False)]
     for place in places:
         here = pd.Series(place, PLACE)
         own, its, of = (table[(table[list(PLACE)] == here).all(axis=1)] for table in (summary, compared, slices))
         at = f", {', '.join(map(str, place[:4]))}" if len(places) > 1 else ""
-        parts += [f"## Is the teacher better?{at}", *_premise(own, its, of)]
-        for title, rows in _questions(own, its):
-            if len(rows):
-                parts += [f"## {title}{at}", *_tables(rows)]
+        sections = {"Is the teacher better?": _premise(own, its, of)}
+        sections |= {title: _tables(rows) for title, rows in _questions(own, its)}
+        sections["What limits a claim"] = _limits(its)
+        for title, content in sections.items():
+            if texts := list(content):
+                parts += [f"## {title}{at}", *texts]
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,7 +63,9 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join([lines[0], "|---" * table.shape[1] + "|", *lines[1:]])
 
 
-def _opening(about: Mapping[str, Any], summary: pd.DataFrame, compared: pd.DataFrame) -> Iterator[str]:
+def _opening(
+    about: Mapping[str, Any], summary: pd.DataFrame, compared: pd.DataFrame, slices: pd.DataFrame
+) -> Iterator[str]:
     places = zip(summary.dataset, summary.acceleration, summary.resolution)
     where = "; ".join(dict.fromkeys(f"{dataset} {factor} {size}" for dataset, factor, size in places))
     trainings = "; ".join(
@@ -60,29 +73,35 @@ def _opening(about: Mapping[str, Any], summary: pd.DataFrame, compared: pd.DataF
         f"PyTorch {part['environment'].get('torch', '')}" for part in about["trainings"]
     )  # fmt: skip
     yield f"`study/{about['matrix']}`, {where}: {trainings}. The hours of trainings side by side are added up."
-    yield (
-        "Differences are in dB of PSNR, means over people, each counted once, and over seeds; 95 % intervals count other "
-        "people and other seeds; p is corrected by Holm over all comparisons with one kind of reference. "
-        f"{compared.subjects.max():.0f} people, {compared.seeds.max():.0f} seeds."
-    )
-    seeds = defaultdict(list)
+    trained = slices[~slices.network.isin(summary.name[summary.model.isin(BASELINES)])]
+    people, seeds = len(slices[["dataset", "subject"]].drop_duplicates()), trained.seed.nunique()
+    counts = f"{people} {'person' if people == 1 else 'people'}, {seeds} seed{'s' * (seeds != 1)}."
+    if compared.empty:
+        yield f"No network has another one here that it can be compared with. {counts}"
+    else:
+        told = [text for key, text in INTERVALS.items() if key in set(compared.about)]
+        yield f"{'; '.join([ESTIMAND, *told])}. {counts}"
+    missing = defaultdict(list)
     for left in about["left"]:
         name, _, seed = left.partition(", seed ")
-        seeds[name].append(seed)
-    if seeds:
-        names = "; ".join(f"{name} ({len(of)})" for name, of in seeds.items())
+        missing[name].append(seed)
+    if missing:
+        names = "; ".join(f"{name} ({len(of)})" for name, of in missing.items())
         yield f"The matrix asks for {len(about['left'])} networks more, which these tables lack: {names}."
 
 
 def _premise(summary: pd.DataFrame, compared: pd.DataFrame, slices: pd.DataFrame) -> Iterator[str]:
-    """Teachers beside plain students, together and person by person."""
+    """Teachers beside plain students and beside each other, together and person by person."""
     teachers = summary.name[summary.model.isin(TEACHERS)]
-    rows = compared[compared.network.isin(teachers) & (compared.against == "student")]
+    rows = compared[compared.network.isin(teachers)]
     yield from _tables(rows)
+    beside = rows[(rows.against == "student") & rows.difference.notna()]
+    usual = min(beside.network, key=len, default="")
+    pairs = [(usual, reference) for reference in beside.reference[beside.network == usual]]
+    if not pairs:
+        return
     people = slices.groupby(["subject", "network"]).psnr.mean().unstack()
     baselines = [name for name in summary.name[summary.model.isin(BASELINES)] if name in people]
-    usual = min(rows.network, key=len, default="")
-    pairs = [(usual, reference) for reference in rows.reference[rows.network == usual]]
     alone = list(dict.fromkeys(reference for _, reference in pairs))
     table = people[[*baselines, *alone]].map(PSNR.text)
     for network, reference in pairs:
@@ -97,26 +116,51 @@ def _premise(summary: pd.DataFrame, compared: pd.DataFrame, slices: pd.DataFrame
 
 
 def _questions(summary: pd.DataFrame, compared: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The comparisons of students, by what they ask."""
+    """The comparisons by what they ask: those of the largest student one question after the other, then other sizes."""
+    students = summary[~summary.model.isin((*TEACHERS, *BASELINES))]
+    sizes = [*students.groupby("network").parameters.max().sort_values(ascending=False).index]
     of = summary.set_index("name").loc[compared.network].set_axis(compared.index)
+    teacher = of.model.isin(TEACHERS)
+    here = teacher | of.network.isin(sizes[:1])
+    yield from _of_one_size(of[here], compared[here])
+    for size in sizes[1:]:
+        yield f"The student {size}", compared[~teacher & (of.network == size)]
+
+
+def _of_one_size(of: pd.DataFrame, compared: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The comparisons of students of one size, each under every question that it answers; ``of`` says what was trained."""
     student = ~of.model.isin(TEACHERS)
-    usual_size = next(iter(of.network[student].mode()), "")
-    small, few = student & (of.network != usual_size), of.train_slices > 0
-    short, cost, control = (of.teacher_epochs > of.epochs) & ~small, compared.against == "cost", of.model == "control"
     usual_start = of.init == of.teacher.map(matched_start)
-    training = list(zip(of.network, of.teacher, of.method, of.init, of.epochs, of.train_slices))
+    alone = student & ((of.model == "control") | (of.method == "") & usual_start)
+    few, short, cost = of.train_slices > 0, of.teacher_epochs > of.epochs, compared.against == "cost"
+    training = list(zip(of.teacher, of.method, of.init, of.epochs, of.train_slices))
     weighed = {key for key, factor in zip(training, of.weight_factor) if factor != 1}
-    weights = pd.Series([key in weighed for key in training], compared.index)
-    rest = student & ~small & ~few & ~short & ~cost & ~control
+    weights = pd.Series([key in weighed for key in training], compared.index, bool)
+    rest = student & ~few & ~short & ~cost & ~alone
     other_starts = set(of.method[rest & ~usual_start]) - {""}
-    yield "Does distillation help?", compared[rest & usual_start & (of.method != "")]
+    yield "Does distillation help?", compared[rest & usual_start]
     yield "Which first weights?", compared[rest & (~usual_start | of.method.isin(other_starts))]
     yield "Short trainings below a finished teacher", compared[short & (of.weight_factor == 1)]
-    yield "The weight of the distillation", compared[weights & ~small]
+    yield "The weight of the distillation", compared[weights]
     yield "Few training slices", compared[few]
-    yield "A smaller student", compared[small & ~cost & ~control]
-    yield "A student that trains alone for as long, or for as much", compared[control]
+    yield "A student that trains alone for as long, or for as much", compared[alone]
     yield "At equal cost, the teacher's included", compared[cost]
+
+
+def _limits(compared: pd.DataFrame) -> Iterator[str]:
+    """What differences vary by, and what the notes of the comparisons say."""
+    known = compared.dropna(subset=list(Components._fields))
+    if len(known):
+        n, k, (people, seeds, both, _) = known.subjects.max(), known.seeds.max(), typical_spread(known)
+        sds = people, seeds, both, people / n**0.5, seeds / k**0.5, both / (n * k) ** 0.5
+        sd = [f"{PSNR.text(value)} {PSNR.unit}" for value in sds]
+        yield (
+            f"In the median of these comparisons the standard deviation of a difference is {sd[0]} over people, {sd[1]} over "
+            f"seeds and {sd[2]} of what neither explains. Of these a mean over {n:.0f} people and {k:.0f} seeds keeps "
+            f"{sd[3]}, {sd[4]} and {sd[5]}: the largest of them limits a claim."
+        )
+    if told := notes(compared):
+        yield "\n".join(f"- {note}" for note in told)
 
 
 def _tables(rows: pd.DataFrame) -> Iterator[str]:
