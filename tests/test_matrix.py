@@ -1,5 +1,7 @@
 """The matrix of a study: which networks a file asks for, and which files are refused."""
 
+import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.matrix import AXES, Job, read_matrix
 from kdrecon.runs.parameters import Parameters, read_parameters
 from kdrecon.runs.switches import Switches
-from kdrecon.storage.places import project_root
+from kdrecon.storage.places import SAMPLES, project_root
 
 # networks, a zero-filled baseline a place among them
 STUDIES = {"tiny": 11, "quick": 31, "paper": 284, "course": 127, "super_resolution": 37, "sunnybrook": 25}
@@ -122,6 +124,53 @@ def test_every_parameter_and_every_switch_is_an_axis():
     assert set(asdict(Parameters())) - own | set(asdict(Switches())) | {"networks", "methods", "teacher"} == set(AXES)
 
 
+SEVERAL = {
+    "dataset": ["sample", "people"], "acceleration": ["4x", "5x"], "lr": [0.1, 0.01], "lr_schedule": ["steps", "one_cycle"],
+    "augment": ["none", "flips"], "precision": ["fp32", "auto"], "preset": ["paper", "kd_mri"],
+    "teacher_network": ["D5C5", "D6C5"], "student_network": ["D3C5", "D2C5"], "residual": [False, True],
+    "fidelity": ["real", "hermitian"], "mask_type": ["line", "gaussian"],
+    "imitation": ["paper", "released"], "sft_terms": ["all", "without_student"], "student_init": ["random", "sft"],
+    "kd_form": ["paper", "released"], "schedule": ["joint", "two_stage"], "alpha": [0, 0.5], "selection": ["halves", "paper"],
+    "networks": ["student", "sftkd-at"], "methods": ["at", "fitnets"], "teacher": ["standard", "sft"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", sorted({*AXES} - {"device", "data_root"}))
+def test_each_value_of_an_axis_has_a_network_of_its_own(axis, tmp_path):
+    """None is dropped since its folder is that of another one; those whose folders are the same are refused, below."""
+    row = {"networks": ["sftkd-at"], "exclude": [{"network": "zero_filled"}], axis: SEVERAL.get(axis, [48, 60])}
+    row |= {"methods": ["at"]} if axis == "teacher" else {}
+    names = {"networks": ["student", "sftkd-at"], "methods": ["kd-at", "kd-fitnets"], "teacher": ["kd-at", "sftkd-at"]}
+    found = matrix(tmp_path, json.dumps(row)).jobs()
+    facts = [job.facts["network" if axis in names else axis] for job in found]
+    assert all(value in facts for value in names.get(axis, row[axis]))
+
+
+@pytest.mark.parametrize("others", ["student", "teacher", "kd-at"])
+def test_one_network_has_one_folder_of_data_sets(others, tmp_path):
+    for name in ("here", "there"):
+        shutil.copytree(SAMPLES / "sample", tmp_path / name / "sample")
+    first, second = (
+        {"networks": own, "data_root": str(tmp_path / root)} for own, root in (("teacher", "here"), (others, "there"))
+    )
+    rows = {"dataset": "sample", "resolution": 48, "rows": [first, second], "exclude": [{"network": "zero_filled"}]}
+    if others == "student":
+        assert len(list(matrix(tmp_path, json.dumps(rows)).jobs())) == 2
+        rows["exclude"] = []  # but their baseline is one
+    with pytest.raises(InputError, match=r"_resolution-48.* with data_root '.*here' and '.*there': expected one"):
+        list(matrix(tmp_path, json.dumps(rows)).jobs())
+
+
+def test_what_a_network_needs_may_be_trained_elsewhere(tmp_path):
+    found = jobs(tmp_path, "rows: [{networks: teacher, device: cpu}, {networks: kd-at, device: auto}]")
+    assert [(job.network, job.parameters.device) for job in found][1:] == [("teacher", "cpu"), ("kd-at", "auto")]
+
+
+def test_the_baseline_of_one_way_to_choose_the_epoch_can_be_left_out(tmp_path):
+    text = "networks: student\nselection: [halves, paper]\nexclude: [{network: zero_filled, selection: paper}]"
+    assert [job.network for job in jobs(tmp_path, text)] == ["zero_filled", "student", "student"]
+
+
 def test_a_stored_size_is_looked_up_and_one_of_a_data_set_to_come_has_to_be_said(tmp_path):
     (stored,) = matrix(tmp_path, "resolution: 0\nnetworks: [student]\nexclude: [{network: zero_filled}]").jobs()
     assert stored.experiment.resolution == 240
@@ -144,6 +193,11 @@ REFUSED = {
     "networks: [student]\nswitches: {fidelity: hermitian}": "unknown name 'switches'",
     "networks: [student]\nrun_root: runs": "unknown name 'run_root'",
     "networks: [student]\nseed: []": "seed = []: expected at least one value",
+    "networks: [student]\nrows: []": "asks for no network: expected at least one",
+    "networks: [student]\nexclude: [{network: [student, zero_filled]}]": "asks for no network: expected at least one",
+    "networks: [student]\ndevice: [cpu, auto]": "with device 'cpu' and 'auto': expected one, since its folder",
+    "rows: [{networks: kd-at, device: auto}, {networks: teacher, device: cpu}]": "with device 'auto' and 'cpu': expected one",
+    "networks: [student]\nselection: [halves, paper]": "with selection 'halves' and 'paper': expected one",
     "networks: [student]\nseed: [0, one]": "seed = 'one': expected an integer",
     "networks: [student]\nseed: [-1]": "seed = -1: expected an integer of at least 0",
     "networks: [student]\ndataset: [sample, smaple]": "data set 'smaple' is not in",

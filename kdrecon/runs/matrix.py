@@ -113,16 +113,19 @@ class Matrix:
         """Every network once, after those that it needs.
 
         Raises:
-            InputError: a value that a run would refuse, a data set that is not there, or an exclusion that fits no network.
+            InputError: a value that a run would refuse, a data set that is not there, an exclusion that fits no network,
+                two networks that would have one folder, or no network at all.
         """
-        seen: set[Path] = set()
+        seen: dict[Path, dict[str, str]] = {}
         fitting = [False] * len(self.exclude)
         for job in itertools.chain.from_iterable(map(self._combined, self.rows)):
             facts = job.facts
             out = [all(facts[name] in values for name, values in row.items()) for row in self.exclude]
             fitting = [before or now for before, now in zip(fitting, out)]
             if not any(out):
-                yield from _new(job, seen)
+                yield from self._new(job, seen)
+        if not seen:
+            raise InputError(f"{self.path} asks for no network: expected at least one; add rows, or exclude less")
         for row, fits in zip(self.exclude, fitting):
             if not fits:
                 raise InputError(f"{self.path}: exclude {shown(row)} fits no network: correct it, or leave it out")
@@ -155,6 +158,28 @@ class Matrix:
             self.missing(p.dataset, p.data_root)
             for name in (*BASELINES, *names):
                 yield Job.of(p, self._resolution(p), name)
+
+    def _new(self, job: Job, seen: dict[Path, dict[str, str]], needed: bool = False) -> Iterator[Job]:
+        """The job after what it needs, as far as their networks have not been seen.
+
+        Args:
+            seen: by folder, what makes a difference to its network and the folder's name does not tell.
+            needed: by another network: it may be trained on any device.
+        """
+        folder, p = job.experiment.folder(Path()), job.parameters
+        own = {"selection": p.chosen.selection} if job.network in BASELINES else {"device": p.device}
+        untold = {"data_root": p.data_root} | own
+        if folder not in seen:
+            for other in job.needs:
+                yield from self._new(other, seen, needed=True)
+            seen[folder] = untold
+            yield job
+        for name, value in seen[folder].items():
+            if value != untold[name] and not (needed and name == "device"):
+                raise InputError(
+                    f"{self.path}: {folder.name} with {name} {shown(value)} and {shown(untold[name])}: expected one, since "
+                    "its folder does not tell them apart; exclude the other, or make a study of its own of it"
+                )
 
     def _parameters(self, values: dict[str, Any], methods: list[str]) -> Parameters:
         """The parameters of a combination; the GPU that it asks for may be on another machine than this one."""
@@ -250,12 +275,3 @@ def _networks(row: dict[str, list]) -> list[str]:
         if teacher not in TEACHERS:
             raise InputError(f"teacher {shown(teacher)} is unknown: expected one of {', '.join(TEACHERS)}")
     return [*names, *(f"{DISTILLED[teacher]}-{method}" for teacher in teachers or TEACHERS for method in methods)]
-
-
-def _new(job: Job, seen: set[Path]) -> Iterator[Job]:
-    """The job after what it needs, as far as their networks have not been seen."""
-    if (folder := job.experiment.folder(Path())) not in seen:
-        for needed in job.needs:
-            yield from _new(needed, seen)
-        seen.add(folder)
-        yield job
