@@ -21,10 +21,15 @@ FAIREST = (
     "control",
     "student",
 )  # of kdrecon.results.references.AGAINST: a student is held against the first it has
+LEADS, LAGS = "better with more steps behind it", "worse with fewer steps behind it"  # which is neither help nor harm
+PARTLY = "better, but not shown to beat every student trained alone"
 
 
 def answer(compared: pd.DataFrame) -> str:
     """Whether distillation helped: each distilled student against the fairest student trained alone that the run has.
+
+    It helped where a student is shown to be better than every student trained alone that the run has for it, one of which
+    took as many steps: a control that is worse than the plain student proves as little as a plain student of fewer steps.
 
     Args:
         compared: the rows of :func:`kdrecon.results.comparisons.comparisons` for one place; PSNR is told.
@@ -37,7 +42,8 @@ def answer(compared: pd.DataFrame) -> str:
         return "Whether distillation helps was not asked here: no distilled student stands beside one trained alone."
     alone, tested = _alone(rows), rows[rows.verdict != "not tested"]
     rows["verdict"] = rows.verdict.mask((rows.verdict == "not shown") & rows.equal.eq(True), "equal")
-    shown = [told for verdict in ("better", "worse", "equal") if len(told := rows[rows.verdict == verdict])]
+    known = ("better", "worse", "equal", PARTLY, LEADS, LAGS)
+    shown = [told for verdict in known if len(told := rows[rows.verdict == verdict])]
     if shown:
         parts = [f"{_are(told, rows)} {_verdict(told)}, at {_effect(told)}" for told in shown]
         if len(rows) > sum(map(len, shown)):
@@ -49,29 +55,43 @@ def answer(compared: pd.DataFrame) -> str:
 
 
 def _fairest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each distilled student the comparison with the fairest reference, in the order of the tables."""
+    """Of each distilled student the comparison with the fairest reference, in the order of the tables.
+
+    A verdict that says nothing about distillation says so.
+    """
     ours = rows[rows.network.str.startswith(tuple(DISTILLED.values())) & rows.against.isin(FAIREST)]
-    fairest = ours.sort_values("against", key=lambda kinds: kinds.map(FAIREST.index), kind="stable")
-    return fairest.drop_duplicates("network").sort_index()
+    ours = ours.sort_values("against", key=lambda kinds: kinds.map(FAIREST.index), kind="stable")
+    fairest = ours.drop_duplicates("network").sort_index()
+    unbeaten = fairest.network.isin(ours.network[ours.verdict != "better"])
+    better, worse, lead = fairest.verdict == "better", fairest.verdict == "worse", _lead(fairest)
+    verdicts = fairest.verdict.mask(better & unbeaten, PARTLY).mask(better & (lead > 0), LEADS)
+    return fairest.assign(verdict=verdicts.mask(worse & (lead < 0), LAGS))
+
+
+def _lead(rows: pd.DataFrame) -> pd.Series:
+    """How many steps more lie behind a network than behind its plain student; none beside a control of any kind."""
+    return (rows.steps - rows.reference_steps).where(rows.against == "student", 0)
 
 
 def _alone(rows: pd.DataFrame) -> str:
     """The references of rows in words, and what is unfair about them."""
-    cost = rows.against == "cost"
-    unfair = rows[~cost & (rows.reference_steps < rows.steps)]
+    cost, lead = rows.against == "cost", _lead(rows)
+    unfair = rows[lead != 0]
+    amount = " or ".join(["fewer"] * bool((lead > 0).any()) + ["more"] * bool((lead < 0).any()))
     if len(unfair) == len(rows):
-        return "the plain student, which took fewer steps (this run has no control)"
+        return f"the plain student, which took {amount} steps (this run has no control)"
     as_much = " or ".join(["at equal cost"] * bool(cost.any()) + ["for as many steps"] * (not cost.all()))
     equal = f"a student trained alone {as_much}"
-    return equal if unfair.empty else f"{equal} (fewer beside {' and '.join(unfair.network)}: no control)"
+    return equal if unfair.empty else f"{equal} ({amount} beside {' and '.join(unfair.network)}: no control)"
 
 
 def _opening(shown: list[pd.DataFrame]) -> str:
     verdicts = {told.verdict.iloc[0] for told in shown}
     if {"better", "worse"} <= verdicts:
         return "Whether distillation helps depends on the method here"
-    effect = "helped" if "better" in verdicts else "did harm" if "worse" in verdicts else "made no difference"
-    return f"Distillation {effect} here"
+    effects = {"better": "helped", "worse": "did harm", "equal": "made no difference"}
+    effect = next((effects[verdict] for verdict in effects if verdict in verdicts), "")
+    return f"Distillation {effect} here" if effect else "Whether distillation helps cannot be told here"
 
 
 def _are(told: pd.DataFrame, rows: pd.DataFrame) -> str:
