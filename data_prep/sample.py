@@ -66,7 +66,7 @@ def build(source: Path | None, out: Path) -> None:
             "source": f"{slab.package.name}: {scan}",
             "levels": np.array(slab.levels),
             "voxel_size_mm": np.ones(3),
-            "format_version": 1,  # keeps the generated masks under which the networks in kdrecon/weights were trained
+            "format_version": 1,  # keeps the generated masks under which the networks of versions 0.1 and 0.2 were trained
         }
         write_volume(out / "sample" / slab.split / "1.h5", images, attributes, level=9)
         licence = members[slab.package][slab.package.licence]
