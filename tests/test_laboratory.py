@@ -341,8 +341,10 @@ def test_where_networks_come_from_is_told_before_any_is_opened_or_trained(tmp_pa
         "Std-KD FitNets": [own, own],
         "SFT-KD AT": [ready, own],
         "SFT-KD FitNets": [own, own],
-        "control": ["ready-made: 100 epochs, seed 0", "trained here when asked for: 32 epochs, seed 0"],
+        "control": ["ready-made: 100 epochs, seed 0", "trained here when asked for: 12 epochs, seed 0"],
     }
+    own_lab = Laboratory(run_root=str(tmp_path), epochs=6, methods=["at", "fitnets"], ready=False)
+    assert results.origins(own_lab).origin.to_dict() == results.origins(lab)["with ready=False"].to_dict()
 
 
 @pytest.mark.parametrize("preset", ["paper", "super_resolution"])

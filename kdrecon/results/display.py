@@ -8,7 +8,9 @@
 ['student', 0, 2, '33.33 ± 0.50', '0.9000 ± 0.0100', '0.0100 ± 0.0020']
 """
 
+import copy
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ from kdrecon.metrics import HFN, METRICS, MSE, NMSE, PSNR, PUBLISHED, SSIM, VIF
 from kdrecon.results.names import PLACE, columns, kind_name, kind_of, network_names
 from kdrecon.results.statistics import LEVEL
 from kdrecon.results.tables import settings
-from kdrecon.runs.experiment import Experiment
+from kdrecon.runs.experiment import Experiment, control_of
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import Network
 from kdrecon.runs.record import Record
@@ -72,6 +74,9 @@ def epochs_note(networks: dict[str, Network]) -> str:
 def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
     """Where networks come from when a notebook asks for them, without and with ``ready=False``; nothing is trained.
 
+    A control is as long as the student that it controls in a laboratory of the same ``ready``, so that nothing ready-made lies
+    behind it where the parameter is False.
+
     Args:
         names: of :meth:`kdrecon.runs.laboratory.Laboratory.named`, of networks that are trained; by default those of the
             lessons, with the laboratory's methods.
@@ -84,9 +89,12 @@ def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
     """
     keys = lab.parameters.methods
     distilled = [f"{kind}-{key}" for kind in ("kd", "sftkd") for key in keys]
+    without = copy.copy(lab)
+    without.parameters = replace(lab.parameters, ready=False)
     rows = {}
     for name in names or ("teacher", "student", "sft", *distilled, f"control-sftkd-{keys[0]}"):
-        found = [lab.outlook(name, ready) for ready in (None, False)]
+        equal, _ = control_of(name)
+        found = [lab.outlook(name), without.outlook(name) if equal else lab.outlook(name, ready=False)]
         experiment, _ = found[0]
         rows[kind_of(columns(experiment))] = [_origin(*each) for each in found]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["without ready=False", "with ready=False"])
