@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from test_comparisons import RUN, SFT_AT, STD_AT, TEACHER, write_network, write_run
+from test_comparisons import RUN, SFT_AT, SFT_TEACHER, STD_AT, TEACHER, write_network, write_run
 
 from kdrecon.results import comparisons, display
 from kdrecon.results.answer import answer
@@ -246,6 +246,21 @@ def test_tables_use_the_names_of_the_lessons_and_have_no_empty_column(tmp_path):
         "Networks, parameters, epochs and best epochs": True, "Parameters": False, LIMITS: True,
     }  # fmt: skip
     assert "epochs" not in {cell.text for cell in table.find_all("th")}
+
+
+def test_a_setting_is_told_of_the_networks_that_it_makes_a_difference_to(tmp_path):
+    small, of_small = {"model": "D2C5"}, {"student_network": "D2C5"}
+    write_run(tmp_path, seeds=(0,), networks={"teacher": TEACHER | {"lr": 1e-4}, "SFT teacher": SFT_TEACHER | of_small})
+    write_network(tmp_path, **small | {"fidelity": "hermitian"})
+    write_network(tmp_path, **small | SFT_AT | {"kd_form": "released", "imitation": "released"})
+    differing = {"init", "lr", "fidelity", "imitation"}
+    told = display.filled(display.formatted_settings(summary(tmp_path))).set_index("network")
+    assert set(told) == {"architecture", "parameters", "epochs", "seeds"} | differing
+    assert (told.loc["zero-filled", list(differing)] == "").all()
+    assert told.imitation[told.imitation != ""].to_dict() == {"SFT teacher": "paper", "SFT-KD AT": "released"}
+    write_network(tmp_path, **SFT_TEACHER)
+    told = display.formatted_settings(summary(tmp_path))
+    assert sorted(told.student_network[told.student_network != ""]) == ["D2C5", "D3C5"]
 
 
 def test_a_note_that_holds_for_some_networks_names_them(tmp_path):

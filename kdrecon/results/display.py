@@ -10,7 +10,7 @@
 
 import copy
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from kdrecon.runs.experiment import Experiment, control_of
 from kdrecon.runs.laboratory import Laboratory
 from kdrecon.runs.networks import Network
 from kdrecon.runs.record import Record
-from kdrecon.runs.switches import matched_start
+from kdrecon.runs.switches import Switches, acting_switches, matched_start
 
 MEANS = (NMSE, HFN, VIF)  # metrics of which tables show the mean alone; NMSE stands for MSE, too
 
@@ -74,8 +74,7 @@ def epochs_note(networks: dict[str, Network]) -> str:
 def origins(lab: Laboratory, *names: str) -> pd.DataFrame:
     """Where networks come from when a notebook asks for them, without and with ``ready=False``; nothing is trained.
 
-    A control is as long as the student that it controls in a laboratory of the same ``ready``, so that nothing ready-made lies
-    behind it where the parameter is False.
+    The epochs of a control follow from its student's: with ``ready=False`` from those of a student of no ready teacher.
 
     Args:
         names: of :meth:`kdrecon.runs.laboratory.Laboratory.named`, of networks that are trained; by default those of the
@@ -126,9 +125,9 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
 def formatted_settings(summary: pd.DataFrame) -> pd.DataFrame:
     """What was trained, as people read it: a row a model, its size, epochs and seeds, and every setting that differs.
 
-    Settings that are the same for all trained networks are left out.
+    Settings that are the same for all trained networks on which they act are left out.
     """
-    trained = summary[~summary.model.isin(BASELINES)]
+    acting = _acting(summary)
     fixed = {
         "architecture": "network",
         "parameters": "parameters",
@@ -137,9 +136,22 @@ def formatted_settings(summary: pd.DataFrame) -> pd.DataFrame:
         "seeds": "seed",
     }
     told = {*fixed.values(), *PLACE, "model", "teacher", "method", "data"}
-    differing = [name for name in (*settings(summary), "precision") if name not in told and trained[name].nunique() > 1]
-    table = _named(summary).assign(**{title: summary[name] for title, name in fixed.items()}, **summary[differing])
+    differing = [name for name in (*settings(summary), "precision") if name not in told and acting[name].nunique() > 1]
+    table = _named(summary).assign(**{title: summary[name] for title, name in fixed.items()})
+    table = table.assign(**acting[differing].fillna(""))
     table["architecture"] = summary.network.where(~summary.model.isin(BASELINES), "")
+    return table
+
+
+def _acting(summary: pd.DataFrame) -> pd.DataFrame:
+    """The settings of a summary, none where one makes no difference to a network."""
+    table = summary[[*settings(summary), "precision"]].astype(object)
+    switches = {field.name for field in fields(Switches)}
+    for at, row in summary.iterrows():
+        student = row.student_network if row.model == "sft_teacher" else row.network
+        acting = acting_switches(student, row.model, row.teacher, row.init, row.method)
+        idle = (set(table) if row.model in BASELINES else switches).difference(acting)
+        table.loc[at, [name for name in table if name in idle]] = None
     return table
 
 

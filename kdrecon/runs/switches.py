@@ -151,24 +151,38 @@ class Switches:
         Args:
             role, teacher, init, method: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
         """
-        names: tuple[str, ...] = ("mask_type",) if role in BASELINES else EVERY_NETWORK
-        if always_residual(self.teacher_network if role == "teacher" else self.student_network):
-            names = tuple(name for name in names if name != "residual")
-        if role == "sft_teacher":
-            names += ("student_network", *SFT_TRAINING)
-        if teacher == "sft" or init in FROM_SFT:
-            names += SFT_TRAINING
-            names += () if teacher else ("teacher_network", "teacher_epochs")
-        if teacher:
-            names += DISTILLATION
-        if method == IMAGE:
-            names = tuple(name for name in names if name not in OF_MAPS)
+        architecture = self.teacher_network if role == "teacher" else self.student_network
+        names = acting_switches(architecture, role, teacher, init, method)
         acting = replace(Switches(), **{name: getattr(self, name) for name in names})
         return replace(acting, alpha=acting.alpha or HALF) if method == IMAGE else acting
 
     def changed(self) -> dict:
         """The switches that differ from the paper."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+def acting_switches(
+    architecture: str, role: str, teacher: str = "", init: str = "random", method: str = ""
+) -> tuple[str, ...]:
+    """The names of the switches that make a difference to one network.
+
+    Args:
+        architecture: of the network, of an SFT training that of its student.
+        role, teacher, init, method: of the network, see :class:`kdrecon.runs.experiment.Experiment`.
+    """
+    names: tuple[str, ...] = ("mask_type",) if role in BASELINES else EVERY_NETWORK
+    if always_residual(architecture):
+        names = tuple(name for name in names if name != "residual")
+    if role == "sft_teacher":
+        names += ("student_network", *SFT_TRAINING)
+    if teacher == "sft" or init in FROM_SFT:
+        names += SFT_TRAINING
+        names += () if teacher else ("teacher_network", "teacher_epochs")
+    if teacher:
+        names += DISTILLATION
+    if method == IMAGE:
+        names = tuple(name for name in names if name not in OF_MAPS)
+    return names
 
 
 def matched_start(teacher: str) -> str:
