@@ -21,7 +21,8 @@ def ship(epochs: int, run: Path | None = None, device: str = "auto", seed: int =
     """Train the networks that ship, or take them from a run that has, and write them to kdrecon/weights/.
 
     They are teacher, student and SFT teacher; the four students distilled with AT from either teacher, with either first
-    weights; the control of SFT-KD; and, to be held against the teacher, one deep CNN without a cascade. Of each, by
+    weights, and the two with FitNets; the control of SFT-KD; and, to be held against the teacher, one deep CNN without a
+    cascade. Of each, by
     :attr:`kdrecon.runs.experiment.Experiment.short_name`: .pt (the checkpoint best_model.pt), .json (its run record) and .csv
     (its training history). The recipe is that of study/course.yaml, whose finished run holds all but the deep CNN.
 
@@ -39,8 +40,9 @@ def ship(epochs: int, run: Path | None = None, device: str = "auto", seed: int =
         )  # fmt: skip
         alone = [lab.experiment(role) for role in ("teacher", "student", "sft_teacher")]
         alone.append(replace(alone[0], architecture=ONE_DEEP_CNN))
+        hints = [lab.distillation("fitnets", teacher) for teacher in TEACHERS]
         cells = [lab.distillation("at", teacher, start) for teacher in TEACHERS for start in ("random", "sft")]
-        networks = lab.networks([*alone, *cells])
+        networks = lab.networks([*alone, *hints, *cells])
         for network in [*networks, lab.control(networks[-1])]:
             place = weights / network.experiment.short_name
             weights.mkdir(exist_ok=True)
