@@ -119,7 +119,9 @@ def scale(folder: Path, networks: int) -> None:
     for path in (TINY, matrix):
         (*_, last) = (job for job in read_matrix(path).jobs() if not job.needs)
         print(f"the last network of {path.stem}, on a node:", on_a_node(path, last, folder / "large"), flush=True)
-    print("report:", measured("kdrecon", "report", str(folder / "large")), flush=True)
+    report = ["kdrecon", "report", str(folder / "large")]
+    print("report:", measured(*report), flush=True)
+    print("with the study's notebook:", measured(*report, "--matrix", str(matrix)), flush=True)
 
 
 def main() -> None:

@@ -330,15 +330,15 @@ pd.DataFrame(rows).T
 # *What to see:* where the control gains as much as SFT-KD, no teacher was needed. And nearly all of the cost is the teacher's.
 #
 # The course's study ([06](./06_evaluation.ipynb)) has made both comparisons with three seeds and the student D3C5: SFT-KD by AT
-# minus the control of **equal steps** 0.00 dB, 95 % interval -0.40 to +0.40; minus the control of **equal cost**
-# -0.23 dB, from -0.77 to +0.32. The paper has no such control; in its released code 600 epochs may lie behind an SFT-KD
+# minus the control of **equal steps** 0.00 dB, 95 % interval -0.38 to +0.38; minus the control of **equal cost**
+# -0.23 dB, from -0.76 to +0.30. The paper has no such control; in its released code 600 epochs may lie behind an SFT-KD
 # student, against 150 of the plain one.
 #
 # ### Exercise 5.3 · Which control is fair? (open)
 #
 # What would you hold constant to decide whether to distil: steps, multiply-adds, seconds, or the size of what is deployed? Write
 # down what you expect, take the rows above that answer it (or train what is missing: with `ready = False`
-# `lab.control(sft_kd, equal="cost")` is the other control), and argue in five sentences. Name the strongest objection.
+# `lab.control(sft_kd, equal="cost")` is the other control, a quarter of an hour and more), and argue in five sentences. Name the strongest objection.
 #
 # ## Summary
 #

@@ -47,7 +47,7 @@ def test_a_notebook_edited_by_hand_is_noticed_and_one_of_ones_own_is_kept(tmp_pa
         assert path.read_bytes() == (project_root() / "notebooks" / name).read_bytes()
         path.write_text(path.read_text(encoding="utf-8").replace("Start here", "Stop here"))
     done = subprocess.run([*command, "--check"], capture_output=True, text=True)
-    assert done.returncode == 1 and re.findall("(.*) does not match", done.stdout) == [*names, "mine.ipynb"]
+    assert done.returncode == 1 and re.findall("notebooks/(.*) does not match", done.stdout) == [*names, "mine.ipynb"]
 
 
 EXERCISE = """# %% [markdown]

@@ -149,12 +149,18 @@ def test_a_page_asks_question_by_question():
         "Is the teacher better?", "Does distillation help?", "Which first weights?",
         "Short trainings below a finished teacher", "The weight of the distillation", "Few training slices",
         "A student that trains alone for as long, or for as much", "At equal cost, the teacher's included",
-        "The student D2C5", "What limits a claim",
+        "The student D2C5", "Who gains", "What limits a claim",
     ]  # fmt: skip
     assert "teacher minus student, network D2C5 |" in first and first.count("\n| antspyx-") == 6
     assert "| **3 whole heads** |" in first and "| **6 skull-stripped slices** |" in first
     assert "2400 against 1200" in found["Does distillation help?"] and "D2C5" not in found["Does distillation help?"]
     assert "weight_factor" not in found["Short trainings below a finished teacher"]
+    people = study.slices.groupby(["network", "subject"]).psnr.mean().unstack()
+    gain = people.loc["Std-KD FitNets"] - people.loc["student"]
+    heads = PSNR.signed(gain[~gain.index.str.startswith("antspyx")].mean())
+    stripped = PSNR.signed(gain[gain.index.str.startswith("antspyx")].mean())
+    told = " | ".join(["Std-KD FitNets", heads, stripped, *map(PSNR.signed, gain)])
+    assert f"| {told} |" in found["Who gains"] and "SFT teacher" not in found["Who gains"]
     spread = typical_spread(study.comparisons)
     assert (
         f"{PSNR.text(spread.sd_people)} dB over people, {PSNR.text(spread.sd_seeds)} dB" in found["What limits a claim"]
@@ -169,7 +175,7 @@ def test_the_largest_student_is_asked_first_whichever_is_most_frequent(size, tmp
     networks = [network | {"model": model} for model in ("D3C5", size) for network in each + often * (model == "D2C5")]
     study = made_up(tmp_path, networks, (0,))
     largest, other = sorted(("D3C5", size), reverse=True)
-    found = {title: part for title, part in sections(study).items() if "| network |" in part}
+    found = {title: part for title, part in sections(study).items() if "| network |" in part and title != "Who gains"}
     assert [*found] == [
         "Does distillation help?", "A student that trains alone for as long, or for as much", f"The student {other}"
     ]  # fmt: skip
@@ -211,7 +217,7 @@ def test_a_page_says_what_its_intervals_are_about_and_why_there_are_none(network
 
 def test_a_page_without_a_teacher_does_not_ask_whether_it_is_better(tmp_path):
     study = made_up(tmp_path, [{}, STD_AT])
-    assert [*sections(study)][1:] == ["Does distillation help?", "What limits a claim"]
+    assert [*sections(study)][1:] == ["Does distillation help?", "Who gains", "What limits a claim"]
     study = made_up(tmp_path / "teachers", [TEACHER, SFT_TEACHER])
     (title, part), _ = [*sections(study).items()][1:]
     assert title == "Is the teacher better?" and "| SFT teacher | teacher |" in part and "Person by person" not in part

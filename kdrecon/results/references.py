@@ -22,7 +22,7 @@ from kdrecon.runs.experiment import Experiment
 from kdrecon.runs.switches import EVERY_NETWORK, INITS, matched_start
 
 AGAINST = {
-    "student": "the plain student: same architecture, trained alone",
+    "student": "the plain student, trained alone (beside a student the one of its architecture)",
     "control": "a student trained alone for as many steps as lie behind the network's weights, its start included",
     "cost": "a student trained alone at the cost of all trainings behind the network, its teacher's included",
     "std-kd": "the same distillation from the standard teacher (SFT-KD students only)",

@@ -32,6 +32,7 @@ INTERVALS = {  # by what a comparison is about, see kdrecon.results.statistics.e
     "networks": "with one seed the 95 % interval is about the two networks alone, and nothing is tested",
 }
 LEFT_OUT = ("minus ", "below ")  # what the columns of a run's tables begin with that a page has no room for
+MOST_PEOPLE = 12  # that a table has columns for
 GROUPS = {  # of the embedded people, by what the name of a person begins with, see kdrecon/data/people/PROVENANCE.md
     "whole heads": ("Colin27", "pyradiomics"),
     "skull-stripped slices": ("antspyx",),
@@ -49,7 +50,7 @@ def page(about: Mapping[str, Any], summary: pd.DataFrame, comparisons: pd.DataFr
         at = f", {', '.join(map(str, place[:4]))}" if len(places) > 1 else ""
         sections = {"Is the teacher better?": _premise(own, its, of)}
         sections |= {title: _tables(rows) for title, rows in _questions(own, its)}
-        sections["What limits a claim"] = _limits(its)
+        sections |= {"Who gains": _who_gains(own, its, of), "What limits a claim": _limits(its)}
         for title, content in sections.items():
             if texts := list(content):
                 parts += [f"## {title}{at}", *texts]
@@ -68,10 +69,15 @@ def _opening(
 ) -> Iterator[str]:
     places = zip(summary.dataset, summary.acceleration, summary.resolution)
     where = "; ".join(dict.fromkeys(f"{dataset} {factor} {size}" for dataset, factor, size in places))
+    trained_on: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
+    for part in about["trainings"]:  # other versions of the code on the same machine are together here
+        sums = trained_on[
+            f"{part['device']} in {part['precision']} with PyTorch {part['environment'].get('torch', '')}"
+        ]
+        sums[0], sums[1] = sums[0] + part["networks"], sums[1] + part["hours"]
     trainings = "; ".join(
-        f"{part['networks']} networks, trained in {part['hours']:g} hours on {part['device']} in {part['precision']} with "
-        f"PyTorch {part['environment'].get('torch', '')}" for part in about["trainings"]
-    )  # fmt: skip
+        f"{n} networks, trained in {h:.2g} hours on {device}" for device, (n, h) in trained_on.items()
+    )
     yield f"`study/{about['matrix']}`, {where}: {trainings}. The hours of trainings side by side are added up."
     trained = slices[~slices.network.isin(summary.name[summary.model.isin(BASELINES)])]
     people, seeds = len(slices[["dataset", "subject"]].drop_duplicates()), trained.seed.nunique()
@@ -145,6 +151,20 @@ def _of_one_size(of: pd.DataFrame, compared: pd.DataFrame) -> Iterator[tuple[str
     yield "Few training slices", compared[few]
     yield "A student that trains alone for as long, or for as much", compared[alone]
     yield "At equal cost, the teacher's included", compared[cost]
+
+
+def _who_gains(summary: pd.DataFrame, compared: pd.DataFrame, slices: pd.DataFrame) -> Iterator[str]:
+    """What every student is above its plain student, person by person."""
+    rows = compared[(compared.against == "student") & compared.difference.notna()]
+    rows = rows[~rows.network.isin(summary.name[summary.model.isin(TEACHERS)])]
+    people = slices.groupby(["subject", "network"]).psnr.mean().unstack()
+    if rows.empty or len(people) > MOST_PEOPLE:
+        return
+    gains = pd.DataFrame({row.network: people[row.network] - people[row.reference] for row in rows.itertuples()}).T
+    groups = {f"{group}, mean": gains.columns.str.startswith(start) for group, start in GROUPS.items()}
+    means = {title: gains.loc[:, of].mean(axis=1) for title, of in groups.items() if of.any()}
+    yield "Network minus its plain student, PSNR in dB, means over slices and seeds:"
+    yield markdown(pd.DataFrame(means, gains.index).join(gains).map(PSNR.signed).reset_index(names="network"))
 
 
 def _limits(compared: pd.DataFrame) -> Iterator[str]:
