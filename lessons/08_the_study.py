@@ -40,7 +40,7 @@
 #
 # *When does distillation help a reconstruction network, and does a student-friendly teacher help more?* Whoever asks
 # "when" has to vary something. `study/course.yaml` says what, and what is compared was written
-# down before the first training: epochs, the size of the student, the number of training slices, the weight of the
+# down before the first training, but for two parts that the file names: epochs, the size of the student, the number of training slices, the weight of the
 # distillation, the first weights; and beside them controls, students that were simply trained for longer.
 #
 # The networks saw one person, in axial and coronal slices (data set `people`, 120 × 120, 4x), and are tested on nine
@@ -48,6 +48,8 @@
 # most of them on a GPU. The tables of the finished study are part of the repository.
 
 # %%
+import pandas as pd
+
 from kdrecon import results
 
 study = results.shipped_study("course")
@@ -55,9 +57,8 @@ compared, slices, about = study.comparisons, study.slices, study.about
 print(
     f"{about['networks']} trained networks in the tables, {len(about['left'])} of the grid left out"
 )
-for part in about["trainings"]:
-    told = "{networks} trained on {device} in {precision}: {hours} hours, added up"
-    print(told.format(**part))
+trainings = pd.DataFrame(about["trainings"]).groupby(["device", "precision"])[["networks", "hours"]]
+display(trainings.sum())
 images = slices.drop_duplicates(["volume", "slice"])
 images.subject.value_counts(sort=False).to_frame("test slices").T
 
@@ -89,8 +90,6 @@ print(called("SFT-KD AT"), called("Std-KD AT", "epochs 12"), called("student", "
 # **Before you run it:** how many figures of the paper's Table 1 does such a study reproduce?
 
 # %%
-import pandas as pd
-
 paper = results.published_figures()
 paper = paper[(paper.source == "gayathri2023, Table 1") & (paper.acceleration == "4x")]
 
