@@ -324,7 +324,7 @@ def test_what_a_name_would_give_is_what_it_gives(name, tmp_path):
 def test_where_networks_come_from_is_told_before_any_is_opened_or_trained(tmp_path, monkeypatch):
     for name in ("open_network", "trained"):
         monkeypatch.setattr(f"kdrecon.runs.laboratory.{name}", None)
-    lab = Laboratory(run_root=str(tmp_path), epochs=6, methods=["at", "fitnets"])
+    lab = Laboratory(run_root=str(tmp_path), epochs=6, methods=["at", "cc"])
     student = lab.experiment("student")
     record = Record(lab._config(student), parameters=1, finished=True)  # of an older version: no origin
     write_record(record, student.folder(tmp_path))
@@ -338,12 +338,12 @@ def test_where_networks_come_from_is_told_before_any_is_opened_or_trained(tmp_pa
         "student": ["trained in this run: 6 epochs, seed 0"] * 2,
         "SFT teacher": [ready, own],
         "Std-KD AT": [ready, own],
-        "Std-KD FitNets": [own, own],
+        "Std-KD CC": [own, own],
         "SFT-KD AT": [ready, own],
-        "SFT-KD FitNets": [own, own],
+        "SFT-KD CC": [own, own],
         "control": ["ready-made: 100 epochs, seed 0", "trained here when asked for: 12 epochs, seed 0"],
     }
-    own_lab = Laboratory(run_root=str(tmp_path), epochs=6, methods=["at", "fitnets"], ready=False)
+    own_lab = Laboratory(run_root=str(tmp_path), epochs=6, methods=["at", "cc"], ready=False)
     assert results.origins(own_lab).origin.to_dict() == results.origins(lab)["with ready=False"].to_dict()
 
 

@@ -16,7 +16,7 @@ from kdrecon.runs.switches import Switches
 from kdrecon.storage.places import SAMPLES, project_root
 
 # networks, a zero-filled baseline a place among them
-STUDIES = {"tiny": 11, "quick": 31, "paper": 284, "course": 127, "super_resolution": 37, "sunnybrook": 25}
+STUDIES = {"tiny": 11, "quick": 31, "paper": 284, "course": 154, "super_resolution": 37, "sunnybrook": 25}
 
 
 def matrix(folder: Path, text: str):

@@ -49,8 +49,6 @@ def run(matrix: Path, out: Path, profile: str, jobs: int | None, dry_run: bool) 
         InputError: the matrix is refused, there is no such profile, Snakemake is not installed, or another process is at
             work in the folder.
     """
-    from kdrecon.results.report import write_results
-
     wanted = list(read_matrix(matrix).jobs())
     command = [*_snakemake(), "--snakefile", str(study_engine() / "Snakefile"), "--directory", str(out.resolve())]
     command += [
@@ -84,6 +82,8 @@ def run(matrix: Path, out: Path, profile: str, jobs: int | None, dry_run: bool) 
         states = [_state(job, out) for job in wanted]
         print(told(wanted, states, out))
         if status and "done" in states and set(states) != {"done"}:
+            from kdrecon.results.report import write_results
+
             execute_notebook(matrix, out)
             write_results(out)
         print("the same command goes on with what is left" if status else f"tables: {out / 'report.html'}")
