@@ -20,14 +20,15 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import torch
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
+from helpers import stop_at_step  # noqa: E402
 from test_faults import outcome, start, train  # noqa: E402
 
 from kdrecon.errors import InputError  # noqa: E402
-from kdrecon.training.loop import Training  # noqa: E402
 
 
 def steps_taken(folder: Path) -> int:
@@ -90,22 +91,10 @@ def full_disks(folder: Path, whole: torch.Tensor) -> dict:
 
 def interrupted(folder: Path, last: int, action, expected: type) -> None:
     """A training in which the action happens after a step, and which ends with the expected error."""
-    real, calls = Training.step, []
-
-    def step(*args):
-        real(*args)
-        calls.append(1)
-        if len(calls) == last:
-            action()
-
-    Training.step = step
-    try:
-        train(folder)
-    except expected:
-        return
-    finally:
-        Training.step = real
-    raise AssertionError(f"the training in {folder} was not interrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at_step(patch, last, action)
+        with pytest.raises(expected):
+            train(folder)
 
 
 def weights(objective) -> torch.Tensor:

@@ -6,7 +6,7 @@ notebook does not match its script.
 An exercise is three code cells in a row: the stub, tagged ``exercise``; its solution, tagged ``solution``; and the
 check. notebooks/ gets stub and check, notebooks/solutions/ solution and check. The cells tagged ``parameters`` and
 ``laboratory`` are empty in the scripts and written here, from Parameters: those that the first one lists as ``shown``,
-and ``settings`` for all others. The notebook of a study, study/study.py, has its own.
+and ``settings`` for all others. The notebook of a study, from study.py, has its own.
 """
 
 import json
@@ -77,6 +77,7 @@ def build(script: Path, solved: bool = False) -> str:
     shown = [name for cell in notebook.cells for name in cell.metadata.get("shown", [])]
     if unknown := [name for name in shown if name not in Parameters.__dataclass_fields__]:
         raise ValueError(f"{script.name}: expected parameters to show, {unknown[0]} is none")
+    generated = {} if script == STUDY else GENERATED
     for k, cell in enumerate(notebook.cells):
         if "exercise" in tags[k] and not (
             "solution" in tags[k + 1] and notebook.cells[k + 2].source.startswith("checks.")
@@ -88,13 +89,13 @@ def build(script: Path, solved: bool = False) -> str:
             raise ValueError(
                 f"{script.name}: expected an exercise before this solution:\n{cell.source}"
             )
-        for tag in () if script == STUDY else GENERATED.keys() & set(tags[k]):
+        for tag in generated.keys() & set(tags[k]):
             if cell.source:
                 raise ValueError(
                     f"{script.name}: expected the cell tagged {tag} to be empty, which is written from "
                     f"Parameters:\n{cell.source}"
                 )
-            cell.source = GENERATED[tag](shown)
+            cell.source = generated[tag](shown)
             if tag == "laboratory":
                 cell.metadata.jupyter = {"source_hidden": True}
     dropped = "exercise" if solved else "solution"
@@ -118,9 +119,7 @@ def build(script: Path, solved: bool = False) -> str:
 
 
 def main(check: bool) -> int:
-    expected = {
-        path: build(STUDY) for path in [LESSONS.parent / "study" / "study.ipynb"] if STUDY.exists()
-    }
+    expected = {LESSONS.parent / "study" / "study.ipynb": build(STUDY)}
     for script in sorted(LESSONS.glob("[0-9]*.py")):
         expected[NOTEBOOKS / f"{script.stem}.ipynb"] = build(script)
         if 'tags=["exercise"]' in script.read_text(encoding="utf-8"):

@@ -34,7 +34,7 @@ def test_notebooks_match_their_scripts():
 def test_a_notebook_edited_by_hand_is_noticed_and_one_of_ones_own_is_kept(tmp_path):
     for folder in ("lessons", "notebooks"):
         (tmp_path / folder).mkdir()
-    for name in ("lessons/build.py", "lessons/00_start_here.py"):
+    for name in ("lessons/build.py", "lessons/study.py", "lessons/00_start_here.py"):
         (tmp_path / name).write_bytes((project_root() / name).read_bytes())
     command = [sys.executable, tmp_path / "lessons" / "build.py"]
     (tmp_path / "notebooks" / "mine.ipynb").write_text("years of work", encoding="utf-8")
